@@ -1,0 +1,74 @@
+# From a fresh checkout, with Python 3.11 or newer, its venv module and make: `make demo`, `make test`.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
+HALF    := $(VENV)/.half-made
+SOURCES := $(shell find pnpfusion solvers visualize -name '*.py' 2>/dev/null)
+
+# To choose otherwise: make test PYTHON=python3.12 WORKERS=4 ARGS="-k poisson"
+PYTHON  ?= python3 python3.14 python3.13 python3.12 python3.11
+WORKERS ?= auto
+ARGS    ?=
+
+.PHONY: help demo test lint types format wheel env clean
+.DELETE_ON_ERROR:
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: demo/summary.json  ## simulate a cell; pictures, data and numbers go to demo/
+	@echo "The demo is in demo/; its pictures:" $$(cd demo && ls | grep -E '\.(png|gif|svg)$$')
+
+demo/summary.json: $(SOURCES) $(STAMP)
+	$(BIN)/pnpfusion simulate --out demo --overwrite
+
+test: $(STAMP)  ## run the tests; some of them: make test ARGS="-k poisson"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+lint: $(STAMP)  ## check style and formatting
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+format: $(STAMP)  ## mend style and formatting, where that can be done
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+types: $(STAMP)  ## check types
+	$(BIN)/python -m mypy
+
+wheel: $(STAMP)  ## build the source archive and, from it, the wheel into dist/
+	$(BIN)/python -m build --no-isolation
+
+env: $(STAMP)  ## make .venv, or bring it up to date (the other commands do so themselves)
+
+clean:  ## remove what was made, but for .venv
+	rm -rf demo build dist *.egg-info docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find pnpfusion solvers visualize tests -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamp names the folder it was made for. Where the checkout was moved, or .venv's Python is gone, it is void.
+$(shell [ -x $(BIN)/python ] && [ "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" ] || rm -f $(STAMP))
+
+# An environment whose making was interrupted is made again from the start; any other is brought up to date.
+$(STAMP): pyproject.toml constraints.txt
+	@if [ -e $(HALF) ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then $(make-venv); fi
+	@touch $(HALF)
+	@echo "Installing into $(VENV); PyTorch is large, the first time takes minutes."
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@rm $(HALF)
+	@echo "$(CURDIR)" >$@
+
+# Makes .venv with the first of $(PYTHON) that will do, or says in one line why none of them does.
+define make-venv
+found=; for python in $(PYTHON); do \
+  version=$$($$python -c 'import platform; print(platform.python_version())' 2>/dev/null) || continue; \
+  if ! $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then why="too old"; \
+  elif ! $$python -c 'import ensurepip, venv' 2>/dev/null; then why="without venv"; \
+  else echo "Making $(VENV) with $$python, Python $$version."; \
+    $$python -m venv --clear $(VENV); exit; fi; \
+  found="$$found $$python ($$version, $$why)"; \
+done; \
+echo "Found:$${found:- none of $(PYTHON)}; wanted: Python 3.11 or newer with its venv module; \
+install it (Debian 12 or newer: apt install python3-venv) or name yours: make PYTHON=python3.12" >&2; \
+exit 1
+endef

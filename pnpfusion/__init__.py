@@ -1,0 +1,70 @@
+"""Poisson–Nernst–Planck dynamics on PyTorch, and multimodal fusion on top of it.
+
+A `Dynamics`, such as `PNP` on a `Grid`, is a law of motion. Three verbs run one, `simulate`
+through time, `equilibrium` to where it stands still, `unroll` round by round, and each returns a
+`Solution`. ``dir(pnpfusion)`` lists all names, ``help(pnpfusion.simulate)`` tells of one.
+"""
+
+# Each name stands here twice: for type checkers, and for Python, which imports a name's home at its
+# first use. So `import pnpfusion` is quick and loads neither torch nor matplotlib.
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.0.1"
+
+if TYPE_CHECKING:  # what type checkers and editors read
+    from pnpfusion import data as data
+    from pnpfusion import fields as fields
+    from pnpfusion import solvers as solvers
+    from pnpfusion import visualize as visualize
+    from pnpfusion.dynamics.base import Dynamics as Dynamics
+    from pnpfusion.dynamics.pnp import PNP as PNP
+    from pnpfusion.dynamics.species import Species as Species
+    from pnpfusion.ledger import Ledger as Ledger
+    from pnpfusion.run.equilibrium import equilibrium as equilibrium
+    from pnpfusion.run.simulate import simulate as simulate
+    from pnpfusion.run.unroll import unroll as unroll
+    from pnpfusion.solution import Interrupted as Interrupted
+    from pnpfusion.solution import Solution as Solution
+    from pnpfusion.solvers.boundary import Wall as Wall
+    from pnpfusion.solvers.field import Field as Field
+    from pnpfusion.solvers.grid import Grid as Grid
+    from pnpfusion.solvers.outcome import Outcome as Outcome
+    from pnpfusion.solvers.outcome import SolveError as SolveError
+    from pnpfusion.storage import load as load
+else:  # what Python runs; tests/test_imports.py compares the two halves
+    from importlib import import_module
+
+    _ROOMS = {"data", "fields", "solvers", "visualize"}
+    _HOMES = {
+        "Dynamics": "pnpfusion.dynamics.base",
+        "PNP": "pnpfusion.dynamics.pnp",
+        "Species": "pnpfusion.dynamics.species",
+        "Ledger": "pnpfusion.ledger",
+        "equilibrium": "pnpfusion.run.equilibrium",
+        "simulate": "pnpfusion.run.simulate",
+        "unroll": "pnpfusion.run.unroll",
+        "Interrupted": "pnpfusion.solution",
+        "Solution": "pnpfusion.solution",
+        "Wall": "pnpfusion.solvers.boundary",
+        "Field": "pnpfusion.solvers.field",
+        "Grid": "pnpfusion.solvers.grid",
+        "Outcome": "pnpfusion.solvers.outcome",
+        "SolveError": "pnpfusion.solvers.outcome",
+        "load": "pnpfusion.storage",
+    }
+
+    def __getattr__(name):
+        if name in _ROOMS:
+            return import_module(f"pnpfusion.{name}")
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, __dir__(), n=1)
+        advice = f"did you mean {near[0]!r}?" if near else "dir(pnpfusion) lists what it has."
+        # `name=` also keeps Python from appending a guess of its own to ours.
+        raise AttributeError(f"module 'pnpfusion' has no attribute {name!r}; {advice}", name=name)
+
+    def __dir__():
+        return sorted([*_HOMES, *_ROOMS, "__version__"])

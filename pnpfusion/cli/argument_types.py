@@ -1,0 +1,78 @@
+"""What options may hold: text in, checked values out."""
+
+from __future__ import annotations
+
+import math
+import re
+from argparse import ArgumentTypeError
+
+
+def number(text: str) -> float:
+    """Any finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ArgumentTypeError(f"got {text!r}, wanted a finite number")
+    return value
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    value = number(text)
+    if not value > 0:
+        raise ArgumentTypeError(f"got {text!r}, wanted a number > 0")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number from 1."""
+    if not re.fullmatch(r"\+?[0-9]{1,18}", text) or int(text) < 1:
+        raise ArgumentTypeError(f"got {text!r}, wanted a whole number >= 1")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """A whole number from 0 that fits a generator."""
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ArgumentTypeError(f"got {text!r}, wanted a whole number >= 0")
+    return int(text)
+
+
+def one_or_by_name(text: str) -> float | dict[str, float]:
+    """One number above 0 for all (``2``), or one by name (``audio=1,motion=0.5``)."""
+    if "=" not in text:
+        return positive(text)
+    values: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise ArgumentTypeError(
+                f"got {part!r}, wanted one number for all, or name=number,name=number"
+            )
+        if name in values:
+            raise ArgumentTypeError(f"got {name!r} twice, wanted each name once")
+        values[name] = positive(value)
+    return values
+
+
+def columns(text: str) -> tuple[str, list[str]]:
+    """A modality and its columns: ``audio=loudness,pitch``."""
+    name, equals, rest = text.partition("=")
+    listed = [column.strip() for column in rest.split(",")]
+    if not name.strip() or not equals or not all(listed):
+        raise ArgumentTypeError(f"got {text!r}, wanted name=column,column,... with no empty name")
+    return name.strip(), listed
+
+
+SAMPLES = re.compile(r"all|-?\d{1,9}|(-?\d{1,9})?:(-?\d{1,9})?|random:\d{1,9}")
+
+
+def samples(text: str) -> str:
+    """Which samples: ``5``, ``0:64``, ``random:8`` or ``all``; see :func:`pick`."""
+    if not SAMPLES.fullmatch(text) or text == "random:0":
+        raise ArgumentTypeError(
+            f"got {text!r}, wanted one index (5), a range (0:64), random:8, or all"
+        )
+    return text

@@ -1,0 +1,84 @@
+"""The folder a command writes into: new, or emptied of a former run, never overwritten silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pnpfusion.cli.messages import CommandError, errors_end_the_command
+
+HOME = Path("runs")
+#: What a command may leave in its folder, and `--overwrite` may take away.
+MADE = (
+    "summary.json",  # first: without it a folder is no finished run
+    "run.safetensors",
+    "space_time_*.png",
+    "profiles.png",
+    "profiles_by_class.png",
+    "ledger.png",
+    "animation.gif",
+)
+
+
+@contextmanager
+def claim(out: str | None, command: str, *, overwrite: bool) -> Iterator[Path]:
+    """The folder to write into; one that was made here and stays empty is taken away again.
+
+    Args:
+        out: what the user asked for; None is a new folder ``runs/<command>-001``, counted up.
+        command: the command's name.
+        overwrite: whether files of a former run may go.
+
+    Raises:
+        CommandError: the folder holds something already, is a file, or cannot be made.
+    """
+    with errors_end_the_command():
+        folder, is_new = (_numbered(command), True) if out is None else _asked(out, overwrite)
+    try:
+        yield folder
+    finally:
+        if is_new:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+                if out is None:
+                    HOME.rmdir()
+
+
+def _numbered(command: str) -> Path:
+    HOME.mkdir(exist_ok=True)
+    taken = [path.name.removeprefix(f"{command}-") for path in HOME.glob(f"{command}-*")]
+    number = max((int(text) for text in taken if text.isdecimal()), default=0)
+    while True:  # another run may take a number in between
+        number += 1
+        with suppress(FileExistsError):
+            folder = HOME / f"{command}-{number:03d}"
+            folder.mkdir()
+            return folder
+
+
+def _asked(out: str, overwrite: bool) -> tuple[Path, bool]:
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise CommandError(f"--out {out} is a file, wanted a folder; choose another name.")
+    if not folder.exists():
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise CommandError(
+                f"--out {out} cannot be made: {error.strerror}; choose another folder."
+            ) from None
+        return folder, True
+    if any(folder.iterdir()) and not overwrite:
+        raise CommandError(
+            f"--out {out} is not empty, wanted a new or empty folder; choose another one, or add "
+            f"--overwrite to replace the files of a former run in it."
+        )
+    return folder, False
+
+
+def clear(folder: Path) -> None:
+    """Take a former run's files away, and nothing else."""
+    for pattern in MADE:
+        for path in sorted(folder.glob(pattern)):
+            path.unlink()

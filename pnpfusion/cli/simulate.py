@@ -1,0 +1,214 @@
+"""``pnpfusion simulate``: what it is told. :mod:`pnpfusion.cli.simulate_run` does it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from pnpfusion.cli.argument_types import (
+    columns,
+    number,
+    one_or_by_name,
+    positive,
+    samples,
+    seed,
+    whole,
+)
+
+if TYPE_CHECKING:
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+# Written out so that --help needs no torch; tests/test_cli.py compares them with the library.
+SCHEMES = ("scharfetter-gummel", "harmonic", "central")
+STEPPERS = ("tr-bdf2", "kencarp4", "backward-euler", "dopri5", "dopri8", "bosh3")
+BOUNDARIES = ("electrodes", "insulating", "periodic")
+VOLTAGE = 40.0  #: between electrodes, if none is given
+
+DESCRIPTION = """\
+Let the features of real samples move as charged particles, and draw what happens.
+
+Each modality's features become a cation (their positive part) and an anion (their negative part)
+over a background, along a cell of length L. All ions share one electric field. A new folder gets
+the run, its pictures, an animation and summary.json; a table on the screen says what was lost:
+nothing.
+"""
+
+EPILOG = """\
+examples:
+  pnpfusion simulate                                    one sample of HTAD: audio and wrist motion
+  pnpfusion simulate --sample random:64                 64 samples in one run: mean, spread, classes
+  pnpfusion simulate --data digits --sample 7           left and right half of a digit
+  pnpfusion simulate --data my.csv --label diagnosis    columns audio_1, audio_2, ..., motion_1, ...
+  pnpfusion simulate --data my.csv --modality ear=loudness,pitch --modality hand=speed,grip
+  pnpfusion simulate --boundary periodic --duration 0.1 no electrodes: the features mix and screen
+  pnpfusion simulate --voltage 100 --diffusivity "audio=1,motion=0.3" --out strong
+
+units: length L (the cell), time L²/D, potential kT/e (25.7 mV at 25 °C), concentration c_ref
+(that of a standardised feature of size 1).
+exit codes: 0 done, 1 the run failed, 2 bad input, 130 Ctrl-C.
+"""
+
+
+def add_to(commands: _Commands) -> None:
+    """Add the command to a parser's commands."""
+    parser = commands.add_parser(
+        "simulate",
+        help="features of samples as moving charges: run, pictures, animation, ledger",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=_run)
+
+    data = parser.add_argument_group("what moves")
+    data.add_argument(
+        "--data",
+        default="htad",
+        metavar="WHAT",
+        help="htad, digits, or a file: .csv with a header, .npz with one 2-D array per modality "
+        "(default: htad)",
+    )
+    data.add_argument(
+        "--modality",
+        type=columns,
+        action="append",
+        metavar="NAME=COL,COL",
+        help="columns of a .csv that make a modality; once for each (default: by the prefix of "
+        "the columns' names, up to _ or .)",
+    )
+    data.add_argument(
+        "--label",
+        metavar="COLUMN",
+        help="column of a .csv that holds the class (default: label, class, target or y)",
+    )
+    data.add_argument(
+        "--sample",
+        type=samples,
+        default="0",
+        metavar="WHICH",
+        help="an index (5), a range (0:64), random:8, or all; several run as one batch "
+        "(default: 0)",
+    )
+    data.add_argument(
+        "--raw",
+        action="store_true",
+        help="take the features as they are, instead of standardising each over the whole set",
+    )
+    data.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="draws --sample random:K (default: 0)"
+    )
+
+    cell = parser.add_argument_group("the cell")
+    cell.add_argument(
+        "--valence",
+        type=one_or_by_name,
+        default=1.0,
+        metavar="Z",
+        help="charge number of cations, its negative that of anions: one, or audio=1,motion=2 "
+        "(default: 1)",
+    )
+    cell.add_argument(
+        "--diffusivity",
+        type=one_or_by_name,
+        default=1.0,
+        metavar="D",
+        help="one, by modality (audio=1,motion=0.5) or by species ('audio anion=0.2'); 1 for what "
+        "is not named (default: 1)",
+    )
+    cell.add_argument(
+        "--background",
+        type=positive,
+        default=1.0,
+        metavar="C",
+        help="concentration of every species where a feature is 0 (default: 1)",
+    )
+    cell.add_argument(
+        "--debye",
+        type=positive,
+        default=0.05,
+        metavar="LENGTH",
+        help="Debye length of the background, in L; it sets the permittivity (default: 0.05)",
+    )
+    cell.add_argument(
+        "--boundary",
+        choices=BOUNDARIES,
+        default="electrodes",
+        help="electrodes hold the potential at both ends; an insulating or periodic cell floats "
+        "and is neutralised by a uniform fixed charge (default: electrodes)",
+    )
+    cell.add_argument(
+        "--voltage",
+        type=number,
+        metavar="V",
+        help=f"potential of the left electrode less that of the right, in kT/e; they stand at V/2 "
+        f"and -V/2 (default: {VOLTAGE:g}, about one volt)",
+    )
+
+    run = parser.add_argument_group("the run")
+    run.add_argument(
+        "--duration", type=positive, default=0.005, metavar="T", help="in L²/D (default: 0.005)"
+    )
+    run.add_argument(
+        "--cells",
+        type=whole,
+        metavar="N",
+        help="equal cells of the grid (default: eight to the Debye length, four to a feature)",
+    )
+    run.add_argument(
+        "--times",
+        type=whole,
+        default=61,
+        metavar="N",
+        help="saved times, from 0 to T, closer at the start: T (k/(N-1))² (default: 61)",
+    )
+    run.add_argument(
+        "--scheme",
+        choices=SCHEMES,
+        default=SCHEMES[0],
+        help=f"how faces weigh their cells (default: {SCHEMES[0]})",
+    )
+    run.add_argument(
+        "--stepper",
+        choices=STEPPERS,
+        default=STEPPERS[0],
+        help=f"the last three are explicit, slow on fine grids (default: {STEPPERS[0]})",
+    )
+    run.add_argument(
+        "--rtol", type=positive, default=1e-5, help="relative error of a step (default: 1e-5)"
+    )
+    run.add_argument(
+        "--max-steps",
+        type=whole,
+        default=100_000,
+        metavar="N",
+        help="of one sample, then the run ends as failed (default: 100000)",
+    )
+    run.add_argument(
+        "--threads",
+        type=whole,
+        default=1,
+        metavar="N",
+        help="processor threads; more of them help batches of hundreds on an idle machine, and "
+        "slow everything down on a busy one (default: 1)",
+    )
+
+    out = parser.add_argument_group("what is made")
+    out.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="where to (default: a new folder runs/simulate-001, -002, ...)",
+    )
+    out.add_argument(
+        "--overwrite", action="store_true", help="replace the files of a former run in --out"
+    )
+    out.add_argument("--no-gif", action="store_true", help="leave the animation out")
+    out.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pnpfusion.cli.output_folder import claim
+    from pnpfusion.cli.simulate_run import run
+
+    with claim(arguments.out, "simulate", overwrite=arguments.overwrite) as folder:
+        return run(arguments, folder)

@@ -1,0 +1,97 @@
+"""``pnpfusion simulate``: run, and save before anything else can go wrong."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from pnpfusion.cli.messages import FAILED, INTERRUPTED, errors_end_the_command, say
+from pnpfusion.cli.output_folder import clear
+from pnpfusion.cli.simulate_inputs import Experiment, experiment
+from pnpfusion.cli.simulate_results import draw, table, write_summary
+from pnpfusion.run.simulate import simulate
+from pnpfusion.solution import Interrupted
+
+
+def run(options: Namespace, folder: Path) -> int:
+    """Do what the options say, and return the exit code."""
+    loud = not options.quiet
+    with errors_end_the_command():
+        setup = experiment(options)
+        if loud:
+            print(_introduction(setup), flush=True)
+        start = time.perf_counter()
+        interrupted = False
+        try:
+            with _threads(options.threads):
+                solution = simulate(
+                    setup.cell, setup.c0, setup.times, stepper=setup.stepper, progress=loud
+                )
+        except Interrupted as stop:
+            solution, interrupted = stop.solution, True
+    seconds = time.perf_counter() - start
+    if interrupted:
+        say(
+            f"pnpfusion simulate: interrupted at t = {float(solution.times[-1]):.3g} of "
+            f"{options.duration:g}; what was computed goes to {folder}."
+        )
+    elif not solution.succeeded.all():
+        say(
+            f"pnpfusion simulate: the run failed: {solution.outcome.value}. What was computed "
+            f"goes to {folder}."
+        )
+    try:
+        with errors_end_the_command(FAILED):
+            clear(folder)
+            solution.save(folder / "run.safetensors")
+        if loud:
+            print(table(solution, seconds))
+        draw(solution, setup, folder, gif=not options.no_gif, progress=loud)
+        write_summary(solution, setup, folder, seconds)
+    except KeyboardInterrupt:
+        say(f"pnpfusion simulate: interrupted while drawing; what was made is in {folder}.")
+        return INTERRUPTED
+    if loud:
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        print(textwrap.fill(f"in {folder}: {', '.join(names)}", 96, subsequent_indent="  "))
+    if interrupted:
+        return INTERRUPTED
+    return 0 if solution.succeeded.all() else FAILED
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _introduction(setup: Experiment) -> str:
+    """What moves, where it comes from and on what terms, in a few lines."""
+    features, cell = setup.features, setup.cell
+    dims = ", ".join(f"{name} {n}" for name, n in features.dims.items())
+    which = f"{len(features)} of {setup.size} samples"
+    if len(features) == 1:
+        which = f"sample {setup.settings['sample']} of {setup.size}"
+        if features.labels is not None:
+            which += f" ({features.class_names[int(features.labels[0])]})"
+    scaled = "as they are" if setup.settings["raw"] else "standardised over the set"
+    lines = [f"{features.name}, {which}; features {scaled}: {dims}."]
+    lines += [f"From {features.source}."] if features.source else []
+    lines += [f"Terms of use: {features.terms}"] if features.terms else []
+    voltage = setup.settings["voltage"]
+    ends = setup.settings["boundary"] if voltage is None else f"electrodes {voltage:g} kT/e apart"
+    lines.append(
+        f"{len(cell.species)} species in {cell.grid.shape[0]} cells, Debye length "
+        f"{setup.settings['debye']:g} L, {ends}, until t = {setup.settings['duration']:g} L²/D."
+    )
+    return "\n".join(textwrap.fill(line, 96, subsequent_indent="  ") for line in lines)

@@ -1,0 +1,117 @@
+"""What a law of motion is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from pnpfusion.solvers.dense_newton import solve_implicit_dense
+from pnpfusion.solvers.field import Field
+from pnpfusion.solvers.steppers.base import ImplicitSolve, Law, Stepper
+
+if TYPE_CHECKING:
+    from pnpfusion.ledger import Ledger
+
+#: What a law is driven by: nothing, a tensor, or tensors by name.
+Input = Tensor | Mapping[str, Tensor | Field | float] | None
+
+
+class Dynamics(nn.Module, ABC):
+    r"""A law of motion :math:`\dot u = f(t, u; x)`.
+
+    A subclass writes :meth:`rate`, and :attr:`state_ndim` if a state has more than one axis. The
+    verbs do the rest: :func:`pnpfusion.simulate` follows the law through time,
+    :func:`pnpfusion.unroll` feeds the result back round by round, :func:`pnpfusion.equilibrium`
+    finds where it stands still. What a law knows better than the generic code (its implicit solves,
+    its ledger) it says by overriding :meth:`bind` and the optional methods below.
+    """
+
+    state_ndim: int = 1  #: trailing axes of ``u`` that make up one sample's state
+
+    @abstractmethod
+    def rate(self, t: Tensor, u: Tensor, x: Input = None) -> Tensor:
+        """f(t, u; x), like ``u`` ``(*batch, *state)``; ``t`` is a number or one per sample.
+
+        It remembers nothing: steppers also call it at trial points that they throw away.
+        """
+
+    def check_state(self, name: str, u: Tensor, x: Input = None) -> None:
+        """Raise ValueError unless ``u`` is a state that this law can start from under ``x``."""
+        if not isinstance(u, Tensor):
+            raise ValueError(f"`{name}` must be a torch.Tensor, got {type(u).__name__}.")
+        if u.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"`{name}` must be float32 or float64, got {u.dtype}; e.g. {name}.double()."
+            )
+        if u.ndim < self.state_ndim:
+            raise ValueError(
+                f"`{name}` must have at least {self.state_ndim} axes, got {tuple(u.shape)}."
+            )
+        if not torch.isfinite(u.detach()).all():
+            raise ValueError(f"`{name}` must be finite, got NaN or infinity in it.")
+
+    def bind(self, u0: Tensor, x: Input = None) -> Law:
+        """The law for one run, on a flat batch: what steppers see."""
+        return _Bound(self, tuple(u0.shape[: u0.ndim - self.state_ndim]), x)
+
+    def default_stepper(self, rtol: float | None, atol: float | None) -> Stepper:
+        """What `simulate` uses if it is told no stepper; here for laws that are not stiff."""
+        from pnpfusion.solvers.steppers.odeint import Odeint
+
+        rtol = 1e-6 if rtol is None else rtol
+        return Odeint("dopri5", rtol=rtol, atol=rtol / 100 if atol is None else atol)
+
+    def conserved(self, u: Tensor) -> Tensor | None:
+        """Linear invariants of the motion such as masses, ``(*batch, K)``; None without any."""
+        return None
+
+    def ledger(
+        self, times: Tensor, states: Tensor, lowest: Tensor | None, x: Input = None
+    ) -> Ledger | None:
+        """The balance of a run (see :class:`pnpfusion.Ledger`), for laws that keep one."""
+        return None
+
+    def description(self) -> dict[str, Any]:
+        """The law as nested dicts and lists of numbers, strings, tensors and Fields, for a file."""
+        raise ValueError(f"{type(self).__name__} has no description, so no file can hold it.")
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> Dynamics:
+        """The law that :meth:`description` described."""
+        raise ValueError(f"{cls.__name__} cannot be made from a description.")
+
+
+@dataclass(frozen=True, eq=False)
+class _Bound:
+    """Any law on a flat batch; implicit steps by a dense Newton iteration."""
+
+    dynamics: Dynamics
+    batch: tuple[int, ...]
+    x: Input
+
+    @property
+    def requires_grad(self) -> bool:
+        values = self.x.values() if isinstance(self.x, Mapping) else [self.x]
+        inputs = [v.values if isinstance(v, Field) else v for v in values]
+        tensors = [v for v in inputs if isinstance(v, Tensor)]
+        return any(v.requires_grad for v in (*tensors, *self.dynamics.parameters()))
+
+    def rate(self, t: Tensor, u: Tensor) -> Tensor:
+        shaped = u.reshape(*self.batch, *u.shape[1:])
+        return self.dynamics.rate(t.reshape(self.batch), shaped, self.x).reshape(u.shape)
+
+    def solve_implicit(
+        self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
+    ) -> ImplicitSolve:
+        return solve_implicit_dense(lambda u: self.rate(t, u), base, step, guess, scale)
+
+    def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> None:
+        return None
+
+    def lowest(self, u: Tensor) -> None:
+        return None

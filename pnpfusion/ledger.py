@@ -1,0 +1,66 @@
+"""The balance of a run: what must stay, what must fall, and what must not be negative."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Ledger:
+    """Mass, charge, free energy and smallest concentration of a run, at each saved time.
+
+    float64 whatever the dtype of the run; NaN after a sample's failure.
+    """
+
+    times: Tensor  #: (T,), in L²/D_ref
+    mass: Tensor  #: amount of each species, (T, *batch, species), in c_ref L
+    charge: Tensor  #: net charge with the fixed charge, (T, *batch), in F c_ref L
+    free_energy: Tensor  #: (T, *batch), in R T c_ref L
+    smallest: Tensor  #: smallest concentration over all steps since the time before, (T, *batch)
+    closed: tuple[bool, ...]  #: per species, whether its mass should stay what it was
+    species: tuple[str, ...]  #: their names
+
+    @property
+    def mass_error(self) -> Tensor:
+        """Largest relative change of the mass of a closed species, ``(*batch,)``; 0 if none is."""
+        kept = self.mass[..., torch.tensor(self.closed)]
+        if not kept.shape[-1]:
+            return torch.zeros_like(self.charge[0])
+        change = (kept - kept[0]).abs() / kept[0].clamp_min(torch.finfo(kept.dtype).tiny)
+        return _largest(change.amax(-1))
+
+    @property
+    def energy_drop(self) -> Tensor:
+        """Free energy at the start less that at the last time a sample reached, ``(*batch,)``."""
+        lost = (self.free_energy[0] - self.free_energy).nan_to_num(-torch.inf)
+        last = (~self.free_energy.isnan()).sum(0).clamp_min(1) - 1
+        return lost.gather(0, last[None])[0]
+
+    @property
+    def energy_largest_rise(self) -> Tensor:
+        """Largest rise of the free energy from one saved time to the next, ``(*batch,)``; >= 0."""
+        return _largest(self.free_energy.diff(dim=0).clamp_min(0))
+
+    @property
+    def min_concentration(self) -> Tensor:
+        """Smallest concentration over all steps, not only the saved ones, ``(*batch,)``."""
+        return self.smallest.nan_to_num(torch.inf, posinf=torch.inf).amin(0)
+
+    def __str__(self) -> str:
+        rows = [
+            ("mass error (relative)", f"{float(self.mass_error.max()):.1e}"),
+            ("free energy drop", f"{float(self.energy_drop.mean()):.4g}"),
+            ("largest rise of free energy", f"{float(self.energy_largest_rise.max()):.1e}"),
+            ("smallest concentration", f"{float(self.min_concentration.min()):.3e}"),
+        ]
+        return "\n".join(f"{name:<28} {value:>12}" for name, value in rows)
+
+
+def _largest(values: Tensor) -> Tensor:
+    """The largest over time, 0 where there is nothing; NaN after a failure does not count."""
+    if not len(values):
+        return torch.zeros_like(values.sum(0))
+    return values.nan_to_num(0.0, posinf=torch.inf).amax(0)

@@ -1,0 +1,126 @@
+"""The verb that follows a law through time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.solution import Interrupted, Solution
+from pnpfusion.solvers.outcome import Outcome
+from pnpfusion.solvers.steppers.base import Path, Report, Stepper
+
+
+def simulate(
+    dynamics: Dynamics,
+    u0: Tensor,
+    times: Tensor,
+    *,
+    x: Input = None,
+    stepper: Stepper | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    progress: bool = False,
+) -> Solution:
+    r"""Follow :math:`\dot u = f(t, u; x)` from ``u0`` at ``times[0]``.
+
+    Differentiable in ``u0``, in every parameter of the law and in ``x``. A run that fails is
+    returned with its outcome and the states before the failure; it raises only on request
+    (:meth:`Solution.require_success`).
+
+    Args:
+        dynamics: the law.
+        u0: states at ``times[0]``, shape ``(*batch, *state)``; its dtype and device are the run's.
+        times: where to keep the state, shape ``(T,)``, increasing, in L²/D_ref.
+        x: what drives the law; see there.
+        stepper: how to step; None is the law's own default.
+        rtol: relative error of a step, for the default stepper.
+        atol: absolute error of a step, for the default stepper.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The run. Its ``times`` end early if no sample reached the end.
+
+    Raises:
+        ValueError: ``u0`` is no state of the law, ``times`` do not increase, or tolerances stand
+            beside a stepper, which has its own.
+        Interrupted: on Ctrl-C, with the run so far.
+    """
+    if not isinstance(dynamics, Dynamics):
+        raise ValueError(f"`dynamics` must be a Dynamics, got {type(dynamics).__name__}.")
+    if stepper is not None and (rtol is not None or atol is not None):
+        raise ValueError(
+            "`rtol` and `atol` belong to the default stepper; beside `stepper` give them to it, "
+            f"e.g. stepper={type(stepper).__name__}(rtol=...)."
+        )
+    dynamics.check_state("u0", u0, x)
+    times = _checked_times(times, u0)
+    stepper = stepper or dynamics.default_stepper(rtol, atol)
+    batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
+    state = tuple(u0.shape[len(batch) :])
+    with _progress_bar(progress) as report:
+        path = stepper.integrate(dynamics.bind(u0, x), u0.reshape(-1, *state), times, report)
+    solution = _solution(path, dynamics, times, batch, x)
+    if Outcome.INTERRUPTED in path.outcomes:
+        raise Interrupted(solution)
+    return solution
+
+
+def _checked_times(times: Tensor, u0: Tensor) -> Tensor:
+    times = torch.as_tensor(times).to(u0).detach()
+    if times.ndim != 1 or not len(times):
+        raise ValueError(f"`times` must have shape (T,) with T >= 1, got {tuple(times.shape)}.")
+    if not torch.isfinite(times).all():
+        raise ValueError("`times` must be finite, got NaN or infinity in it.")
+    if not (times.diff() > 0).all():
+        at = int((times.diff() <= 0).nonzero()[0])
+        raise ValueError(
+            f"`times` must increase strictly, got {float(times[at]):g} and then "
+            f"{float(times[at + 1]):g}."
+        )
+    return times
+
+
+def _solution(
+    path: Path, dynamics: Dynamics, times: Tensor, batch: tuple[int, ...], x: Input
+) -> Solution:
+    """The path with the caller's batch axes, cut where no sample got to."""
+    reached = int(path.reached.max()) if len(path.reached) else 1
+    states = path.states[:reached].reshape((reached, *batch, *path.states.shape[2:]))
+    axes = tuple(range(1 + len(batch), states.ndim))
+    gaps = times[:reached].diff().reshape(-1, *(1 for _ in states.shape[1:]))
+    rates = states.detach().diff(dim=0) / gaps
+    succeeded = torch.tensor([o.is_success for o in path.outcomes], device=states.device)
+    worst = max(path.outcomes, key=lambda outcome: outcome.severity, default=Outcome.REACHED_END)
+    return Solution(
+        times=times[:reached],
+        states=states,
+        outcome=worst,
+        succeeded=succeeded.reshape(batch),
+        residuals=rates.square().mean(axes).sqrt(),
+        work=path.work.reshape(batch),
+        dynamics=dynamics,
+        x=x,
+        lowest=None if path.lowest is None else path.lowest[:reached].reshape(reached, *batch),
+    )
+
+
+@contextmanager
+def _progress_bar(wanted: bool) -> Iterator[Report | None]:
+    if not wanted:
+        yield None
+        return
+    from tqdm import tqdm
+
+    bar = tqdm(
+        total=100, unit="%", desc="simulate", bar_format="{l_bar}{bar}| {elapsed}<{remaining}"
+    )
+    with bar:
+
+        def report(share: float) -> None:
+            bar.update(100 * share - bar.n)
+
+        yield report

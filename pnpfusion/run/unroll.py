@@ -1,0 +1,63 @@
+"""The verb that feeds a law's result back, round by round."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.solution import Solution
+from pnpfusion.solvers.outcome import Outcome
+from pnpfusion.solvers.steppers.base import Work
+
+
+def unroll(
+    dynamics: Dynamics, u0: Tensor, rounds: int, *, x: Input = None, step: float = 1.0
+) -> Solution:
+    r"""R rounds of :math:`u \leftarrow u + s\, f(u; x)`, differentiable through every one.
+
+    With ``step=1`` and a law :math:`f = g(u) - u` this is g applied R times. A stiff law wants
+    ``step`` below 2 / (its largest decay rate); above, the rounds grow without bound.
+
+    Args:
+        dynamics: the law, taken at time 0.
+        u0: where to begin, shape ``(*batch, *state)``.
+        rounds: R >= 0.
+        x: what drives the law; see there.
+        step: s > 0.
+
+    Returns:
+        The run; ``times`` are the rounds 0 ... R, ``residuals`` the RMS change of each.
+
+    Raises:
+        ValueError: ``u0`` is no state of the law, ``rounds`` < 0, or ``step`` <= 0.
+    """
+    if isinstance(rounds, bool) or int(rounds) != rounds or rounds < 0:
+        raise ValueError(f"`rounds` must be a whole number >= 0, got {rounds!r}.")
+    if not step > 0:
+        raise ValueError(f"`step` must be > 0, got {step}.")
+    dynamics.check_state("u0", u0, x)
+    batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
+    axes = tuple(range(len(batch), u0.ndim))
+    law = dynamics.bind(u0, x)
+    u = u0.reshape(-1, *u0.shape[len(batch) :])
+    start = torch.zeros(len(u), dtype=u.dtype, device=u.device)
+    states, residuals = [u0], []
+    for _ in range(int(rounds)):
+        u = u + step * law.rate(start, u)
+        states.append(u.reshape(u0.shape))
+        change = (states[-1] - states[-2]).detach()
+        residuals.append(change.square().mean(axes).sqrt())
+    succeeded = states[-1].detach().isfinite().flatten(len(batch)).all(-1)
+    done = torch.full(batch, int(rounds), dtype=torch.long, device=u.device)
+    none = torch.zeros_like(done)
+    return Solution(
+        times=torch.arange(int(rounds) + 1, dtype=u0.dtype, device=u0.device),
+        states=torch.stack(states),
+        outcome=Outcome.REACHED_END if succeeded.all() else Outcome.NOT_FINITE,
+        succeeded=succeeded,
+        residuals=torch.stack(residuals) if residuals else u0.new_zeros(0, *batch),
+        work=Work(steps=done, rejected=none, fallbacks=none, iterations=none, rate_calls=done),
+        dynamics=dynamics,
+        x=x,
+    )

@@ -1,0 +1,79 @@
+"""What every run returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor
+
+from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.ledger import Ledger
+from pnpfusion.solvers.outcome import Outcome, SolveError
+from pnpfusion.solvers.steppers.base import Work
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A run: its path, how it ended, what it cost, and the law and input it followed."""
+
+    times: Tensor  #: (T,), in L²/D_ref; rounds from `unroll`
+    states: Tensor  #: (T, *batch, *state); carries the gradient; NaN after a sample's failure
+    outcome: Outcome  #: how the run ended, by its worst sample
+    succeeded: Tensor  #: which samples have an answer: bool, (*batch,)
+    residuals: Tensor = field(
+        repr=False
+    )  #: RMS mean rate of each interval, (T-1, *batch); detached
+    work: Work = field(repr=False)  #: steps, rejections, iterations and rate calls of each sample
+    dynamics: Dynamics | None = field(repr=False)  #: the law; None if a file did not hold it
+    x: Input = field(default=None, repr=False)  #: the input that the law was under
+    lowest: Tensor | None = field(default=None, repr=False)
+    """Smallest of what must stay positive over the steps up to each time, (T, *batch)."""
+
+    @property
+    def final(self) -> Tensor:
+        """The last saved state, ``(*batch, *state)``."""
+        return self.states[-1]
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Mass, charge, free energy and smallest concentration at each saved time.
+
+        Raises:
+            ValueError: the law keeps no ledger.
+        """
+        ledger = None
+        if self.dynamics is not None:
+            ledger = self.dynamics.ledger(self.times, self.states, self.lowest, self.x)
+        if ledger is None:
+            raise ValueError(f"{type(self.dynamics).__name__} keeps no ledger; a PNP cell does.")
+        return ledger
+
+    def require_success(self) -> Solution:
+        """Self if every sample has an answer; raises :class:`SolveError` if not."""
+        if not self.succeeded.all():
+            failed = int((~self.succeeded).sum())
+            raise SolveError(
+                f"{failed} of {self.succeeded.numel()} samples have no answer by t = "
+                f"{float(self.times[-1]):.4g}: {self.outcome.value}."
+            )
+        return self
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the run into one self-describing file; see :mod:`pnpfusion.storage`.
+
+        Raises:
+            FileExistsError: the file is there already and `overwrite` is not set.
+        """
+        from pnpfusion.storage import save
+
+        return save(self, path, overwrite=overwrite)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was interrupted from the keyboard; :attr:`solution` holds what was computed."""
+
+    def __init__(self, solution: Solution) -> None:
+        super().__init__("the run was interrupted; what was computed is in `.solution`")
+        self.solution = solution

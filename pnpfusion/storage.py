@@ -1,0 +1,168 @@
+"""One self-describing file for a run: tensors by safetensors, everything else in a JSON header.
+
+The header, under the key ``pnpfusion``, holds ``format`` (1), ``version`` (of the package),
+``outcome``, ``units`` (of every tensor) and ``dynamics`` (the law with its parameters, so that
+:func:`load` returns a run whose ledger and pictures work). A parameter that is a tensor is written
+as ``{"tensor": key}``, one that varies in space as ``{"field": key}``. Nothing in the file is
+executed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+import pnpfusion
+from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.pnp import PNP
+from pnpfusion.solution import Solution
+from pnpfusion.solvers.field import Field
+from pnpfusion.solvers.outcome import Outcome
+from pnpfusion.solvers.steppers.base import Work
+
+FORMAT = 1
+UNITS = {
+    "times": "L^2/D_ref",
+    "states": "c_ref",
+    "residuals": "c_ref D_ref/L^2",
+    "lowest": "c_ref",
+    "succeeded": "1",
+}
+LAWS: dict[str, type[Dynamics]] = {"PNP": PNP}  #: by the name that a file gives its law
+
+
+def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write ``solution`` to ``path``, as a whole or not at all.
+
+    Raises:
+        FileExistsError: the file is there already and ``overwrite`` is not set.
+        ValueError: the law has no description (it is not one of this package), or its folder is
+            not there.
+    """
+    from safetensors.torch import save_file
+
+    target = Path(path)
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} is there already; choose another name or overwrite=True.")
+    if not target.parent.is_dir():
+        raise ValueError(f"the folder {target.parent} is not there; make it first.")
+    tensors = {
+        "times": solution.times,
+        "states": solution.states,
+        "residuals": solution.residuals,
+        "succeeded": solution.succeeded,
+    }
+    if solution.lowest is not None:
+        tensors["lowest"] = solution.lowest
+    tensors |= {f"work.{f.name}": getattr(solution.work, f.name) for f in fields(Work)}
+    dynamics = solution.dynamics
+    if dynamics is not None and type(dynamics).__name__ not in LAWS:
+        raise ValueError(
+            f"a file can describe the laws {sorted(LAWS)}, not {type(dynamics).__name__}; save "
+            f"`states` yourself, or the run with dataclasses.replace(run, dynamics=None)."
+        )
+    described = {
+        "dynamics": None if dynamics is None else dynamics.description(),
+        "x": dict(solution.x) if isinstance(solution.x, Mapping) else solution.x,
+    }
+    header = {
+        "format": FORMAT,
+        "version": pnpfusion.__version__,
+        "outcome": solution.outcome.name,
+        "law": None if dynamics is None else type(dynamics).__name__,
+        "units": {name: UNITS.get(name, "1") for name in tensors},
+        **_without_tensors(described, "", tensors),
+    }
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        save_file(whole, part, metadata={"pnpfusion": json.dumps(header)})
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def load(path: str | Path) -> Solution:
+    """The run that :meth:`Solution.save` wrote to ``path``, with its law.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no run of this package, is damaged, or is of a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f"there is no file {source}.")
+    try:
+        with safe_open(source, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["pnpfusion"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+        raise ValueError(
+            f"{source} is not a run saved by pnpfusion, or is damaged: {error}."
+        ) from None
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"{source} has format {header.get('format')!r}, this version of pnpfusion reads format "
+            f"{FORMAT}; it was written by pnpfusion {header.get('version')}."
+        )
+    try:
+        law = header["law"]
+        dynamics = None
+        if law is not None:
+            dynamics = LAWS[law].from_description(_with_tensors(header["dynamics"], tensors))
+        x: Input = _with_tensors(header["x"], tensors)
+        return Solution(
+            times=tensors["times"],
+            states=tensors["states"],
+            outcome=Outcome[header["outcome"]],
+            succeeded=tensors["succeeded"],
+            residuals=tensors["residuals"],
+            work=Work(*(tensors[f"work.{f.name}"] for f in fields(Work))),
+            dynamics=dynamics,
+            x=x,
+            lowest=tensors.get("lowest"),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{source} is damaged: {type(error).__name__} {error}.") from None
+
+
+def _without_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """``value`` ready for JSON; its tensors go to ``tensors`` under names made of their place."""
+    if isinstance(value, Field):
+        tensors[name] = value.values
+        return {"field": name}
+    if isinstance(value, Tensor):
+        if not value.ndim:
+            return float(value)
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {
+            key: _without_tensors(inner, f"{name}.{key}" if name else key, tensors)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_tensors(v, f"{name}.{i}", tensors) for i, v in enumerate(value)]
+    return value
+
+
+def _with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of :func:`_without_tensors`."""
+    if isinstance(value, dict):
+        if set(value) == {"field"}:
+            return Field(tensors[value["field"]])
+        if set(value) == {"tensor"}:
+            return tensors[value["tensor"]]
+        return {key: _with_tensors(inner, tensors) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_tensors(inner, tensors) for inner in value]
+    return value

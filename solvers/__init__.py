@@ -1,0 +1,24 @@
+"""Tensors in, tensors out: grids, boundary conditions, Poisson, fluxes, linear solves, steppers."""
+
+if __name__ != "pnpfusion.solvers":
+    raise ImportError(f"import pnpfusion.solvers, not {__name__}: a second copy of its classes")
+
+from pnpfusion.solvers.banded import solve_block_tridiagonal as solve_block_tridiagonal
+from pnpfusion.solvers.banded import solve_tridiagonal as solve_tridiagonal
+from pnpfusion.solvers.boundary import Wall as Wall
+from pnpfusion.solvers.field import Field as Field
+from pnpfusion.solvers.fluxes import FACE_SCHEMES as FACE_SCHEMES
+from pnpfusion.solvers.fluxes import bernoulli as bernoulli
+from pnpfusion.solvers.grid import Grid as Grid
+from pnpfusion.solvers.outcome import Outcome as Outcome
+from pnpfusion.solvers.outcome import SolveError as SolveError
+from pnpfusion.solvers.poisson import solve_poisson as solve_poisson
+from pnpfusion.solvers.steppers import RK4 as RK4
+from pnpfusion.solvers.steppers import TRBDF2 as TRBDF2
+from pnpfusion.solvers.steppers import AsymptoticPreserving as AsymptoticPreserving
+from pnpfusion.solvers.steppers import BackwardEuler as BackwardEuler
+from pnpfusion.solvers.steppers import Euler as Euler
+from pnpfusion.solvers.steppers import Heun as Heun
+from pnpfusion.solvers.steppers import KenCarp4 as KenCarp4
+from pnpfusion.solvers.steppers import Odeint as Odeint
+from pnpfusion.solvers.steppers import Stepper as Stepper

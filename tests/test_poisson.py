@@ -1,0 +1,192 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pnpfusion as pf
+from pnpfusion.solvers import solve_poisson
+from pnpfusion.solvers.poisson import Dielectric
+from tests.registry import f64, slope
+
+WALLS = {
+    "electrodes": {"x-": pf.Wall(potential=1.0), "x+": pf.Wall(potential=-2.0)},
+    "electrode and insulator": {"x-": pf.Wall(potential=1.0)},
+    "electrode and charge": {"x-": pf.Wall(surface_charge=0.3), "x+": pf.Wall(potential=0.5)},
+    "stern": {"x-": pf.Wall(potential=1.0, stern=0.1), "x+": pf.Wall(potential=0.0)},
+    "insulators": {},
+}
+
+
+def test_a_known_potential_comes_back_at_second_order_on_the_ring():
+    errors, sizes = [], [32, 64, 128, 256]
+    for n in sizes:
+        grid = pf.Grid((n,), (1.0,), ("periodic",))
+        x, k = grid.coordinates(0), 2 * math.pi
+        phi = solve_poisson(0.7 * k**2 * torch.sin(k * x), grid, permittivity=0.7)
+        errors.append(float((phi - torch.sin(k * x)).abs().max()))
+    assert slope(sizes, errors) == pytest.approx(-2, abs=0.05)
+    assert errors[-1] < 6e-5
+
+
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("kind", WALLS)
+def test_order_two_between_walls_of_every_kind(kind, graded):
+    """phi = sin(2 x) + a + b x, with a and b from the walls, and permittivity 0.3."""
+    epsilon, length, errors, sizes = 0.3, 1.0, [], [40, 80, 160]
+    for n in sizes:
+        s = torch.linspace(-1, 1, n + 1, dtype=f64)
+        edges = ((torch.tanh(1.5 * s) / math.tanh(1.5) + 1) / 2,) if graded else None
+        grid = pf.Grid((n,), (length,), ("wall",), edges=edges)
+        x = grid.coordinates(0)
+        rho = 4 * epsilon * torch.sin(2 * x)
+        wanted = torch.sin(2 * x)
+        slopes = (2 * math.cos(0), 2 * math.cos(2 * length))
+        if kind == "insulators":  # sin(2 x) + b x + c x^2 has slope 0 at both ends
+            b = -slopes[0]
+            c = -(slopes[1] + b) / 2
+            wanted, rho = wanted + b * x + c * x**2, rho - 2 * epsilon * c
+            rho = rho - (rho * grid.weights).sum()  # neutral in the sums too
+            wanted = wanted - (wanted * grid.weights).sum()
+        elif kind == "electrodes":
+            wanted = wanted + 1 + (-2 - 1 - math.sin(2)) * x
+        elif kind == "electrode and insulator":
+            wanted = wanted + 1 - slopes[1] * x
+        elif kind == "electrode and charge":  # -eps phi'(0) = 0.3
+            b = -0.3 / epsilon - slopes[0]
+            wanted = wanted + b * x + 0.5 - math.sin(2) - b
+        elif kind == "stern":  # phi(0) - 0.1 phi'(0) = 1, phi(1) = 0
+            b = (-1 - math.sin(2) - 0.1 * slopes[0]) / (1 + 0.1)
+            wanted = wanted + b * x - math.sin(2) - b
+        phi = solve_poisson(rho, grid, permittivity=epsilon, walls=WALLS[kind])
+        errors.append(float((phi - wanted).abs().max()))
+    assert slope(sizes, errors) == pytest.approx(-2, abs=0.1)
+    assert errors[-1] < 3e-4
+
+
+def test_permittivity_as_a_field_keeps_the_displacement_of_a_capacitor():
+    grid = pf.Grid((50,), (1.0,), ("wall",))
+    layers = torch.where(grid.coordinates(0) < 0.5, 1.0, 4.0)
+    walls = {"x-": pf.Wall(potential=1.0), "x+": pf.Wall(potential=0.0)}
+    phi = solve_poisson(
+        torch.zeros(50, dtype=f64), grid, permittivity=pf.Field(layers), walls=walls
+    )
+    displacement = 1 / (0.5 / 1 + 0.5 / 4)
+    wanted = torch.where(
+        grid.coordinates(0) < 0.5,
+        1 - displacement * grid.coordinates(0),
+        displacement / 4 * (1 - grid.coordinates(0)),
+    )
+    torch.testing.assert_close(phi, wanted, rtol=1e-12, atol=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cells=st.integers(1, 40),
+    batch=st.integers(1, 4),
+    kind=st.sampled_from([*WALLS, "ring"]),
+    seed=st.integers(0, 10**6),
+)
+def test_gauss_law_holds_in_every_cell(cells, batch, kind, seed):
+    generator = torch.Generator().manual_seed(seed)
+    grid = pf.Grid((cells,), (1.5,), ("periodic" if kind == "ring" else "wall",))
+    walls = None if kind == "ring" else WALLS[kind]
+    rho = torch.randn(batch, cells, dtype=f64, generator=generator)
+    if kind in ("insulators", "ring"):
+        rho = rho - rho.mean(-1, keepdim=True)
+    epsilon = torch.rand(batch, cells, dtype=f64, generator=generator) + 0.1
+    medium = Dielectric.build(grid, pf.Field(epsilon), walls, (batch,), rho)
+    phi = solve_poisson(rho, grid, permittivity=pf.Field(epsilon), walls=walls)
+    through = medium.displacement(phi)
+    torch.testing.assert_close(
+        through.diff(dim=-1),
+        medium.widths * rho,
+        rtol=1e-11,
+        atol=1e-11 * float(through.abs().max()),
+    )
+    if kind in ("insulators", "ring"):
+        assert float(phi.mean(-1).abs().max()) < 1e-12 * max(1.0, float(phi.abs().max()))
+
+
+@pytest.mark.parametrize("kind", [*WALLS, "ring"])
+def test_it_is_self_adjoint(kind):
+    grid = pf.Grid((12,), (1.0,), ("periodic" if kind == "ring" else "wall",))
+    walls = None if kind == "ring" else WALLS[kind]
+    a, b = torch.randn(2, 12, dtype=f64, generator=torch.Generator().manual_seed(1))
+    a, b = a - a.mean(), b - b.mean()
+    alone = solve_poisson(torch.zeros_like(a), grid, walls=walls)
+    ga, gb = (solve_poisson(v, grid, walls=walls) - alone for v in (a, b))
+    torch.testing.assert_close((ga * b).sum(), (a * gb).sum(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("boundary", ["wall", "periodic"])
+def test_gradients_to_second_order_in_charge_permittivity_and_walls(boundary):
+    grid = pf.Grid((5,), (1.0,), (boundary,))
+    rho = torch.randn(2, 5, dtype=f64, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    epsilon = torch.tensor([0.5, 2.0], dtype=f64, requires_grad=True)
+    if boundary == "periodic":
+
+        def potential(rho, epsilon):
+            return solve_poisson(rho - rho.mean(-1, keepdim=True), grid, permittivity=epsilon)
+
+        inputs = (rho, epsilon)
+    else:
+
+        def potential(rho, epsilon, left, stern, charge):
+            walls = {
+                "x-": pf.Wall(potential=left, stern=stern),
+                "x+": pf.Wall(surface_charge=charge),
+            }
+            return solve_poisson(rho, grid, permittivity=epsilon, walls=walls)
+
+        scalars = [torch.tensor(v, dtype=f64, requires_grad=True) for v in (1.0, 0.2, -0.4)]
+        inputs = (rho, epsilon, *scalars)
+    assert torch.autograd.gradcheck(potential, inputs)
+    assert torch.autograd.gradgradcheck(potential, inputs)
+
+
+@pytest.mark.parametrize(
+    ("rho", "settings", "message"),
+    [
+        (torch.ones(4), {}, "net charge of 1 .*sample 0.*give a wall a `potential`"),
+        (torch.zeros(5), {}, r"must end in the grid's shape \(4,\), got \(5,\)"),
+        (torch.zeros(4).half(), {}, "float32 or float64, got torch.float16"),
+        ([0.0] * 4, {}, "must be a torch.Tensor, got list"),
+        (torch.zeros(4), {"permittivity": 0.0}, "`permittivity` must be > 0, got 0"),
+        (torch.zeros(4), {"permittivity": float("nan")}, "`permittivity` must be finite"),
+        (torch.zeros(4), {"permittivity": torch.ones(4)}, "wrapped in pnpfusion.Field"),
+        (torch.zeros(4), {"permittivity": pf.Field(torch.ones(3))}, "is a Field and must end in"),
+        (
+            torch.zeros(4),
+            {"walls": {"left": pf.Wall(potential=1.0)}},
+            "names 'left', but the walls",
+        ),
+        (torch.zeros(4), {"walls": {"x-": 1.0}}, "must be a Wall, got float"),
+        (
+            torch.zeros(4),
+            {"walls": {"x-": pf.Wall(potential=1.0, stern=torch.tensor(-1.0))}},
+            "`stern` must be >= 0",
+        ),
+    ],
+)
+def test_a_wrong_call_says_what_is_wanted(rho, settings, message):
+    with pytest.raises(ValueError, match=message):
+        solve_poisson(rho, pf.Grid((4,), (1.0,), ("wall",)), **settings)
+
+
+def test_what_a_wall_cannot_be():
+    with pytest.raises(ValueError, match="either `potential` or `surface_charge`"):
+        pf.Wall(potential=1.0, surface_charge=1.0)
+    with pytest.raises(ValueError, match="`stern` needs the `potential`"):
+        pf.Wall(stern=0.1)
+    with pytest.raises(ValueError, match="must map species names"):
+        pf.Wall(concentration=1.0)
+    with pytest.raises(ValueError, match="either concentration or flux of"):
+        pf.Wall(concentration={"a": 1.0}, flux={"a": 0.0})
+
+
+def test_round_off_charges_of_a_neutral_box_are_no_error():
+    grid = pf.Grid((64,), (1.0,), ("periodic",))
+    noise = 1e-17 * torch.randn(64, dtype=f64, generator=torch.Generator().manual_seed(3))
+    assert solve_poisson(noise, grid, permittivity=1e-3).abs().max() < 1e-12

@@ -1,0 +1,284 @@
+"""The verb: what it accepts, what it returns, how it ends."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+import pnpfusion as pf
+from pnpfusion.dynamics.resolution import ResolutionWarning
+from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, Euler, KenCarp4, Odeint
+from tests.registry import (
+    ALL_DYNAMICS,
+    ALL_STEPPERS,
+    Decay,
+    blocking_cell,
+    f64,
+    ring,
+    stepper_name,
+    times,
+)
+
+
+@pytest.mark.parametrize("stepper", ALL_STEPPERS, ids=stepper_name)
+@pytest.mark.parametrize("law", ALL_DYNAMICS, ids=lambda law: type(law[0]).__name__)
+def test_every_stepper_follows_every_law(law, stepper):
+    dynamics, u0 = law
+    if isinstance(stepper, AsymptoticPreserving) and not isinstance(dynamics, pf.PNP):
+        with pytest.raises(ValueError, match="no semi-implicit step of its own"):
+            pf.simulate(dynamics, u0, times(0, 1e-3), stepper=stepper)
+        return
+    batch = torch.stack([u0, u0])
+    run = pf.simulate(dynamics, batch, times(0, 5e-4, 1e-3), stepper=stepper).require_success()
+    assert run.outcome is pf.Outcome.REACHED_END
+    assert run.states.shape == (3, *batch.shape)
+    assert run.succeeded.tolist() == [True, True]
+    assert run.residuals.shape == (2, 2)
+    assert (run.work.steps > 0).all()
+    exact = pf.simulate(dynamics, u0, times(0, 1e-3), stepper=Odeint("dopri8")).final
+    torch.testing.assert_close(run.final[0], exact, rtol=3e-3, atol=3e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dtype_follows_the_state(dtype):
+    cell = blocking_cell()
+    run = pf.simulate(cell, torch.ones(2, 32, dtype=dtype), torch.linspace(0, 0.1, 3))
+    assert run.states.dtype == run.times.dtype == dtype
+    assert cell.potential(run.final).dtype == dtype
+    assert run.ledger.mass.dtype == f64
+
+
+@pytest.mark.parametrize(
+    ("u0", "message"),
+    [
+        (torch.ones(2, 31), r"must end in the grid's shape \(32,\), got \(2, 31\)"),
+        (torch.ones(3, 32), r"\(\*batch, 2, 32\), got \(3, 32\)"),
+        (torch.ones(32), r"got \(32,\)"),
+        (torch.ones(2, 32).half(), "float32 or float64, got torch.float16"),
+        (torch.full((2, 32), torch.nan), "must be finite, got NaN"),
+        (-torch.ones(2, 32), "must be >= 0, got -1"),
+        ([[1.0]], "must be a torch.Tensor, got list"),
+    ],
+)
+def test_a_wrong_state_says_what_is_wanted(u0, message):
+    with pytest.raises(ValueError, match=f"`u0` .*{message}"):
+        pf.simulate(blocking_cell(), u0, times(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("span", "message"),
+    [
+        (times(0, 1, 1), "must increase strictly, got 1 and then 1"),
+        (times(0, 2, 1), "must increase strictly, got 2 and then 1"),
+        (times(), r"must have shape \(T,\) with T >= 1, got \(0,\)"),
+        (times(0, 1)[None], r"must have shape \(T,\) with T >= 1, got \(1, 2\)"),
+        (times(0, float("nan")), "must be finite"),
+    ],
+)
+def test_wrong_times_say_what_is_wanted(span, message):
+    with pytest.raises(ValueError, match=f"`times` {message}"):
+        pf.simulate(blocking_cell(), torch.ones(2, 32), span)
+
+
+def test_tolerances_beside_a_stepper_are_an_error():
+    with pytest.raises(ValueError, match=r"stepper=TRBDF2\(rtol"):
+        pf.simulate(blocking_cell(), torch.ones(2, 32), times(0, 1), stepper=TRBDF2(), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TRBDF2(dt=0.1, rtol=1e-3), "`dt` fixes the steps"),
+        (lambda: TRBDF2(rtol=-1.0), "`rtol` must be > 0, got -1"),
+        (lambda: Euler(dt=0.0), "`dt` must be > 0, got 0"),
+        (lambda: AsymptoticPreserving(dt=-1.0), "`dt` must be > 0, got -1"),
+        (lambda: Odeint("euler"), "must be one of .*dopri5.*got 'euler'"),
+        (lambda: Odeint(rtol=0.0), "`rtol` must be > 0"),
+    ],
+)
+def test_wrong_settings_of_a_stepper_say_what_is_wanted(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_too_tight_a_tolerance_for_single_precision_is_an_error():
+    with pytest.raises(ValueError, match=r"`rtol` must be >= .* for torch.float32, got 1e-08"):
+        pf.simulate(blocking_cell(), torch.ones(2, 32), times(0, 1), rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"species": []}, "`species` must be one or more Species"),
+        ({"species": [pf.Species("a", 1), pf.Species("a", -1)]}, "different names"),
+        ({"species": [pf.Species("a", 1, -1.0)]}, "`diffusivity` must be > 0, got -1"),
+        ({"species": [pf.Species("a", float("inf"))]}, "valence of 'a'` must be finite"),
+        ({"permittivity": -1.0}, "`permittivity` must be > 0, got -1"),
+        ({"permittivity": 0.0}, "`permittivity` must be > 0, got 0"),
+        ({"scheme": "upwind"}, "must be one of .*'central'.*got 'upwind'"),
+        ({"walls": {"y-": pf.Wall()}}, "names 'y-', but the walls of this grid are 'x-', 'x"),
+        (
+            {"walls": {"x-": pf.Wall(potential=0.0, flux={"b": 1.0})}},
+            r"names \['b'\], but the spec",
+        ),
+        ({"walls": {"x-": pf.Wall(concentration={"a": 1.0})}}, "needs a `potential` at one wall"),
+        ({"walls": {"x-": pf.Wall(potential=0.0, concentration={"a": -1.0})}}, "must be >= 0"),
+        ({"walls": {"x-": pf.Wall(mask=torch.ones(1))}}, "needs a grid of 2 or 3 axes"),
+        ({"grid": 64}, "`grid` must be a Grid, got int"),
+        ({"grid": pf.Grid((4, 4), (1.0, 1.0), ("wall", "wall"))}, "one axis for now"),
+        ({"steric": 0.1}, "not available yet"),
+    ],
+)
+def test_a_wrong_cell_says_what_is_wanted(settings, message):
+    given = {
+        "grid": pf.Grid((8,), (1.0,), ("wall",)),
+        "species": [pf.Species("a", 1)],
+        "permittivity": 1.0,
+    } | settings
+    grid, species = given.pop("grid"), given.pop("species")
+    with pytest.raises(ValueError, match=message):
+        pf.PNP(grid, species, **given)
+
+
+def test_a_charged_floating_box_is_refused_and_says_by_how_much():
+    c0 = torch.stack([torch.full((32,), 1.5), torch.ones(32)]).double()
+    with pytest.raises(ValueError, match=r"`u0` carries a net charge of 0.5 \(sample 0\)"):
+        pf.simulate(ring(), c0, times(0, 1))
+
+
+def test_parameters_of_another_batch_are_refused():
+    cell = blocking_cell(voltage=torch.ones(5, dtype=f64))
+    with pytest.raises(ValueError, match=r"have the batch shape \(3,\), got \(5,\)"):
+        pf.simulate(cell, torch.ones(3, 2, 32, dtype=f64), times(0, 1))
+
+
+def test_input_overrides_what_the_cell_says():
+    c0 = torch.ones(3, 2, 32, dtype=f64)
+    x = {"potential:x-": times(0, -1, 2), "fixed_charge": pf.Field(torch.linspace(-1, 1, 32))}
+    run = pf.simulate(blocking_cell(), c0, times(0, 0.1), x=x)
+    alone = pf.PNP(
+        run.dynamics.grid,
+        run.dynamics.species,
+        permittivity=run.dynamics.permittivity,
+        fixed_charge=pf.Field(torch.linspace(-1, 1, 32)),
+        walls={"x-": pf.Wall(potential=2.0), "x+": pf.Wall(potential=1.0)},
+    )
+    torch.testing.assert_close(
+        run.final[2], pf.simulate(alone, c0[2], times(0, 0.1)).final, rtol=1e-9, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ({"potential:left": 1.0}, "unknown key 'potential:left'; a PNP cell reads .*potential:x-"),
+        (torch.ones(3), "must map names to values"),
+        ({"potential:x-": pf.Field(torch.ones(32))}, "must be a number per sample, got a Field"),
+    ],
+)
+def test_wrong_input_says_what_is_wanted(x, message):
+    with pytest.raises(ValueError, match=message):
+        pf.simulate(blocking_cell(), torch.ones(2, 32), times(0, 1), x=x)
+
+
+def test_a_coarse_grid_is_a_warning_that_names_the_cells_needed():
+    with pytest.warns(ResolutionWarning, match=r"which is 160 equal cells \(here 32\)"):
+        pf.simulate(blocking_cell(debye=0.05), torch.ones(2, 32).double(), times(0, 1e-3))
+
+
+def test_a_blow_up_ends_the_run_with_an_outcome_and_keeps_the_states_before():
+    """Forward Euler above its stability limit, h^2 / 2."""
+    c0 = 1 + 0.1 * torch.rand(2, 32, dtype=f64, generator=torch.Generator().manual_seed(0))
+    run = pf.simulate(
+        blocking_cell(), c0, torch.linspace(0, 10, 101).double(), stepper=Euler(dt=0.01)
+    )
+    assert run.outcome is pf.Outcome.NOT_FINITE
+    assert not run.succeeded
+    assert 1 < len(run.times) < 101
+    assert run.states.isfinite().all()
+    assert float(run.ledger.min_concentration) < 0
+    with pytest.raises(pf.SolveError, match="implicit stepper"):
+        run.require_success()
+
+
+def test_torchdiffeq_failures_are_outcomes_not_assertions():
+    class Explosion(pf.Dynamics):
+        def rate(self, t, u, x=None):
+            return u**2  # infinite at t = 1 from u = 1
+
+    run = pf.simulate(
+        Explosion(), torch.ones(1, dtype=f64), times(0, 0.5, 0.9, 2), stepper=Odeint()
+    )
+    assert run.outcome in (pf.Outcome.STEP_TOO_SMALL, pf.Outcome.NOT_FINITE)
+    assert run.times.tolist() == [0, 0.5, 0.9]
+    assert float(run.final) == pytest.approx(10, rel=1e-4)
+    few = pf.simulate(Decay(), torch.ones(1), times(0, 50), stepper=Odeint(max_steps=5))
+    assert few.outcome is pf.Outcome.OUT_OF_STEPS
+
+
+def test_the_step_limit_is_an_outcome():
+    run = pf.simulate(
+        blocking_cell(), torch.ones(2, 32).double(), times(0, 1, 2), stepper=KenCarp4(max_steps=3)
+    )
+    assert run.outcome is pf.Outcome.OUT_OF_STEPS
+    assert run.states.shape[0] == 1
+
+
+def test_a_law_that_ends_in_infinity_stops_an_implicit_stepper_too():
+    class Explosion(pf.Dynamics):
+        def rate(self, t, u, x=None):
+            return u**2
+
+    run = pf.simulate(
+        Explosion(), torch.ones(1, dtype=f64), times(0, 0.5, 2), stepper=TRBDF2(rtol=1e-3)
+    )
+    assert run.outcome in (pf.Outcome.STEP_TOO_SMALL, pf.Outcome.NOT_FINITE)
+    assert float(run.final) == pytest.approx(2, rel=1e-2)
+
+
+@pytest.mark.parametrize("stepper", ["KenCarp4(dt=1e-5)", "Euler(dt=1e-5)", "Odeint()"])
+def test_an_interruption_keeps_the_run_so_far(stepper):
+    script = f"""
+        import os, signal, threading, torch, pnpfusion as pf
+        from pnpfusion.solvers import Euler, KenCarp4, Odeint
+        from tests.registry import blocking_cell
+        threading.Timer(2.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        try:
+            pf.simulate(blocking_cell(128), torch.ones(2, 128).double(),
+                        1e-5 * torch.arange(20000).double(), stepper={stepper})
+        except pf.Interrupted as stopped:
+            run = stopped.solution
+            assert run.outcome is pf.Outcome.INTERRUPTED, run.outcome
+            assert run.states.isfinite().all() and len(run.times) > 2
+            print("kept", len(run.times))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("kept")
+
+
+def test_one_time_only_returns_the_start():
+    run = pf.simulate(blocking_cell(), torch.ones(2, 32), times(0))
+    assert run.outcome is pf.Outcome.REACHED_END
+    torch.testing.assert_close(run.final, torch.ones(2, 32))
+
+
+def test_time_may_begin_anywhere():
+    late = pf.simulate(Decay(), torch.ones(1, dtype=f64), times(5, 6), stepper=KenCarp4(rtol=1e-8))
+    assert float(late.final) == pytest.approx(torch.tensor(-1.0).exp().item(), rel=1e-6)
+
+
+def test_the_bar_goes_to_the_end(capfd):
+    pf.simulate(blocking_cell(), torch.ones(2, 32), times(0, 0.1), progress=True)
+    assert "100%" in capfd.readouterr().err

@@ -1,0 +1,123 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import pnpfusion as pf
+from tests.registry import Decay, f64, times
+
+
+def run_of_everything(dtype=f64):
+    """A batched run whose cell has numbers, tensors and fields everywhere they may be."""
+    cell = pf.PNP(
+        pf.Grid((24,), (1.0,), ("wall",), edges=(torch.linspace(0, 1, 25).double() ** 1.2,)),
+        [
+            pf.Species("cation", +1, pf.Field(torch.linspace(1, 2, 24))),
+            pf.Species("anion", torch.tensor([-1.0, -2.0]), torch.tensor(1.5)),
+        ],
+        permittivity=torch.tensor([0.5, 0.7], dtype=f64),
+        walls={
+            "x-": pf.Wall(potential=torch.nn.Parameter(torch.tensor([0.3, -1.0]))),
+            "x+": pf.Wall(potential=0.0, stern=0.1, concentration={"cation": torch.tensor(1.1)}),
+        },
+        fixed_charge=pf.Field(0.1 * torch.ones(24)),
+        scheme="harmonic",
+    )
+    x = {"potential:x+": torch.tensor([0.1, 0.2])}
+    return pf.simulate(cell, torch.ones(2, 2, 24, dtype=dtype), times(0, 0.01, 0.1), x=x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
+def test_a_run_comes_back_whole(tmp_path, dtype):
+    run = run_of_everything(dtype)
+    path = run.save(tmp_path / "run.safetensors")
+    back = pf.load(path)
+    assert back.outcome is run.outcome
+    for name in ("times", "states", "succeeded", "residuals", "lowest"):
+        assert torch.equal(getattr(back, name), getattr(run, name))
+    assert torch.equal(back.work.iterations, run.work.iterations)
+    assert repr(back.dynamics.grid) == repr(run.dynamics.grid)
+    assert torch.equal(
+        back.dynamics.potential(back.final, back.x), run.dynamics.potential(run.final, run.x)
+    )
+    assert torch.equal(back.ledger.free_energy, run.ledger.free_energy)
+    with torch.no_grad():
+        on = [pf.simulate(r.dynamics, r.final, times(0.1, 0.2), x=r.x).final for r in (run, back)]
+    assert torch.equal(*on)  # a run goes on from its file as it would have
+
+
+def test_the_header_says_what_the_file_is(tmp_path):
+    path = run_of_everything().save(tmp_path / "run.safetensors")
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["pnpfusion"])
+    assert header["format"] == 1
+    assert header["version"] == pf.__version__
+    assert header["outcome"] == "REACHED_END"
+    assert header["units"]["times"] == "L^2/D_ref"
+    assert header["dynamics"]["species"][0]["name"] == "cation"
+    assert header["dynamics"]["permittivity"] == {"tensor": "dynamics.permittivity"}
+
+
+def test_nothing_is_overwritten_unasked(tmp_path):
+    run = run_of_everything()
+    path = run.save(tmp_path / "run.safetensors")
+    with pytest.raises(FileExistsError, match="choose another name or overwrite=True"):
+        run.save(path)
+    run.save(path, overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match="is not there; make it first"):
+        run_of_everything().save(tmp_path / "nowhere" / "run.safetensors")
+
+
+def test_a_law_that_no_file_can_hold_is_named_and_its_run_can_still_be_kept(tmp_path):
+    run = pf.simulate(Decay(), torch.ones(2), times(0, 1))
+    with pytest.raises(ValueError, match=r"laws \['PNP'\], not Decay"):
+        run.save(tmp_path / "run.safetensors")
+    replace(run, dynamics=None).save(tmp_path / "run.safetensors")
+    back = pf.load(tmp_path / "run.safetensors")
+    assert torch.equal(back.states, run.states)
+    with pytest.raises(ValueError, match="keeps no ledger"):
+        _ = back.ledger
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        pf.load(tmp_path / "missing")
+    text = tmp_path / "text"
+    text.write_text("hello, this is not it")
+    other = tmp_path / "other"
+    save_file({"weights": torch.ones(3)}, other)
+    for path in (text, other):
+        with pytest.raises(ValueError, match="is not a run saved by pnpfusion, or is damaged"):
+            pf.load(path)
+
+
+def test_a_newer_format_and_a_damaged_header_are_refused(tmp_path):
+    path = run_of_everything().save(tmp_path / "run.safetensors")
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["pnpfusion"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    newer = tmp_path / "newer"
+    save_file(tensors, newer, metadata={"pnpfusion": json.dumps(header | {"format": 99})})
+    with pytest.raises(ValueError, match="has format 99, this version of pnpfusion reads format 1"):
+        pf.load(newer)
+    for key in ("dynamics", "outcome", "law"):
+        damaged = tmp_path / key
+        save_file(tensors, damaged, metadata={"pnpfusion": json.dumps(header | {key: "junk"})})
+        with pytest.raises(ValueError, match="is damaged"):
+            pf.load(damaged)
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    path = run_of_everything().save(tmp_path / "run.safetensors")
+    data = path.read_bytes()
+    for size in (4, 100, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:size])
+        with pytest.raises(ValueError, match="damaged"):
+            pf.load(path)

@@ -1,0 +1,9 @@
+"""Pictures that explain themselves: the claim in the title, with numbers from the run."""
+
+if __name__ != "pnpfusion.visualize":
+    raise ImportError(f"import pnpfusion.visualize, not {__name__}: a second copy of its classes")
+
+from pnpfusion.visualize.animation import animate as animate
+from pnpfusion.visualize.ledger import plot_ledger as plot_ledger
+from pnpfusion.visualize.profiles import plot_profiles as plot_profiles
+from pnpfusion.visualize.space_time import plot_space_time as plot_space_time

@@ -1,0 +1,214 @@
+"""What a picture shows of a run: plain arrays on the processor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pnpfusion.dynamics.pnp import PNP
+from pnpfusion.dynamics.species import Species
+from pnpfusion.solution import Solution
+from pnpfusion.visualize.style import number
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One sample of a run, or the mean of its batch, with T times, S species and N cells."""
+
+    x: Array  #: cell centres, (N,), in L
+    faces: Array  #: cell edges, (N + 1,), in L
+    times: Array  #: (T,), in L²/D
+    c: Array  #: concentrations, (T, S, N), in c_ref
+    phi: Array  #: potential, (T, N), in kT/e
+    rho: Array  #: charge density with the fixed charge, (T, N), in F c_ref
+    good: int  #: how many times, from the first, hold concentrations rather than a blow-up
+    species: tuple[Species, ...]
+    walls: dict[str, float]  #: potential of each electrode by side, in kT/e
+    periodic: bool
+    who: str  #: "sample 3 of 64", "mean of 64 samples"; empty without a batch
+    trouble: str  #: what went wrong, a sentence; empty if nothing did
+    outcome: str  #: how the run ended and what to do, a sentence
+
+    @property
+    def names(self) -> list[str]:
+        """The species' names."""
+        return [one.name for one in self.species]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run blew up before its last time."""
+        return self.good < len(self.times)
+
+    @property
+    def last(self) -> int:
+        """The index of the time to end with: the last, or the first that is no solution."""
+        return min(self.good, len(self.times) - 1)
+
+    @property
+    def until_failure(self) -> Trace:
+        """The part before the failure, if there was one."""
+        good = slice(self.good)
+        return replace(
+            self, times=self.times[good], c=self.c[good], phi=self.phi[good], rho=self.rho[good]
+        )
+
+    @property
+    def changes(self) -> Array:
+        """How much happened up to each time before a failure, (good,), from 0 to 1."""
+        steps = np.abs(np.diff(self.c[: self.good], axis=0)).mean((1, 2))
+        total = np.concatenate([[0.0], steps.cumsum()])
+        return total / max(float(total[-1]), 1e-300)
+
+    @property
+    def early(self) -> bool:
+        """Whether half of it happens in the first tenth of the time, which starts at 0."""
+        times = self.times[: self.good]
+        half = float(times[int(np.searchsorted(self.changes, 0.5).clip(0, len(times) - 1))])
+        return len(times) > 4 and times[0] == 0 and half < 0.1 * times[-1]
+
+    def mean(self, values: Array) -> Array:
+        """The mean over space of ``(..., N)``, whatever the cell widths."""
+        widths = np.diff(self.faces)
+        return np.asarray((values * widths).sum(-1) / widths.sum())
+
+
+def pnp_law(solution: Solution) -> PNP:
+    """The law of the run.
+
+    Raises:
+        ValueError: it is no PNP cell of one axis.
+    """
+    law = solution.dynamics
+    if not isinstance(law, PNP):
+        got = "no law" if law is None else type(law).__name__
+        raise ValueError(
+            f"`solution` must be a run of a pnpfusion.PNP cell, got {got}; draw its `states` "
+            "with matplotlib, or run a PNP cell."
+        )
+    if law.grid.ndim != 1:
+        raise ValueError(
+            f"`solution` must have one axis of space, got a grid of shape {law.grid.shape}."
+        )
+    return law
+
+
+def fields_of(solution: Solution, *, times: slice = slice(None)) -> tuple[Array, Array, Array]:
+    """Concentrations (T, B, S, N), potential and charge density (T, B, N), the batch made one."""
+    law = pnp_law(solution)
+    with torch.no_grad():
+        c = solution.states.detach().double()[times]
+        phi = torch.stack([law.potential(one, solution.x) for one in c])
+        rho = torch.stack([law.charge(one, solution.x) for one in c])
+    cells = c.shape[-1]
+    return (
+        _array(c.reshape(len(c), -1, *c.shape[-2:])),
+        _array(phi.reshape(len(c), -1, cells)),
+        _array(rho.reshape(len(c), -1, cells)),
+    )
+
+
+def trace(solution: Solution, sample: int | None = 0) -> Trace:
+    """What a picture shows of ``sample``, an index into the flattened batch; None is the mean.
+
+    The mean is over the samples that have an answer, if any has.
+
+    Raises:
+        ValueError: the run is none of a PNP cell, or the batch has no such sample.
+    """
+    law = pnp_law(solution)
+    succeeded = solution.succeeded.detach().cpu().reshape(-1).numpy()
+    size, batched = len(succeeded), solution.states.ndim > 3
+    if sample is not None and not 0 <= sample < size:
+        raise ValueError(
+            f"`sample` must be 0 to {size - 1}, or None for the mean over the batch, got {sample}."
+        )
+    c, phi, rho = fields_of(solution)
+    fine = believable(c)
+    if sample is None and batched:
+        who = f"mean of {size} samples"
+        chosen = np.arange(size)
+        answered = succeeded & fine[-1]
+        if answered.any() and not answered.all():
+            chosen = np.flatnonzero(answered)
+            who = f"mean of the {len(chosen)} of {size} samples that have an answer"
+    else:
+        chosen = np.array([sample or 0])
+        who = f"sample {sample} of {size}" if batched else ""
+    with np.errstate(all="ignore"):  # a blow-up may overflow
+        c, phi, rho = (values[:, chosen].mean(1) for values in (c, phi, rho))
+    good = int(fine[:, chosen].all(1).sum())
+    times = _array(solution.times)
+    trouble = ""
+    if good < len(times):
+        trouble = f"Failed by t = {times[good]:.3g}: " + _what_broke(c[good], law)
+    elif not succeeded[chosen].all():
+        trouble = f"Stopped at t = {times[-1]:.3g}: {solution.outcome.value}"
+    return Trace(
+        x=_array(law.grid.coordinates(0)),
+        faces=_array(law.grid.faces(0)),
+        times=times,
+        c=c,
+        phi=phi,
+        rho=rho,
+        good=good,
+        species=law.species,
+        walls=_wall_potentials(law, solution, chosen),
+        periodic=law.grid.boundaries[0] == "periodic",
+        who=who,
+        trouble=trouble,
+        outcome=advice(solution, failed=good < len(times)),
+    )
+
+
+def advice(solution: Solution, *, failed: bool) -> str:
+    """How a run ended and what to do, a sentence."""
+    if failed and solution.outcome.is_success:
+        return (
+            "concentrations fell below zero while the values stayed finite; use smaller steps "
+            "or an implicit stepper"
+        )
+    return solution.outcome.value
+
+
+def believable(c: Array) -> npt.NDArray[np.bool_]:
+    """Whether (T, B, S, N) is a solution up to each time, (T, B).
+
+    It ends where a value is not finite, or negative by more than a tenth of the mean at the start.
+    """
+    with np.errstate(all="ignore"):
+        lowest = np.where(np.isfinite(c).all((2, 3)), c.min((2, 3)), -np.inf)
+    fine = np.logical_and.accumulate(lowest >= -0.1 * c[0].mean((1, 2)), axis=0)
+    fine[0] = True
+    return np.asarray(fine)
+
+
+def _what_broke(c: Array, law: PNP) -> str:
+    if not np.isfinite(c).all():
+        return "the state is no longer finite"
+    low = c.min(-1)
+    return f"{law.names[int(low.argmin())]} is at {number(float(low.min()))}, below zero"
+
+
+def _wall_potentials(
+    law: PNP, solution: Solution, chosen: npt.NDArray[np.int_]
+) -> dict[str, float]:
+    given = solution.x if isinstance(solution.x, Mapping) else {}
+    batch = solution.succeeded.shape
+    found = {}
+    for side, wall in law.walls.items():
+        value = given.get(f"potential:{side}", wall.potential)
+        if value is not None:
+            tensor = torch.as_tensor(value).detach().double().cpu()
+            found[side] = float(_array(tensor.expand(batch).reshape(-1))[chosen].mean())
+    return found
+
+
+def _array(values: Tensor) -> Array:
+    return values.detach().double().cpu().numpy()
