@@ -82,7 +82,10 @@ def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Pa
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        part.touch()
+        mode = part.stat().st_mode  # safetensors would keep other users from reading the file
         save_file(whole, part, metadata={"pnpfusion": json.dumps(header)})
+        part.chmod(mode)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

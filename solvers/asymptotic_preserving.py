@@ -46,8 +46,8 @@ def asymptotic_preserving_step(cell: Electrolyte, c: Tensor, dt: Tensor) -> Tens
         cell = replace(cell, scheme=FACE_SCHEMES["scharfetter-gummel"])
     medium, widths = cell.dielectric, cell.dielectric.widths
     h = dt[:, None, None]
-    ahead, back = cell.scheme.weights(cell.drops(_predicted_potential(cell, c, h)))
-    out, into = h * cell.transmissivity * ahead, h * cell.transmissivity * back
+    faces = cell.faces(c, _predicted_potential(cell, c, h))
+    out, into = (h * cell.transmissivity * weight for weight in (faces.ahead, faces.back))
     diagonal = widths + out[..., 1:] + into[..., :-1]
     load = widths * c - h * cell.imposed.diff(dim=-1)
     if not medium.periodic:
@@ -65,12 +65,10 @@ def asymptotic_preserving_step(cell: Electrolyte, c: Tensor, dt: Tensor) -> Tens
 def _predicted_potential(cell: Electrolyte, c: Tensor, h: Tensor) -> Tensor:
     """The potential after a step in which the charge follows the field that it makes."""
     medium, phi = cell.dielectric, cell.potential(c)
-    ahead_slope, back_slope = cell.scheme.slopes(cell.drops(phi))
-    beside = cell.with_reservoirs(c)
-    yielding = ahead_slope * beside[..., :-1] - back_slope * beside[..., 1:]  # < 0
-    extra = -(h * cell.transmissivity * cell.valence.square() * yielding).sum(1)
+    faces = cell.faces(c, phi)
+    extra = -(h * cell.valence.square() * cell.flux_slopes(faces)).sum(1)
     if not medium.periodic:  # a wall's potential follows its edge cell unless an electrode holds it
         inner = torch.ones_like(extra[:1, 1:-1]).expand(len(medium.pull), -1)
         extra = extra * with_ends(inner, medium.pull)
-    current = (h * cell.valence * cell.fluxes(c, phi)).sum(1)
+    current = (h * cell.valence * cell.fluxes(faces)).sum(1)
     return phi + medium.solve(medium.conductance + extra, -current.diff(dim=-1))

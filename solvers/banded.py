@@ -1,12 +1,16 @@
 r"""Direct solves of batched tridiagonal and block-tridiagonal systems, on a line or a ring.
 
-On the CPU the batch is chained into one banded system for LAPACK, with no coupling between samples.
-On other devices blocks are eliminated by odd-even reduction, which never leaves the device; it does
-not pivot between blocks and so wants diagonal dominance. A ring is folded into a line of pairs.
+On the CPU a compiled elimination takes one sample after the other, where Numba is installed; else
+the batch is chained into one banded system for LAPACK, with no coupling between samples. On other
+devices blocks are eliminated by odd-even reduction, which never leaves the device. Only LAPACK
+pivots between blocks; it also takes over where the compiled elimination meets a singular block. A
+ring is folded into a line of pairs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,7 @@ import torch
 from torch import Tensor
 
 System = tuple[Tensor, Tensor, Tensor, Tensor]
+Solver = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def solve_tridiagonal(
@@ -78,8 +83,7 @@ def _solve_line(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -> 
 class _BlockTridiagonal(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -> Tensor:
-        on_cpu = rhs.device.type == "cpu"
-        x = (_solve_lapack if on_cpu else _solve_by_reduction)(lower, diagonal, upper, rhs)
+        x = _solver(rhs)(lower, diagonal, upper, rhs)
         ctx.save_for_backward(lower, diagonal, upper, x)
         return x
 
@@ -139,6 +143,37 @@ def _fold_ring(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -> S
     size = (2 * m, 2 * m)
     down, centre, up = (matrix.reshape(batch, pairs, *size) for matrix in (down, centre, up))
     return down, centre, up, load.flatten(2)
+
+
+def _solver(rhs: Tensor) -> Solver:
+    """The way to solve on this device with what is installed."""
+    if rhs.device.type != "cpu":
+        return _solve_by_reduction
+    return _solve_lapack if _compiled() is None else _solve_compiled
+
+
+@cache
+def _compiled() -> Callable[..., None] | None:
+    """The compiled elimination; None without Numba."""
+    try:
+        from pnpfusion.solvers.kernels.block_thomas import block_thomas
+    except ImportError:
+        return None
+    return block_thomas
+
+
+def _solve_compiled(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -> Tensor:
+    """Block elimination by Numba, and by LAPACK for samples in which it meets a singular block."""
+    parts = [part.detach().contiguous() for part in (lower, diagonal, upper, rhs)]
+    x = torch.empty_like(parts[3])
+    kernel = _compiled()
+    if kernel is not None:
+        kernel(*(part.numpy() for part in parts), x.numpy())
+    failed = ~x.isfinite().flatten(1).all(1)
+    if failed.any():
+        of = failed if len(diagonal) > 1 else slice(None)
+        x[failed] = _solve_lapack(lower[of], diagonal[of], upper[of], rhs[failed])
+    return x
 
 
 def _solve_lapack(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -> Tensor:

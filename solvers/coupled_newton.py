@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.banded import solve_block_tridiagonal
 from pnpfusion.solvers.dense_newton import once_differentiable_only
-from pnpfusion.solvers.nernst_planck import Electrolyte
+from pnpfusion.solvers.nernst_planck import Electrolyte, Faces
 from pnpfusion.solvers.steppers.base import ImplicitSolve
 
 Blocks = tuple[Tensor, Tensor, Tensor]
@@ -37,7 +37,7 @@ def solve_implicit(
         base: b, shape ``(B, S, N)``.
         step: h, shape ``(B,)``.
         guess: where to begin, shape ``(B, S, N)``.
-        scale: the last correction must be below this in the mean square, shape ``(B, S, N)``.
+        scale: what the next correction must be below in the mean square, shape ``(B, S, N)``.
         max_iterations: when to give up.
 
     Returns:
@@ -47,20 +47,24 @@ def solve_implicit(
         c, phi = guess, cell.potential(guess)
         iterations = torch.zeros(len(base), dtype=torch.long, device=base.device)
         converged = torch.zeros_like(iterations, dtype=torch.bool)
-        going = ~converged
+        going, before = ~converged, torch.zeros_like(step)
         for _ in range(max_iterations):
+            faces = cell.faces(c, phi)
             correction = solve_block_tridiagonal(
-                *_jacobian(cell, c, phi, step),
-                _residual(cell, c, phi, base, step),
+                *_jacobian(cell, faces, step),
+                _residual(cell, faces, c, phi, base, step),
                 periodic=cell.dielectric.periodic,
             )
             delta = correction[..., 1:].mT
             size = (delta / scale).square().mean((1, 2)).sqrt()
+            # What the next correction will be, if each shrinks as the last one did.
+            left = size * torch.where(before > size, size / before, 1.0)
+            before = size
             moving = (going & size.isfinite())[:, None, None]
             c = torch.where(moving, c - delta, c)
             phi = torch.where(moving[:, 0], phi - correction[..., 0], phi)
             iterations += going
-            converged |= going & (size <= 1)
+            converged |= going & (left <= 1)
             going &= size.isfinite() & ~converged
             if not going.any():
                 break
@@ -73,45 +77,43 @@ def _attach_gradient(
     cell: Electrolyte, c: Tensor, phi: Tensor, base: Tensor, step: Tensor
 ) -> Tensor:
     """One more Newton step with the matrix held fixed: its derivative is the implicit one."""
-    residual = _residual(cell, c, phi, base, step)
+    faces = cell.faces(c, phi)
+    residual = _residual(cell, faces, c, phi, base, step)
     if not residual.requires_grad:
         return c
     with torch.no_grad():
-        matrix = _jacobian(cell, c, phi, step)
+        matrix = _jacobian(cell, faces, step)
     correction = solve_block_tridiagonal(*matrix, residual, periodic=cell.dielectric.periodic)
     return once_differentiable_only(c - correction[..., 1:].mT)
 
 
-def _residual(cell: Electrolyte, c: Tensor, phi: Tensor, base: Tensor, step: Tensor) -> Tensor:
+def _residual(
+    cell: Electrolyte, faces: Faces, c: Tensor, phi: Tensor, base: Tensor, step: Tensor
+) -> Tensor:
     """What is wrong with (phi, c): Gauss' law and the balance of each species, (B, N, 1+S)."""
     widths = cell.dielectric.widths
     gauss = cell.dielectric.displacement(phi).diff(dim=-1) - widths * cell.charge(c)
-    leaving = cell.fluxes(c, phi).diff(dim=-1)
+    leaving = cell.fluxes(faces).diff(dim=-1)
     balance = widths * (c - base) + step[:, None, None] * leaving
     return torch.cat([gauss.unsqueeze(1), balance], 1).mT
 
 
-def _jacobian(cell: Electrolyte, c: Tensor, phi: Tensor, step: Tensor) -> Blocks:
+def _jacobian(cell: Electrolyte, faces: Faces, step: Tensor) -> Blocks:
     """Derivatives of :func:`_residual` by the cell before, the same cell and the cell after."""
-    medium = cell.dielectric
-    batch, species, n = c.shape
-    drop = cell.drops(phi)
-    ahead, back = cell.scheme.weights(drop)
-    ahead_slope, back_slope = cell.scheme.slopes(drop)
-    beside = cell.with_reservoirs(c)
-    # flux = out * c_before - into * c_after, and its derivative by the potential after the face
-    conduct = step[:, None, None] * cell.transmissivity
-    out, into = conduct * ahead, conduct * back
-    by_potential = conduct * cell.valence
-    by_potential = by_potential * (ahead_slope * beside[..., :-1] - back_slope * beside[..., 1:])
+    medium, h = cell.dielectric, step[:, None, None]
+    out = h * cell.transmissivity * faces.ahead  # of what stands before each face
+    into = h * cell.transmissivity * faces.back  # of what stands after it
+    by_potential = h * cell.valence * cell.flux_slopes(faces)  # of the potential after it
     if not medium.periodic:  # a wall's potential follows its edge cell unless an electrode holds it
         by_potential[..., [0, -1]] *= medium.pull.unsqueeze(1)
 
-    lower, diagonal, upper = (c.new_zeros(batch, n, 1 + species, 1 + species) for _ in range(3))
-    faces = medium.conductance
-    lower[..., 0, 0] = -faces[:, :-1]
-    upper[..., 0, 0] = -faces[:, 1:]
-    diagonal[..., 0, 0] = faces[:, :-1] + faces[:, 1:]
+    batch, species, n = by_potential.shape[0], by_potential.shape[1], len(medium.widths)
+    shape = (batch, n, 1 + species, 1 + species)
+    lower, diagonal, upper = (out.new_zeros(shape) for _ in range(3))
+    conductance = medium.conductance
+    lower[..., 0, 0] = -conductance[:, :-1]
+    upper[..., 0, 0] = -conductance[:, 1:]
+    diagonal[..., 0, 0] = conductance[:, :-1] + conductance[:, 1:]
     if medium.floating:
         diagonal[:, 0, 0, 0] += medium.grounding
     diagonal[..., 0, 1:] = -(medium.widths * cell.valence).mT

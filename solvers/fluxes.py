@@ -25,7 +25,7 @@ class FaceScheme:
 
     name: str
     weights: Callable[[Tensor], Weights]  #: u -> (a(u), b(u)), like u
-    slopes: Callable[[Tensor], Weights]  #: u -> (a'(u), b'(u)), like u
+    slopes: Callable[[Tensor, Weights], Weights]  #: u, (a(u), b(u)) -> (a'(u), b'(u)), like u
     monotone: bool  #: a, b > 0 for every u: linear steps keep concentrations positive
     well_balanced: bool  #: J = 0 exactly where ln c + z phi is constant (Boltzmann equilibrium)
 
@@ -59,18 +59,13 @@ def bernoulli_pair(u: Tensor) -> Weights:
     )
 
 
-def bernoulli_slopes(u: Tensor) -> Weights:
-    r"""The derivatives of :func:`bernoulli_pair` by ``u``, each to round-off; shapes of ``u``.
-
-    They are :math:`B'(u) = B(u)[1 - B(-u)]/u` and :math:`B'(u) + 1`.
-    """
+def _bernoulli_slopes(u: Tensor, weights: Weights) -> Weights:
     small = u.abs() < (1e-2 if u.dtype == torch.float64 else 0.25)
     v = torch.where(small, u, 0.0)
     squared = v * v
     series = -0.5 + v * (1 / 6 - squared * (1 / 180 - squared / 5040))
-    w = torch.where(small, 1.0, u)
-    forward, backward = bernoulli_pair(w)
-    slope = torch.where(small, series, forward * (1 - backward) / w)
+    ahead, back = weights
+    slope = torch.where(small, series, ahead * (1 - back) / torch.where(small, 1.0, u))
     return slope, slope + 1
 
 
@@ -78,7 +73,7 @@ def _central_weights(u: Tensor) -> Weights:
     return 1 - u / 2, 1 + u / 2
 
 
-def _central_slopes(u: Tensor) -> Weights:
+def _central_slopes(u: Tensor, weights: Weights) -> Weights:
     half = torch.full_like(u, 0.5)
     return -half, half
 
@@ -87,8 +82,8 @@ def _harmonic_weights(u: Tensor) -> Weights:
     return 2 * torch.sigmoid(-u), 2 * torch.sigmoid(u)
 
 
-def _harmonic_slopes(u: Tensor) -> Weights:
-    slope = 2 * torch.sigmoid(u) * torch.sigmoid(-u)
+def _harmonic_slopes(u: Tensor, weights: Weights) -> Weights:
+    slope = weights[0] * weights[1] / 2
     return -slope, slope
 
 
@@ -97,7 +92,7 @@ FACE_SCHEMES = {
     scheme.name: scheme
     for scheme in (
         # Exact for constant J and field [SG69]; the default.
-        FaceScheme("scharfetter-gummel", bernoulli_pair, bernoulli_slopes, True, True),
+        FaceScheme("scharfetter-gummel", bernoulli_pair, _bernoulli_slopes, True, True),
         # Half the error where |u| < 1; loses positivity of the weights at |u| > 2.
         FaceScheme("central", _central_weights, _central_slopes, False, False),
         # Harmonic mean of the Slotboom factor e^{-z phi}; bounded weights at any u.

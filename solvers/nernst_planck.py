@@ -20,6 +20,17 @@ from pnpfusion.solvers.poisson import Dielectric, face_resistances, on_edges, wi
 
 
 @dataclass(frozen=True, eq=False)
+class Faces:
+    """The two sides of every face, seen from it; each tensor is ``(B, S, N+1)``."""
+
+    u: Tensor  #: z times the rise of the potential across the face
+    ahead: Tensor  #: weight a(u) of the concentration before the face
+    back: Tensor  #: weight b(u) of the concentration after it
+    before: Tensor  #: concentrations before the face, in c_ref
+    after: Tensor  #: concentrations after it
+
+
+@dataclass(frozen=True, eq=False)
 class Electrolyte:
     """A cell's parameters spread over a batch of B samples: ions, permittivity, walls.
 
@@ -126,24 +137,27 @@ class Electrolyte:
         """The potential ``(B, N)`` of concentrations ``(B, S, N)``, in kT/e."""
         return self.dielectric.potential(self.charge(c))
 
-    def drops(self, phi: Tensor) -> Tensor:
-        """Valence times the rise of the potential across each face, ``(B, S, N+1)``."""
-        return self.valence * self.dielectric.with_walls(phi).diff(dim=-1).unsqueeze(1)
+    def faces(self, c: Tensor, phi: Tensor) -> Faces:
+        """What the fluxes are made of, from ``c`` ``(B, S, N)`` and ``phi`` ``(B, N)``."""
+        ends = c[..., [-1, 0]] if self.dielectric.periodic else self.reservoir
+        beside = with_ends(c, ends)
+        u = self.valence * self.dielectric.with_walls(phi).diff(dim=-1).unsqueeze(1)
+        return Faces(u, *self.scheme.weights(u), beside[..., :-1], beside[..., 1:])
 
-    def with_reservoirs(self, c: Tensor) -> Tensor:
-        """``c`` ``(B, S, N)`` with what stands before and behind it, ``(B, S, N+2)``."""
-        return with_ends(c, c[..., [-1, 0]] if self.dielectric.periodic else self.reservoir)
-
-    def fluxes(self, c: Tensor, phi: Tensor) -> Tensor:
+    def fluxes(self, faces: Faces) -> Tensor:
         """Fluxes ``(B, S, N+1)`` along +x through the faces, in D_ref c_ref / L."""
-        ahead, back = self.scheme.weights(self.drops(phi))
-        beside = self.with_reservoirs(c)
-        through = self.transmissivity * (ahead * beside[..., :-1] - back * beside[..., 1:])
-        return through + self.imposed
+        net = faces.ahead * faces.before - faces.back * faces.after
+        return self.transmissivity * net + self.imposed
+
+    def flux_slopes(self, faces: Faces) -> Tensor:
+        """Derivatives of the fluxes by u, ``(B, S, N+1)``; negative for monotone schemes."""
+        ahead, back = self.scheme.slopes(faces.u, (faces.ahead, faces.back))
+        return self.transmissivity * (ahead * faces.before - back * faces.after)
 
     def rate(self, c: Tensor) -> Tensor:
         """dc/dt ``(B, S, N)``, the potential following the charge at once."""
-        return -self.fluxes(c, self.potential(c)).diff(dim=-1) / self.dielectric.widths
+        fluxes = self.fluxes(self.faces(c, self.potential(c)))
+        return -fluxes.diff(dim=-1) / self.dielectric.widths
 
     def tensors(self) -> list[Tensor]:
         """Every tensor of the cell, those of its dielectric included."""

@@ -42,12 +42,39 @@ def test_it_solves_what_the_dense_solver_solves(cells, size, shared, periodic):
     torch.testing.assert_close(x, wanted, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("cells", [1, 2, 3, 4, 7, 8, 33])
-def test_the_way_for_other_devices_gives_the_same(cells, shared):
-    system = random_system(cells, 3, shared=shared)
-    x, y = solve_block_tridiagonal(*system), banded._solve_by_reduction(*system)
-    torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
+def test_all_ways_of_solving_give_the_same(cells, shared, dtype):
+    system = [part.to(dtype) for part in random_system(cells, 3, shared=shared)]
+    x = banded._solve_lapack(*system)
+    tolerance = 1e4 * torch.finfo(dtype).eps
+    for way in (banded._solve_by_reduction, banded._solve_compiled):
+        torch.testing.assert_close(x, way(*system), rtol=tolerance, atol=tolerance)
+
+
+def test_the_compiled_way_is_bitwise_independent_of_batch_mates():
+    pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")
+    system = random_system(17, 3, batch=5)
+    together = banded._solve_compiled(*system)
+    for i in range(5):
+        assert torch.equal(
+            together[i : i + 1], banded._solve_compiled(*(p[i : i + 1] for p in system))
+        )
+
+
+def test_without_numba_lapack_solves(monkeypatch):
+    monkeypatch.setattr(banded, "_compiled", lambda: None)
+    system = random_system(9, 2)
+    assert banded._solver(system[3]) is banded._solve_lapack
+    assert solve_block_tridiagonal(*system).isfinite().all()
+
+
+def test_a_singular_block_of_a_regular_matrix_is_no_obstacle():
+    """[[0, 1], [1, 0]] twice: the first diagonal block is singular, the matrix is not."""
+    zero, one = torch.zeros(1, 2, 1, 1, dtype=f64), torch.ones(1, 2, 1, 1, dtype=f64)
+    rhs = torch.tensor([[[2.0], [3.0]]], dtype=f64)
+    assert solve_block_tridiagonal(one, zero, one, rhs).flatten().tolist() == [3.0, 2.0]
 
 
 @pytest.mark.parametrize("periodic", [False, True])

@@ -46,7 +46,7 @@ def animate(
     fps: int = 15,
     progress: bool = False,
 ) -> Path:
-    """Write a GIF of all species over the potential, and return its path.
+    """Write a GIF of all species over the potential, and return its path; as a whole or not at all.
 
     About equally much happens between any two frames, so the clock runs slowly at first. Between
     saved times the states are interpolated linearly, which keeps masses and Poisson's equation.
@@ -74,12 +74,19 @@ def animate(
     with styled():
         scene = _Scene(shown)
         writer = PillowWriter(fps=fps)
-        with writer.saving(scene.figure, str(path), DPI):
-            for place in tqdm(frame_places(shown, frames), desc="animate", disable=not progress):
-                scene.draw(float(place))
-                writer.grab_frame()
-            for _ in range(round(HOLD * fps)):  # Pillow makes one long frame of equal ones
-                writer.grab_frame()
+        part = path.with_name(f".{path.stem}.part.gif")
+        try:
+            with writer.saving(scene.figure, str(part), DPI):
+                for place in tqdm(
+                    frame_places(shown, frames), desc="animate", disable=not progress
+                ):
+                    scene.draw(float(place))
+                    writer.grab_frame()
+                for _ in range(round(HOLD * fps)):  # Pillow makes one long frame of equal ones
+                    writer.grab_frame()
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     return path
 
 

@@ -165,6 +165,5 @@ def _spreads(solution: Solution, last: int) -> tuple[Array, ...]:
     fine = believable(fields_of(solution)[0])[-1]
     fine = fine & solution.succeeded.detach().cpu().reshape(-1).numpy()
     chosen = fine if fine.any() else np.ones_like(fine)
-    last_only = fields_of(solution, times=slice(last, last + 1))
     with np.errstate(all="ignore"):  # a blow-up may overflow
-        return tuple(values[0][chosen].std(0) for values in last_only)
+        return tuple(values[last][chosen].std(0) for values in fields_of(solution))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -99,11 +100,21 @@ def pnp_law(solution: Solution) -> PNP:
     return law
 
 
-def fields_of(solution: Solution, *, times: slice = slice(None)) -> tuple[Array, Array, Array]:
+#: What :func:`fields_of` found, as long as somebody holds the run: each picture asks for it again.
+_FOUND: WeakKeyDictionary[Solution, tuple[Array, Array, Array]] = WeakKeyDictionary()
+
+
+def fields_of(solution: Solution) -> tuple[Array, Array, Array]:
     """Concentrations (T, B, S, N), potential and charge density (T, B, N), the batch made one."""
+    if solution not in _FOUND:
+        _FOUND[solution] = _find_fields(solution)
+    return _FOUND[solution]
+
+
+def _find_fields(solution: Solution) -> tuple[Array, Array, Array]:
     law = pnp_law(solution)
     with torch.no_grad():
-        c = solution.states.detach().double()[times]
+        c = solution.states.detach().double()
         phi = torch.stack([law.potential(one, solution.x) for one in c])
         rho = torch.stack([law.charge(one, solution.x) for one in c])
     cells = c.shape[-1]

@@ -29,10 +29,9 @@ def run(options: Namespace, folder: Path) -> int:
         start = time.perf_counter()
         interrupted = False
         try:
-            with _threads(options.threads):
-                solution = simulate(
-                    setup.cell, setup.c0, setup.times, stepper=setup.stepper, progress=loud
-                )
+            solution = simulate(
+                setup.cell, setup.c0, setup.times, stepper=setup.stepper, progress=loud
+            )
         except Interrupted as stop:
             solution, interrupted = stop.solution, True
     seconds = time.perf_counter() - start
@@ -66,7 +65,8 @@ def run(options: Namespace, folder: Path) -> int:
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def threads(number: int) -> Iterator[None]:
+    """Let torch use so many processor threads meanwhile."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

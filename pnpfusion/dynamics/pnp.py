@@ -132,7 +132,9 @@ class PNP(Dynamics):
 
         In D_ref c_ref / L. The faces stand at ``grid.faces(0)``; on a ring the first is the last.
         """
-        return self._flat(c, x, lambda cell, flat: cell.fluxes(flat, cell.potential(flat)))
+        return self._flat(
+            c, x, lambda cell, flat: cell.fluxes(cell.faces(flat, cell.potential(flat)))
+        )
 
     def energy(self, c: Tensor, x: Input = None) -> Tensor:
         """The free energy, ``(*batch,)``, in R T c_ref L; see :func:`free_energy`."""

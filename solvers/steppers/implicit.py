@@ -95,9 +95,8 @@ class ESDIRK(OneStep):
         for i, (node, row) in enumerate(zip(self.tableau.nodes[1:], rows, strict=True)):
             base = u + h * _weighted(row[:-1], slopes)
             own = row[-1] * dt
-            stage = law.solve_implicit(
-                t + node * dt, base, own, stages[i] if stages else current, NEWTON_SHARE * scale
-            )
+            guess = stages[i] if stages else _guess(law, current, base, own, slopes[-1])
+            stage = law.solve_implicit(t + node * dt, base, own, guess, NEWTON_SHARE * scale)
             current = stage.u.detach()
             values.append(current)
             slopes.append((stage.u - base) / per_state(torch.where(dt > 0, own, 1), u))
@@ -108,6 +107,13 @@ class ESDIRK(OneStep):
             weights = zip(rows[-1], self.tableau.embedded, strict=True)
             error = (h * _weighted(tuple(b - e for b, e in weights), slopes)).detach()
         return Attempt(stage.u, slopes[-1], error, solved, iterations, 0, tuple(values))
+
+
+def _guess(law: Law, current: Tensor, base: Tensor, step: Tensor, slope: Tensor) -> Tensor:
+    """Where Newton begins: the last slope drawn on, or the last stage where that goes wrong."""
+    ahead = (base + per_state(step, base) * slope).detach()
+    lowest = law.lowest(ahead)
+    return ahead if lowest is None else torch.where(per_state(lowest > 0, base), ahead, current)
 
 
 def _weighted(weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:

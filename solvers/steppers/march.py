@@ -69,7 +69,7 @@ class OneStep(Stepper):
                     trial = self._try(law, t, plan, u_0, slope_0, control.tolerance)
                 with torch.no_grad():
                     ratio = control.tolerance.ratio(trial.error, u_0, trial.u)
-                    valid = going & trial.solved & self._admissible(law, u_0, trial.u)
+                    valid = going & trial.solved & self._admissible(law, plan, u_0, trial.u)
                     accept = valid & (ratio <= 1)
                     accept, pushed = record.may_keep(
                         accept, t, plan, u_0, slope_0, trial.u, trial.slope
@@ -98,13 +98,17 @@ class OneStep(Stepper):
             record.stop(record.going, Outcome.INTERRUPTED)
         return record.path(work)
 
-    def _admissible(self, law: Law, before: Tensor, after: Tensor) -> Tensor:
-        """Whether a step ended well: finite, and positive where the law and method ask for it."""
+    def _admissible(self, law: Law, plan: Plan, before: Tensor, after: Tensor) -> Tensor:
+        """Whether a step ended well: finite, and positive where the law and method ask for it.
+
+        Zero will do where it was zero before, and after a robust step, which gets there only where
+        the value is below the smallest number there is.
+        """
         finite = after.isfinite().flatten(1).all(1)
         lowest, lowest_before = law.lowest(after), law.lowest(before)
         if not self.implicit or lowest is None or lowest_before is None:
             return finite
-        return finite & ((lowest > 0) | ((lowest == 0) & (lowest_before == 0)))
+        return finite & ((lowest > 0) | ((lowest == 0) & (plan.robust | (lowest_before == 0))))
 
     def _try(
         self,
@@ -127,12 +131,14 @@ class OneStep(Stepper):
         if steps is None:
             return replace(trial, solved=trial.solved & ~plan.robust)
         twice, once = steps
-        error = torch.zeros_like(u) if trial.error is None else trial.error
+        error = trial.error  # fixed steps have none: the robust step then stands as it is
+        if error is not None:
+            error = torch.where(robust, once - twice, error).detach()
         return replace(
             trial,
             u=torch.where(robust, twice, trial.u),
             slope=torch.where(robust, law.rate(plan.ends, twice), trial.slope),
-            error=torch.where(robust, once - twice, error).detach(),
+            error=error,
             solved=trial.solved | plan.robust,
             rate_calls=trial.rate_calls + 1,
         )
