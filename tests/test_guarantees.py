@@ -73,12 +73,12 @@ def test_closed_cells_keep_mass_and_stay_positive(made, stepper):
 
 @quiet
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(closed_cells(), st.sampled_from([TRBDF2, KenCarp4, BackwardEuler]))
 def test_even_fields_of_a_million_volts_break_neither(made, method):
     """States far from neutral: whether or not the run gets to its end in so few steps."""
     cell, c0 = made
-    run = pf.simulate(cell, c0, times(0, 1e-4, 0.1), stepper=method(rtol=1e-2, max_steps=60))
+    run = pf.simulate(cell, c0, times(0, 1e-4, 0.1), stepper=method(rtol=1e-2, max_steps=30))
     assert float(run.ledger.mass_error.max()) <= 1e-12
     assert float(run.ledger.min_concentration.min()) >= 0  # e^-1000000 is 0 in float64
 
