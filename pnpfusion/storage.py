@@ -3,7 +3,7 @@
 The header, under the key ``pnpfusion``, holds ``format`` (1), ``version`` (of the package),
 ``outcome``, ``units`` (of every tensor) and ``dynamics`` (the law with its parameters, so that
 :func:`load` returns a run whose ledger and pictures work). A parameter that is a tensor is written
-as ``{"tensor": key}``, one that varies in space as ``{"field": key}``. Nothing in the file is
+as ``{"$tensor": key}``, one that varies in space as ``{"$field": key}``. Nothing in the file is
 executed.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 import pnpfusion
@@ -33,6 +34,15 @@ UNITS = {
     "residuals": "c_ref D_ref/L^2",
     "lowest": "c_ref",
     "succeeded": "1",
+    "permittivity": "1",
+    "fixed_charge": "F c_ref",
+    "valence": "1",
+    "diffusivity": "D_ref",
+    "potential": "kT/e",
+    "surface_charge": "F c_ref L",
+    "stern": "L",
+    "concentration": "c_ref",
+    "flux": "D_ref c_ref/L",
 }
 LAWS: dict[str, type[Dynamics]] = {"PNP": PNP}  #: by the name that a file gives its law
 
@@ -71,15 +81,16 @@ def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Pa
         "dynamics": None if dynamics is None else dynamics.description(),
         "x": dict(solution.x) if isinstance(solution.x, Mapping) else solution.x,
     }
+    described = _without_tensors(described, "", tensors)
     header = {
         "format": FORMAT,
         "version": pnpfusion.__version__,
         "outcome": solution.outcome.name,
         "law": None if dynamics is None else type(dynamics).__name__,
-        "units": {name: UNITS.get(name, "1") for name in tensors},
-        **_without_tensors(described, "", tensors),
+        "units": {name: _unit(name) for name in tensors},
+        **described,
     }
-    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    whole = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         part.touch()
@@ -112,6 +123,8 @@ def load(path: str | Path) -> Solution:
         raise ValueError(
             f"{source} is not a run saved by pnpfusion, or is damaged: {error}."
         ) from None
+    if not isinstance(header, dict):
+        raise ValueError(f"{source} is damaged: its header is no JSON object.")
     if header.get("format") != FORMAT:
         raise ValueError(
             f"{source} has format {header.get('format')!r}, this version of pnpfusion reads format "
@@ -138,21 +151,27 @@ def load(path: str | Path) -> Solution:
         raise ValueError(f"{source} is damaged: {type(error).__name__} {error}.") from None
 
 
+def _unit(name: str) -> str:
+    """The unit of a tensor, by the last part of its name that has one."""
+    parts = name.replace(":", ".").split(".")
+    return next((UNITS[part] for part in reversed(parts) if part in UNITS), "1")
+
+
 def _without_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """``value`` ready for JSON; its tensors go to ``tensors`` under names made of their place."""
     if isinstance(value, Field):
         tensors[name] = value.values
-        return {"field": name}
+        return {"$field": name}
     if isinstance(value, Tensor):
-        if not value.ndim:
-            return float(value)
         tensors[name] = value
-        return {"tensor": name}
+        return {"$tensor": name}
     if isinstance(value, Mapping):
         return {
             key: _without_tensors(inner, f"{name}.{key}" if name else key, tensors)
             for key, inner in value.items()
         }
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, list | tuple):
         return [_without_tensors(v, f"{name}.{i}", tensors) for i, v in enumerate(value)]
     return value
@@ -161,10 +180,10 @@ def _without_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 def _with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     """The inverse of :func:`_without_tensors`."""
     if isinstance(value, dict):
-        if set(value) == {"field"}:
-            return Field(tensors[value["field"]])
-        if set(value) == {"tensor"}:
-            return tensors[value["tensor"]]
+        if set(value) == {"$field"}:
+            return Field(tensors[value["$field"]])
+        if set(value) == {"$tensor"}:
+            return tensors[value["$tensor"]]
         return {key: _with_tensors(inner, tensors) for key, inner in value.items()}
     if isinstance(value, list):
         return [_with_tensors(inner, tensors) for inner in value]

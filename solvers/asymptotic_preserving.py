@@ -57,7 +57,8 @@ def asymptotic_preserving_step(cell: Electrolyte, c: Tensor, dt: Tensor) -> Tens
     new = solve_tridiagonal(*flat, periodic=medium.periodic).reshape(c.shape)
     # The solve returns the mass to some 1e-12; one factor returns it to round-off.
     mass = (widths * new).sum(-1, keepdim=True)
-    kept = torch.where(mass > 0, (widths * c).sum(-1, keepdim=True) / mass, 1.0)
+    kept = (widths * c).sum(-1, keepdim=True) / torch.where(mass > 0, mass, 1.0)
+    kept = torch.where(mass > 0, kept, 1.0)
     closed = torch.tensor(cell.closed, device=c.device)[:, None]
     return torch.where(closed, new * kept, new)
 

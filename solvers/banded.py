@@ -194,6 +194,8 @@ def _solve_lapack(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -
             band[:, into, column, start : start + m] = block[:, of, :, column]
     spoiled = np.logical_not(np.isfinite(band).all((1, 2, 3)))
     loads = rhs.detach().numpy().reshape(rhs.shape[0], n * m)
+    unloaded = np.logical_not(np.isfinite(loads).all(1))
+    loads = np.where(unloaded[:, None], 0, loads)
     loads = loads.T if batch == 1 else loads.reshape(-1, 1)
     routines: Any = lapack.get_lapack_funcs(("gbtrf", "gbtrs"), (band,))
     factor, solve = routines
@@ -207,7 +209,7 @@ def _solve_lapack(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -
         spoiled[(info - 1) // (n * m)] = True
     x, _ = solve(lu, reach, reach, loads, pivots)
     x = (x.T if batch == 1 else x).reshape(rhs.shape)
-    x[np.broadcast_to(spoiled, (rhs.shape[0],))] = np.nan
+    x[np.broadcast_to(spoiled, (rhs.shape[0],)) | unloaded] = np.nan
     return torch.from_numpy(np.ascontiguousarray(x))
 
 

@@ -86,7 +86,9 @@ def _value_and_jacobian(rate: Callable[[Tensor], Tensor], u: Tensor) -> tuple[Te
         if not value.requires_grad:  # a rate that does not depend on the state
             return value, value.new_zeros(*value.flatten(1).shape, at[0].numel())
         rows = [
-            torch.autograd.grad(component.sum(), at, retain_graph=True)[0].flatten(1)
+            torch.autograd.grad(component.sum(), at, retain_graph=True, materialize_grads=True)[
+                0
+            ].flatten(1)
             for component in value.flatten(1).unbind(1)
         ]
     return value.detach(), torch.stack(rows, 1)

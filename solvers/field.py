@@ -26,7 +26,15 @@ class Field:
 Parameter = float | Tensor | Field
 
 
-def spread(name: str, value: Parameter, grid: Grid, batch: tuple[int, ...], like: Tensor) -> Tensor:
+def spread(
+    name: str,
+    value: Parameter,
+    grid: Grid,
+    batch: tuple[int, ...],
+    like: Tensor,
+    *,
+    may_vary: bool = True,
+) -> Tensor:
     """``value`` with its batch axes made one, to multiply a state of ``(B, *grid.shape)``.
 
     Args:
@@ -35,6 +43,7 @@ def spread(name: str, value: Parameter, grid: Grid, batch: tuple[int, ...], like
         grid: the box.
         batch: the batch axes of the state.
         like: a tensor whose dtype and device the result takes.
+        may_vary: whether the value may be a :class:`Field`.
 
     Returns:
         Shape ``(B or 1, N_1 or 1, ...)`` with ``B = prod(batch)``; carries the gradient.
@@ -44,6 +53,10 @@ def spread(name: str, value: Parameter, grid: Grid, batch: tuple[int, ...], like
     """
     is_field = isinstance(value, Field)
     given = value.values if isinstance(value, Field) else value
+    if isinstance(value, Field) and not may_vary:
+        raise ValueError(f"`{name}` must be a number or one number per sample, got a Field.")
+    if isinstance(given, str) or callable(given) or given is None:
+        raise ValueError(f"`{name}` must be a number, a tensor or a Field, got {given!r}.")
     # A Python number goes straight to the dtype of the run, never through single precision.
     values = given if isinstance(given, Tensor) else torch.tensor(given, dtype=like.dtype)
     if values.is_complex() or values.dtype == torch.bool:

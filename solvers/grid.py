@@ -84,7 +84,7 @@ class Grid:
             if not all(a < b for a, b in pairwise(numbers)):
                 raise ValueError(f"`edges[{axis}]` must increase strictly.")
             span = numbers[-1] - numbers[0]
-            if abs(span - length) > 1e-9 * length:
+            if abs(span - length) > 1e-6 * length:
                 raise ValueError(
                     f"`edges[{axis}]` must span `lengths[{axis}]` = {length:g}, got {span:g}."
                 )

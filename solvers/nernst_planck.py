@@ -7,7 +7,7 @@ changes by round-off only, whatever the scheme and the step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -65,15 +65,15 @@ class Electrolyte:
         dielectric = Dielectric.build(grid, permittivity, walls, batch, like)
         checked = check_walls(grid, walls)
 
-        def stacked(what: str, values: Sequence[Parameter]) -> Tensor:
+        def stacked(what: str, values: Sequence[Parameter], *, may_vary: bool = False) -> Tensor:
             """One row per species, (B|1, S, N|1)."""
             rows = [
-                spread(f"{what} of {name!r}", value, grid, batch, like)
+                spread(f"{what} of {name!r}", value, grid, batch, like, may_vary=may_vary)
                 for name, value in zip(names, values, strict=True)
             ]
             return torch.stack(torch.broadcast_tensors(*rows), 1)
 
-        diffusivity = stacked("diffusivity", diffusivities)
+        diffusivity = stacked("diffusivity", diffusivities, may_vary=True)
         if not (diffusivity.detach() > 0).all():
             raise ValueError(
                 f"`diffusivity` must be > 0, got {float(diffusivity.detach().min()):g}."
@@ -133,6 +133,11 @@ class Electrolyte:
         """The charge of the whole cell, ``(B,)``."""
         return (self.dielectric.widths * self.charge(c)).sum(-1)
 
+    def check_neutral(self, name: str, c: Tensor) -> None:
+        """Raise ValueError if the potential floats and a sample of ``c`` has a net charge."""
+        size = (self.valence.abs() * c).sum(1)
+        self.dielectric.check_neutral(name, self.charge(c), size)
+
     def potential(self, c: Tensor) -> Tensor:
         """The potential ``(B, N)`` of concentrations ``(B, S, N)``, in kT/e."""
         return self.dielectric.potential(self.charge(c))
@@ -158,9 +163,3 @@ class Electrolyte:
         """dc/dt ``(B, S, N)``, the potential following the charge at once."""
         fluxes = self.fluxes(self.faces(c, self.potential(c)))
         return -fluxes.diff(dim=-1) / self.dielectric.widths
-
-    def tensors(self) -> list[Tensor]:
-        """Every tensor of the cell, those of its dielectric included."""
-        own = [getattr(self, f.name) for f in fields(self)]
-        inner = [getattr(self.dielectric, f.name) for f in fields(self.dielectric)]
-        return [value for value in (*own, *inner) if isinstance(value, Tensor)]

@@ -96,7 +96,14 @@ class Dielectric:
             """The condition ``name`` at both walls, (B|1, 2)."""
             values = [getattr(wall, name) for wall in sides]
             columns = [
-                spread(f"walls[{side!r}].{name}", default if v is None else v, grid, batch, like)
+                spread(
+                    f"walls[{side!r}].{name}",
+                    default if v is None else v,
+                    grid,
+                    batch,
+                    like,
+                    may_vary=False,
+                )
                 for side, v in zip(grid.sides, values, strict=True)
             ]
             return torch.cat(torch.broadcast_tensors(*columns), 1)
@@ -197,7 +204,7 @@ class Dielectric:
             net = (self.widths * rho).sum(-1) + self.surface_charge.sum(-1)
             scale = (self.widths * size).sum(-1)
             precision = torch.finfo(rho.dtype).eps
-            allowed = 1e5 * precision * scale + 10 * precision * self.widths.sum()
+            allowed = precision * (256 * len(self.widths) ** 0.5 * scale + 10 * self.widths.sum())
             if (net.abs() > allowed).any():
                 worst = int((net.abs() - allowed).argmax())
                 raise ValueError(

@@ -101,6 +101,16 @@ def test_a_spoiled_or_singular_sample_leaves_its_mates_alone():
     torch.testing.assert_close(x[[0, 3]], good[[0, 3]], rtol=1e-13, atol=1e-13)
 
 
+def test_a_load_that_is_not_finite_stays_with_its_sample():
+    lower, diagonal, upper, rhs = random_system(5, 2, batch=3)
+    good = banded._solve_lapack(lower, diagonal, upper, rhs)
+    rhs[1, 3] = torch.nan
+    for way in (banded._solve_lapack, solve_block_tridiagonal):
+        x = way(lower, diagonal, upper, rhs)
+        assert x[1].isnan().any()
+        torch.testing.assert_close(x[[0, 2]], good[[0, 2]], rtol=1e-13, atol=1e-13)
+
+
 @pytest.mark.parametrize("periodic", [False, True])
 def test_scalar_systems_are_blocks_of_one(periodic):
     lower, diagonal, upper, rhs = random_system(9, 1)

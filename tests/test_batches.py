@@ -121,4 +121,6 @@ def test_a_failed_sample_leaves_its_mates_and_the_past_as_they_are():
 
 def test_an_empty_batch_is_no_crash():
     run = pf.simulate(blocking_cell(), torch.ones(0, 2, 32, dtype=f64), times(0, 0.1))
-    assert run.states.shape[1:] == (0, 2, 32)
+    assert run.states.shape == (2, 0, 2, 32)
+    assert run.ledger.mass.shape == (2, 0, 2)
+    pf.simulate(blocking_cell(), torch.ones(0, 2, 32), times(0, 0.1), stepper=Odeint())

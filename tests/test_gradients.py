@@ -1,5 +1,7 @@
 """Gradients through runs, in every parameter, against finite differences (fixed steps)."""
 
+import math
+
 import pytest
 import torch
 
@@ -193,3 +195,41 @@ def test_without_grad_nothing_is_recorded():
     run, inputs = run_of_everything(TRBDF2(dt=2e-3), "central", "wall")
     with torch.no_grad():
         assert not run(*inputs).requires_grad
+
+
+@quiet
+@pytest.mark.parametrize("stepper", [None, TRBDF2(), BackwardEuler(rtol=1e-3)], ids=str)
+def test_gradients_from_a_state_at_rest(stepper):
+    """At zero voltage nothing moves: the size of the first step must not enter the gradient."""
+
+    def final(voltage):
+        cell = pf.PNP(
+            pf.Grid((8,), (1.0,), ("wall",)),
+            [pf.Species("cation", 1), pf.Species("anion", -1)],
+            permittivity=0.5,
+            walls={"x-": pf.Wall(potential=voltage), "x+": pf.Wall(potential=0.0)},
+        )
+        c0 = torch.ones(2, 8, dtype=f64)
+        return pf.simulate(cell, c0, times(0, 0.01, 0.02), stepper=stepper).final[0, 0]
+
+    voltage = torch.tensor(0.0, dtype=f64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(final(voltage), voltage)
+    with torch.no_grad():
+        difference = (final(voltage + 0.1) - final(voltage - 0.1)) / 0.2
+    assert float(gradient) == pytest.approx(float(difference), rel=0.15)
+
+
+@pytest.mark.parametrize("stepper", [Heun(dt=0.01), KenCarp4(), Odeint()], ids=str)
+def test_tensors_that_are_no_parameters_have_gradients_too(stepper):
+    class Decay(pf.Dynamics):
+        def __init__(self, k):
+            super().__init__()
+            self.k = k
+
+        def rate(self, t, u, x=None):
+            return -self.k * u
+
+    k = torch.tensor(1.0, dtype=f64, requires_grad=True)
+    run = pf.simulate(Decay(k), torch.ones(1, dtype=f64), times(0, 1), stepper=stepper)
+    (gradient,) = torch.autograd.grad(run.final.sum(), k)
+    assert float(gradient) == pytest.approx(-math.exp(-1), rel=1e-3)

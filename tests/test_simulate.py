@@ -246,6 +246,7 @@ def test_an_interruption_keeps_the_run_so_far(stepper):
         import os, signal, threading, torch, pnpfusion as pf
         from pnpfusion.solvers import Euler, KenCarp4, Odeint
         from tests.registry import blocking_cell
+        import torchdiffeq, scipy.linalg
         threading.Timer(2.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         try:
             pf.simulate(blocking_cell(128), torch.ones(2, 128).double(),
@@ -282,3 +283,48 @@ def test_time_may_begin_anywhere():
 def test_the_bar_goes_to_the_end(capfd):
     pf.simulate(blocking_cell(), torch.ones(2, 32), times(0, 0.1), progress=True)
     assert "100%" in capfd.readouterr().err
+
+
+def test_the_smallest_concentration_is_over_all_steps_not_only_saved_ones():
+    """Explicit steps of a blob: what dips below zero in between is seen though it is not saved."""
+    cell = ring(32)
+    x = cell.grid.coordinates(0)
+    blob = torch.where((x - 0.5).abs() < 0.1, 1.0, 1e-3).double()
+    c0 = torch.stack([blob, blob])
+    stepper = Euler(dt=0.9 / 32**2)  # above h^2 / 2: the first steps overshoot
+    few = pf.simulate(cell, c0, times(0, 4 * stepper.dt), stepper=stepper)
+    all_ = pf.simulate(cell, c0, torch.arange(5).double() * stepper.dt, stepper=stepper)
+    assert float(all_.states.amin()) < 0
+    assert float(few.ledger.min_concentration) == pytest.approx(float(all_.states.amin()), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (lambda t: t, "must be a number, a tensor or a Field"),
+        (pf.Field(torch.ones(8)), "got a Field"),
+    ],
+)
+def test_what_a_wall_potential_cannot_be(value, message):
+    cell = pf.PNP(
+        pf.Grid((8,), (1.0,), ("wall",)),
+        [pf.Species("a", 0, torch.ones(1))],
+        permittivity=1.0,
+        walls={"x-": pf.Wall(potential=value)},
+    )
+    with pytest.raises(ValueError, match=message):
+        pf.simulate(cell, torch.ones(1, 1, 8), times(0, 1))
+
+
+@pytest.mark.parametrize("stepper", [KenCarp4, "rk4"])
+def test_what_is_no_stepper_is_refused(stepper):
+    with pytest.raises(ValueError, match="`stepper` must be a stepper such as"):
+        pf.simulate(blocking_cell(), torch.ones(2, 32), times(0, 1), stepper=stepper)
+
+
+def test_a_small_net_charge_is_seen_in_single_precision_and_by_the_cell_itself():
+    c = torch.stack([torch.full((32,), 1.02), torch.ones(32)])
+    with pytest.raises(ValueError, match="`u0` carries a net charge"):
+        pf.simulate(ring(), c, times(0, 1))
+    with pytest.raises(ValueError, match="`c` carries a net charge"):
+        ring().potential(c)

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -58,7 +59,9 @@ def test_the_header_says_what_the_file_is(tmp_path):
     assert header["outcome"] == "REACHED_END"
     assert header["units"]["times"] == "L^2/D_ref"
     assert header["dynamics"]["species"][0]["name"] == "cation"
-    assert header["dynamics"]["permittivity"] == {"tensor": "dynamics.permittivity"}
+    assert header["dynamics"]["permittivity"] == {"$tensor": "dynamics.permittivity"}
+    assert header["units"]["dynamics.permittivity"] == "1"
+    assert header["units"]["dynamics.walls.x-.potential"] == "kT/e"
 
 
 def test_nothing_is_overwritten_unasked(tmp_path):
@@ -121,3 +124,19 @@ def test_a_truncated_file_is_refused(tmp_path):
         path.write_bytes(data[:size])
         with pytest.raises(ValueError, match="damaged"):
             pf.load(path)
+
+
+def test_tensors_that_share_memory_and_names_of_any_kind_are_kept(tmp_path):
+    d = torch.tensor([1.0, 2.0], dtype=f64)
+    cell = pf.PNP(
+        pf.Grid((8,), (1.0,), ("wall",)),
+        [pf.Species("tensor", 1, d), pf.Species("field", -1, d)],
+        permittivity=np.float32(0.5),
+        walls={"x-": pf.Wall(potential=0.0, concentration={"tensor": 1.0})},
+    )
+    c0 = torch.ones(2, 2, 8, dtype=f64)
+    run = pf.unroll(cell, c0, 3, step=1e-4)
+    back = pf.load(run.save(tmp_path / "run.safetensors"))
+    assert torch.equal(back.states, run.states)
+    assert back.dynamics.walls["x-"].concentration == {"tensor": 1.0}
+    assert torch.equal(back.dynamics.flux(back.final), run.dynamics.flux(run.final))

@@ -94,13 +94,6 @@ class _Bound:
     batch: tuple[int, ...]
     x: Input
 
-    @property
-    def requires_grad(self) -> bool:
-        values = self.x.values() if isinstance(self.x, Mapping) else [self.x]
-        inputs = [v.values if isinstance(v, Field) else v for v in values]
-        tensors = [v for v in inputs if isinstance(v, Tensor)]
-        return any(v.requires_grad for v in (*tensors, *self.dynamics.parameters()))
-
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         shaped = u.reshape(*self.batch, *u.shape[1:])
         return self.dynamics.rate(t.reshape(self.batch), shaped, self.x).reshape(u.shape)

@@ -94,7 +94,8 @@ class PNP(Dynamics):
         self.state_ndim = 1 + grid.ndim
         for name, value in self._values().items():
             held = value.values if isinstance(value, Field) else value
-            if isinstance(held, nn.Parameter):
+            known = any(held is parameter for parameter in self.parameters())
+            if isinstance(held, nn.Parameter) and not known:
                 self.register_parameter(name, held)
         if not any(isinstance(value, Tensor | Field) for value in self._values().values()):
             self._electrolyte((), torch.zeros((), dtype=torch.float64), None)  # checks the numbers
@@ -167,9 +168,8 @@ class PNP(Dynamics):
         law = self.bind(u, x)
         flat = values.reshape(-1, *u.shape[-2:])
         cell = law.cell
-        size = (cell.valence.abs() * flat).sum(1)
+        cell.check_neutral(name, flat)
         if len(flat):
-            cell.dielectric.check_neutral(name, cell.charge(flat), size)
             warn_if_coarse(self.grid, cell, flat)
 
     def bind(self, u0: Tensor, x: Input = None) -> BoundPNP:
@@ -193,8 +193,10 @@ class PNP(Dynamics):
             return Ledger(
                 times=times.detach().double(),
                 mass=self.mass(exact),
-                charge=torch.stack([cell.net_charge(c) for c in rows]).reshape(-1, *batch),
-                free_energy=torch.stack([free_energy(cell, c) for c in rows]).reshape(-1, *batch),
+                charge=torch.stack([cell.net_charge(c) for c in rows]).reshape(len(rows), *batch),
+                free_energy=torch.stack([free_energy(cell, c) for c in rows]).reshape(
+                    len(rows), *batch
+                ),
                 smallest=smallest if lowest is None else torch.minimum(smallest, lowest.double()),
                 closed=cell.closed,
                 species=self.names,
@@ -275,8 +277,10 @@ class PNP(Dynamics):
                 f"`c` must be (*batch, {len(self.species)}, {self.grid.shape[0]}), "
                 f"got {tuple(c.shape)}."
             )
-        batch = tuple(c.shape[:-2])
-        result = function(self._electrolyte(batch, c, x), c.reshape(-1, *c.shape[-2:]))
+        batch, flat = tuple(c.shape[:-2]), c.reshape(-1, *c.shape[-2:])
+        cell = self._electrolyte(batch, c, x)
+        cell.check_neutral("c", flat)
+        result = function(cell, flat)
         return result.reshape((*batch, *result.shape[1:]))
 
     def extra_repr(self) -> str:
@@ -290,11 +294,6 @@ class BoundPNP:
     """A PNP cell on a flat batch, as steppers see it."""
 
     cell: Electrolyte
-
-    @property
-    def requires_grad(self) -> bool:
-        """Whether a parameter of the cell wants a gradient."""
-        return any(values.requires_grad for values in self.cell.tensors())
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """See :class:`Law`."""

@@ -51,6 +51,10 @@ def simulate(
     """
     if not isinstance(dynamics, Dynamics):
         raise ValueError(f"`dynamics` must be a Dynamics, got {type(dynamics).__name__}.")
+    if stepper is not None and not isinstance(stepper, Stepper):
+        raise ValueError(
+            f"`stepper` must be a stepper such as pnpfusion.solvers.TRBDF2(), got {stepper!r}."
+        )
     if stepper is not None and (rtol is not None or atol is not None):
         raise ValueError(
             "`rtol` and `atol` belong to the default stepper; beside `stepper` give them to it, "
@@ -88,7 +92,7 @@ def _solution(
     path: Path, dynamics: Dynamics, times: Tensor, batch: tuple[int, ...], x: Input
 ) -> Solution:
     """The path with the caller's batch axes, cut where no sample got to."""
-    reached = int(path.reached.max()) if len(path.reached) else 1
+    reached = int(path.reached.max()) if len(path.reached) else len(times)
     states = path.states[:reached].reshape((reached, *batch, *path.states.shape[2:]))
     axes = tuple(range(1 + len(batch), states.ndim))
     gaps = times[:reached].diff().reshape(-1, *(1 for _ in states.shape[1:]))

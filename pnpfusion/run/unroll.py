@@ -32,7 +32,7 @@ def unroll(
     Raises:
         ValueError: ``u0`` is no state of the law, ``rounds`` < 0, or ``step`` <= 0.
     """
-    if isinstance(rounds, bool) or int(rounds) != rounds or rounds < 0:
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 0:
         raise ValueError(f"`rounds` must be a whole number >= 0, got {rounds!r}.")
     if not step > 0:
         raise ValueError(f"`step` must be > 0, got {step}.")
@@ -43,16 +43,16 @@ def unroll(
     u = u0.reshape(-1, *u0.shape[len(batch) :])
     start = torch.zeros(len(u), dtype=u.dtype, device=u.device)
     states, residuals = [u0], []
-    for _ in range(int(rounds)):
+    for _ in range(rounds):
         u = u + step * law.rate(start, u)
         states.append(u.reshape(u0.shape))
         change = (states[-1] - states[-2]).detach()
         residuals.append(change.square().mean(axes).sqrt())
     succeeded = states[-1].detach().isfinite().flatten(len(batch)).all(-1)
-    done = torch.full(batch, int(rounds), dtype=torch.long, device=u.device)
+    done = torch.full(batch, rounds, dtype=torch.long, device=u.device)
     none = torch.zeros_like(done)
     return Solution(
-        times=torch.arange(int(rounds) + 1, dtype=u0.dtype, device=u0.device),
+        times=torch.arange(rounds + 1, dtype=u0.dtype, device=u0.device),
         states=torch.stack(states),
         outcome=Outcome.REACHED_END if succeeded.all() else Outcome.NOT_FINITE,
         succeeded=succeeded,

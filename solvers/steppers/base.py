@@ -28,10 +28,6 @@ class ImplicitSolve:
 class Law(Protocol):
     """A law of motion du/dt = f(t, u) bound to one input and one batch of B samples."""
 
-    @property
-    def requires_grad(self) -> bool:
-        """Whether a parameter or input of the law wants a gradient."""
-
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """f(t, u), like ``u`` ``(B, *state)``; ``t`` is ``(B,)``."""
 

@@ -55,26 +55,25 @@ class OneStep(Stepper):
         """See :meth:`Stepper.integrate`."""
         t, u = times[:1].expand(len(u0)).clone(), u0
         slope = law.rate(t, u)
+        differentiable = torch.is_grad_enabled() and (slope.requires_grad or u0.requires_grad)
         record, work = Record(law, u0, times), Work.none(len(u0), u0.device)
         work.rate_calls.add_(1)
-        control = self.control(law, u.detach(), slope.detach(), times)
-        differentiable = torch.is_grad_enabled() and (law.requires_grad or u0.requires_grad)
-        unrejected = differentiable and not self.implicit  # explicit fixed steps: record at once
+        with torch.no_grad():  # the sizes of steps count as constants
+            control = self.control(law, u.detach(), slope.detach(), times)
         try:
             while record.going.any():
                 going = record.going
                 plan = control.plan(t, record.next, going)
-                u_0, slope_0 = (u, slope) if unrejected else (u.detach(), slope.detach())
-                with torch.set_grad_enabled(unrejected):
-                    trial = self._try(law, t, plan, u_0, slope_0, control.tolerance)
+                u_0, slope_0 = u.detach(), slope.detach()
                 with torch.no_grad():
+                    trial = self._try(law, t, plan, u_0, slope_0, control.tolerance)
                     ratio = control.tolerance.ratio(trial.error, u_0, trial.u)
                     valid = going & trial.solved & self._admissible(law, plan, u_0, trial.u)
                     accept = valid & (ratio <= 1)
                     accept, pushed = record.may_keep(
                         accept, t, plan, u_0, slope_0, trial.u, trial.slope
                     )
-                if differentiable and self.implicit and accept.any():  # once more, recorded
+                if differentiable and accept.any():  # the steps that stand once more, recorded
                     taken = replace(plan, dt=torch.where(accept, plan.dt, 0))
                     stages = tuple(torch.where(per_state(accept, u), s, u_0) for s in trial.stages)
                     again = self._try(law, t, taken, u, slope, control.tolerance, stages)

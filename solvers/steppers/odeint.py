@@ -53,7 +53,8 @@ class Odeint(Stepper):
         from torchdiffeq import odeint
 
         def largest_over_batch(values: Tensor) -> Tensor:
-            return values.square().flatten(1).mean(1).sqrt().max()
+            # Detached: the sizes of steps count as constants.
+            return values.detach().square().flatten(1).mean(1).sqrt().max()
 
         def run(watched: _Watched, upto: Tensor) -> Tensor:
             states: Tensor = odeint(
@@ -70,7 +71,8 @@ class Odeint(Stepper):
         watched = _Watched(law, u0, times, self.max_steps, report)
         outcome, reached = Outcome.REACHED_END, len(times)
         try:
-            states = run(watched, times) if reached > 1 else u0[None]
+            alone = reached == 1 or not len(u0)
+            states = u0.expand(reached, *u0.shape) if alone else run(watched, times)
             watched.note(times[-1], states[-1])
         except (_Stop, KeyboardInterrupt) as stop:
             outcome = stop.outcome if isinstance(stop, _Stop) else Outcome.INTERRUPTED

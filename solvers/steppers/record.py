@@ -74,7 +74,8 @@ class Record:
             _, sample, values = passed
             lowest, ends = self.law.lowest(values), self.law.lowest(torch.minimum(u_0, u_1)[sample])
             if lowest is not None and ends is not None:
-                pushed[sample[(lowest <= 0) & (ends > 0)]] = True
+                below = (lowest < 0) & (ends >= 0) | (lowest == 0) & (ends > 0)
+                pushed[sample[below]] = True
         return accept & ~pushed, pushed
 
     def keep(
