@@ -50,8 +50,9 @@ class Ledger:
         return self.smallest.nan_to_num(torch.inf, posinf=torch.inf).amin(0)
 
     def __str__(self) -> str:
+        error = float(self.mass_error.max()) if self.charge[0].numel() else 0.0
         rows = [
-            ("mass error (relative)", f"{float(self.mass_error.max()):.1e}"),
+            ("mass error (relative)", f"{error:.1e}" if any(self.closed) else "open cell"),
             ("free energy drop", f"{float(self.energy_drop.mean()):.4g}"),
             ("largest rise of free energy", f"{float(self.energy_largest_rise.max()):.1e}"),
             ("smallest concentration", f"{float(self.min_concentration.min()):.3e}"),

@@ -90,7 +90,8 @@ def _mass(axes: Axes, kept: Books, styles: dict[str, tuple[str, object]]) -> Non
 
 
 def _charge(axes: Axes, kept: Books) -> None:
-    reach = max(1e3 * kept.slack, 5 * _largest(np.abs(kept.charge)))
+    change = kept.charge - kept.charge[:1]
+    reach = max(1e3 * kept.slack, 5 * _largest(np.abs(change)))
     axes.axhspan(-kept.slack, kept.slack, color=FAINT, alpha=0.2, linewidth=0)
     axes.text(
         0.015,
@@ -100,11 +101,11 @@ def _charge(axes: Axes, kept: Books) -> None:
         color=FAINT,
         va="bottom",
     )
-    _median_and_range(axes, kept, kept.charge)
+    _median_and_range(axes, kept, change)
     axes.set_yscale("symlog", linthresh=1e-16, linscale=0.5)
     axes.set_ylim(-reach, reach)
     _powers(axes, reach, both=True)
-    axes.set_ylabel(r"net charge / $\sum |z| c$")
+    axes.set_ylabel(r"change of net charge / $\sum |z| c$")
 
 
 def _energy(axes: Axes, kept: Books) -> None:
