@@ -209,3 +209,47 @@ def test_the_charged_cell_at_rest():
         found.append(float(charge_left(cell, rest) / (2 * 0.05**2)))
     richardson = (4 * found[1] - found[0]) / 3
     assert richardson == pytest.approx(45.748917022548, rel=2e-5)
+
+
+@pytest.mark.parametrize("permeability", [(1.0, 0.04), (0.3, 1.7)])
+def test_no_current_flows_at_the_reversal_potential(permeability):
+    """Goldman's formula for one cation and one anion, in and out at different concentrations."""
+    cations, anions = permeability
+    inside, outside = {"cation": 140.0, "anion": 20.0}, {"cation": 5.0, "anion": 110.0}
+    into = cations * outside["cation"] + anions * inside["anion"]
+    out_of = cations * inside["cation"] + anions * outside["anion"]
+    cell = pf.PNP(
+        pf.Grid((9,), (1.0,), ("wall",)),
+        [pf.Species("cation", +1, cations), pf.Species("anion", -1, anions)],
+        permittivity=1e14,
+        walls={
+            "x-": pf.Wall(potential=math.log(into / out_of), concentration=inside),
+            "x+": pf.Wall(potential=0.0, concentration=outside),
+        },
+    )
+    flux = cell.flux(at_rest(cell, torch.full((2, 9), 50.0, dtype=f64)))
+    assert float((flux[0] - flux[1]).abs().max()) < 1e-11 * float(flux.abs().max() + 1)
+
+
+def test_a_single_ion_rests_at_the_nernst_potential():
+    thermal_voltage = 8.31446261815324 * 310.15 / 96485.33212331  # kT/e in volts
+    nernst = -0.089058694036732 / thermal_voltage
+    assert nernst == pytest.approx(math.log(5 / 140), rel=1e-10)
+    cell = pf.PNP(
+        pf.Grid((9,), (1.0,), ("wall",)),
+        [pf.Species("potassium", +1)],
+        permittivity=1e14,
+        walls={
+            "x-": pf.Wall(potential=nernst, concentration={"potassium": 140.0}),
+            "x+": pf.Wall(potential=0.0, concentration={"potassium": 5.0}),
+        },
+    )
+    flux = cell.flux(at_rest(cell, torch.full((1, 9), 50.0, dtype=f64)))
+    assert float(flux.abs().max()) < 1e-10
+
+
+def test_concentrations_in_the_middle_of_the_charging_cell():
+    cell = charging_cell(256, 0.05, 2.0, "central", grading=1.5)
+    run = pf.simulate(cell, torch.ones(2, 256, dtype=f64), times(0, 0.05, 0.5), rtol=1e-6)
+    middle = run.states[1:, 0, 127:129].mean(-1)
+    assert middle.tolist() == pytest.approx([0.99990422, 0.95027153], abs=1e-4)
