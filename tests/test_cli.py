@@ -249,8 +249,8 @@ def test_a_run_that_fails_is_kept(here: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_run_that_fails_at_once_is_kept(here: Path) -> None:
-    assert simulate("--voltage", "1e300", "--quiet", "--out", "failed") == 1
-    assert summary(here / "failed")["outcome"] == "STEP_TOO_SMALL"
+    assert simulate("--max-steps", "1", "--quiet", "--out", "failed") == 1
+    assert summary(here / "failed")["outcome"] == "OUT_OF_STEPS"
     assert not (here / "failed" / "ledger.png").exists()  # nothing moved
 
 

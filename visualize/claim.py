@@ -59,7 +59,10 @@ def screening(trace: Trace) -> str:
         return f"No field in the {where}"
     numbers = f"potential differences {{}} from {number(_zero(before, 1))} to {number(after)} kT/e"
     if after < 0.9 * before:
-        verb = "loses its field" if trace.periodic else "is screened"
+        done, begun = "is screened", "begins to be screened"
+        if trace.periodic:
+            done, begun = "loses its field", "begins to lose its field"
+        verb = done if after < 0.2 * before else begun
         return f"The {where} {verb}: {numbers.format('fall')}"
     if after > 1.1 * before:
         return f"A field builds up in the {where}: {numbers.format('grow')}"
