@@ -253,3 +253,23 @@ def test_concentrations_in_the_middle_of_the_charging_cell():
     run = pf.simulate(cell, torch.ones(2, 256, dtype=f64), times(0, 0.05, 0.5), rtol=1e-6)
     middle = run.states[1:, 0, 127:129].mean(-1)
     assert middle.tolist() == pytest.approx([0.99990422, 0.95027153], abs=1e-4)
+
+
+@quiet
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_a_current_below_the_limiting_one_tilts_the_salt(share):
+    """Cations pass both walls, anions are blocked: c = 1 - j x, potential drop 2 artanh j."""
+    half = math.atanh(share)
+    cell = pf.PNP(
+        pf.Grid((128,), (2.0,), ("wall",)),
+        [pf.Species("cation", +1), pf.Species("anion", -1)],
+        permittivity=2 * 0.005**2,
+        walls={
+            "x-": pf.Wall(potential=half, flux={"cation": 2 * share}),
+            "x+": pf.Wall(potential=-half, flux={"cation": -2 * share}),
+        },
+    )
+    rest = at_rest(cell, torch.ones(2, 128, dtype=f64))
+    x = cell.grid.coordinates(0) - 1
+    assert float((rest - (1 - share * x)).abs()[:, 4:-4].max()) < 2e-3
+    assert 2 * math.atanh(0.5) == pytest.approx(1.0986122887)
