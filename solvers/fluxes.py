@@ -93,7 +93,7 @@ FACE_SCHEMES = {
     for scheme in (
         # Exact for constant J and field [SG69]; the default.
         FaceScheme("scharfetter-gummel", bernoulli_pair, _bernoulli_slopes, True, True),
-        # Half the error where |u| < 1; loses positivity of the weights at |u| > 2.
+        # The plain average; loses positivity of the weights at |u| > 2.
         FaceScheme("central", _central_weights, _central_slopes, False, False),
         # Harmonic mean of the Slotboom factor e^{-z phi}; bounded weights at any u.
         FaceScheme("harmonic", _harmonic_weights, _harmonic_slopes, True, True),
