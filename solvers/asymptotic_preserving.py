@@ -55,7 +55,7 @@ def asymptotic_preserving_step(cell: Electrolyte, c: Tensor, dt: Tensor) -> Tens
         load = load + on_edges(ends, load.shape[-1])
     flat = [matrix.flatten(0, 1) for matrix in (-out[..., :-1], diagonal, -into[..., 1:], load)]
     new = solve_tridiagonal(*flat, periodic=medium.periodic).reshape(c.shape)
-    # The solve returns the mass up to the stiffness times round-off; one factor returns it to round-off.
+    # The solve loses mass to round-off times the stiffness; one factor gives it back.
     mass = (widths * new).sum(-1, keepdim=True)
     kept = (widths * c).sum(-1, keepdim=True) / torch.where(mass > 0, mass, 1.0)
     kept = torch.where(mass > 0, kept, 1.0)

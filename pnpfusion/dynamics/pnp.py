@@ -48,8 +48,7 @@ class PNP(Dynamics):
         fixed_charge: :math:`\rho_f`; may be a Field.
         scheme: how faces weigh their neighbours. ``"scharfetter-gummel"`` and ``"harmonic"`` keep
             concentrations positive at any field and Boltzmann equilibria exactly; ``"central"``
-            has half their error where a cell's potential step is below 1, and should not be used
-            above 2.
+            promises neither, and should not be used where a cell's potential step is above 2.
         steric: crowding; not available yet.
         reactions: mass action; not available yet.
 
