@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion.solvers.grid import Grid as Grid
     from pnpfusion.solvers.outcome import Outcome as Outcome
     from pnpfusion.solvers.outcome import SolveError as SolveError
+    from pnpfusion.solvers.reactions import Reaction as Reaction
     from pnpfusion.storage import load as load
 else:  # what Python runs; tests/test_imports.py compares the two halves
     from importlib import import_module
@@ -51,6 +52,7 @@ else:  # what Python runs; tests/test_imports.py compares the two halves
         "Grid": "pnpfusion.solvers.grid",
         "Outcome": "pnpfusion.solvers.outcome",
         "SolveError": "pnpfusion.solvers.outcome",
+        "Reaction": "pnpfusion.solvers.reactions",
         "load": "pnpfusion.storage",
     }
 

@@ -16,21 +16,23 @@ class Ledger:
     """
 
     times: Tensor  #: (T,), in L²/D_ref
-    mass: Tensor  #: amount of each species, (T, *batch, species), in c_ref L
-    charge: Tensor  #: net charge with the fixed charge, (T, *batch), in F c_ref L
-    free_energy: Tensor  #: (T, *batch), in R T c_ref L
+    mass: Tensor  #: amount of each species, (T, *batch, species), in c_ref L^d
+    conserved: Tensor
+    """Totals that neither walls nor reactions change, (T, *batch, K): masses, or sums of some."""
+    conserved_size: Tensor  #: what a change of these is small against, (*batch, K)
+    charge: Tensor  #: net charge with the fixed charge, (T, *batch), in F c_ref L^d
+    free_energy: Tensor  #: (T, *batch), in R T c_ref L^d
     smallest: Tensor  #: smallest concentration over all steps since the time before, (T, *batch)
-    closed: tuple[bool, ...]  #: per species, whether its mass should stay what it was
+    closed: tuple[bool, ...]  #: per species, whether its own mass should stay what it was
     species: tuple[str, ...]  #: their names
 
     @property
     def mass_error(self) -> Tensor:
-        """Largest relative change of the mass of a closed species, ``(*batch,)``; 0 if none is."""
-        kept = self.mass[..., torch.tensor(self.closed)]
-        if not kept.shape[-1]:
+        """Largest relative change of what is conserved, ``(*batch,)``; 0 if nothing is."""
+        if not self.conserved.shape[-1]:
             return torch.zeros_like(self.charge[0])
-        change = (kept - kept[0]).abs() / kept[0].clamp_min(torch.finfo(kept.dtype).tiny)
-        return _largest(change.amax(-1))
+        size = self.conserved_size.clamp_min(torch.finfo(self.conserved.dtype).tiny)
+        return _largest(((self.conserved - self.conserved[0]).abs() / size).amax(-1))
 
     @property
     def energy_drop(self) -> Tensor:
@@ -52,7 +54,7 @@ class Ledger:
     def __str__(self) -> str:
         error = float(self.mass_error.max()) if self.charge[0].numel() else 0.0
         rows = [
-            ("mass error (relative)", f"{error:.1e}" if any(self.closed) else "open cell"),
+            ("mass error (relative)", f"{error:.1e}" if self.conserved.shape[-1] else "open cell"),
             ("free energy drop", f"{float(self.energy_drop.mean()):.4g}"),
             ("largest rise of free energy", f"{float(self.energy_largest_rise.max()):.1e}"),
             ("smallest concentration", f"{float(self.min_concentration.min()):.3e}"),

@@ -2,8 +2,8 @@ r"""The semi-implicit step that cannot fail: first order, linear, positive and c
 
 The field is predicted implicitly, so the dielectric relaxation time
 :math:`\varepsilon / \sum z^2 D c` is no limit on the step; then each species makes one implicit
-step in that field. Its matrix is an M-matrix for monotone face schemes: concentrations stay
-positive.
+step in that field along one axis after the other, and at last each reaction takes its turn. The
+matrix of each line is an M-matrix for monotone face schemes: concentrations stay positive.
 """
 
 from __future__ import annotations
@@ -15,61 +15,79 @@ from torch import Tensor
 
 from pnpfusion.solvers.banded import solve_tridiagonal
 from pnpfusion.solvers.fluxes import FACE_SCHEMES
-from pnpfusion.solvers.nernst_planck import Electrolyte
-from pnpfusion.solvers.poisson import on_edges, with_ends
+from pnpfusion.solvers.lines import along, back, edge_columns, on_edges, with_ends
+from pnpfusion.solvers.nernst_planck import Electrolyte, Faces
 
 
 def asymptotic_preserving_step(cell: Electrolyte, c: Tensor, dt: Tensor) -> Tensor:
     r"""Concentrations after ``dt``, first order in time, positive for any ``dt``.
 
     With :math:`\phi` the potential of c, the currents are linearised in the change of potential
-    that they cause, and then each species moves in the new field:
+    that they cause, and then each species moves in the new field, one axis after the other:
 
     .. math::
         -\nabla\cdot\Bigl[\Bigl(\varepsilon - \Delta t \sum z
             \frac{\partial J}{\partial\nabla\phi}\Bigr) \nabla(\phi' - \phi)\Bigr]
             = -\Delta t\,\nabla\cdot\sum z J(c, \phi), \qquad
-        \frac{c' - c}{\Delta t} = -\nabla\cdot J(c', \phi').
+        \frac{c' - c}{\Delta t} = -\partial_a J_a(c', \phi').
 
     A cell at rest stays at rest. Central faces are not monotone; where the cell asks for them this
-    step uses Scharfetter-Gummel. Differentiable to any order.
+    step uses Scharfetter-Gummel. Crowding acts as it was before the step, so a long step may end
+    beyond the room there is. Differentiable to any order.
 
     Args:
         cell: the cell.
-        c: concentrations, ``(B, S, N)``, >= 0.
+        c: concentrations, ``(B, S, *grid.shape)``, >= 0.
         dt: time step, ``(B,)``, >= 0.
 
     Returns:
-        Concentrations, ``(B, S, N)``. The mass of a closed species is that of ``c`` to round-off.
+        Concentrations like ``c``. The mass of a closed species is that of ``c`` to round-off.
     """
     if not cell.scheme.monotone:
         cell = replace(cell, scheme=FACE_SCHEMES["scharfetter-gummel"])
-    medium, widths = cell.dielectric, cell.dielectric.widths
-    h = dt[:, None, None]
+    h = dt.reshape(-1, *(1 for _ in c.shape[1:]))
     faces = cell.faces(c, _predicted_potential(cell, c, h))
-    out, into = (h * cell.transmissivity * weight for weight in (faces.ahead, faces.back))
-    diagonal = widths + out[..., 1:] + into[..., :-1]
-    load = widths * c - h * cell.imposed.diff(dim=-1)
-    if not medium.periodic:
-        ends = torch.stack([out[..., 0], into[..., -1]], -1) * cell.reservoir
+    new = c
+    for axis, face in enumerate(faces):
+        new = _step_along(cell, axis, face, new, h)
+    # The solves lose mass to round-off times the stiffness; one factor gives it back.
+    mass, mass_before = cell.dielectric.total(new), cell.dielectric.total(c)
+    kept = torch.where(mass > 0, mass_before / torch.where(mass > 0, mass, 1.0), 1.0)
+    closed = torch.tensor(cell.closed, device=c.device)
+    kept = torch.where(closed, kept, 1.0)
+    new = new * kept.reshape(*kept.shape, *(1 for _ in c.shape[2:]))
+    return new if cell.reactions is None else cell.reactions.step(new, dt)
+
+
+def _step_along(cell: Electrolyte, axis: int, face: Faces, c: Tensor, h: Tensor) -> Tensor:
+    """One implicit step of each species along the lines of one axis."""
+    grid, ions = cell.dielectric.grid, cell.lines[axis]
+    periodic = grid.boundaries[axis] == "periodic"
+    volumes = along(cell.dielectric.volumes, grid, axis)
+    out, into = (h * ions.transmissivity * weight for weight in (face.ahead, face.back))
+    diagonal = volumes + out[..., 1:] + into[..., :-1]
+    load = volumes * along(c, grid, axis) - h * ions.imposed.diff(dim=-1)
+    if not periodic:
+        ends = torch.stack([out[..., 0], into[..., -1]], -1) * ions.reservoir
         load = load + on_edges(ends, load.shape[-1])
-    flat = [matrix.flatten(0, 1) for matrix in (-out[..., :-1], diagonal, -into[..., 1:], load)]
-    new = solve_tridiagonal(*flat, periodic=medium.periodic).reshape(c.shape)
-    # The solve loses mass to round-off times the stiffness; one factor gives it back.
-    mass = (widths * new).sum(-1, keepdim=True)
-    kept = (widths * c).sum(-1, keepdim=True) / torch.where(mass > 0, mass, 1.0)
-    kept = torch.where(mass > 0, kept, 1.0)
-    closed = torch.tensor(cell.closed, device=c.device)[:, None]
-    return torch.where(closed, new * kept, new)
+    flat = [
+        matrix.reshape(-1, matrix.shape[-1])
+        for matrix in torch.broadcast_tensors(-out[..., :-1], diagonal, -into[..., 1:], load)
+    ]
+    return back(solve_tridiagonal(*flat, periodic=periodic).reshape(load.shape), grid, axis)
 
 
 def _predicted_potential(cell: Electrolyte, c: Tensor, h: Tensor) -> Tensor:
     """The potential after a step in which the charge follows the field that it makes."""
     medium, phi = cell.dielectric, cell.potential(c)
     faces = cell.faces(c, phi)
-    extra = -(h * cell.valence.square() * cell.flux_slopes(faces)).sum(1)
-    if not medium.periodic:  # a wall's potential follows its edge cell unless an electrode holds it
-        inner = torch.ones_like(extra[:1, 1:-1]).expand(len(medium.pull), -1)
-        extra = extra * with_ends(inner, medium.pull)
-    current = (h * cell.valence * cell.fluxes(faces)).sum(1)
-    return phi + medium.solve(medium.conductance + extra, -current.diff(dim=-1))
+    conductances, currents = [], []
+    for electric, slope, flux in zip(
+        medium.lines, cell.flux_slopes(faces), cell.fluxes(faces), strict=True
+    ):
+        extra = -(h * cell.valence.square() * slope).sum(1)
+        if not electric.periodic:  # a wall's potential follows its edge cell unless held
+            extra = with_ends(extra[..., 1:-1], edge_columns(extra) * electric.pull)
+        conductances.append(electric.conductance + extra)
+        currents.append((h * cell.valence * flux).sum(1))
+    return phi + medium.solve(tuple(conductances), -medium.leaving(currents))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from pnpfusion.solvers.grid import Grid
+from pnpfusion.solvers.field import Drive
+from pnpfusion.solvers.grid import AXIS_NAMES, Grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,18 +28,21 @@ class Wall:
     ======================================  ==================================================
 
     The first two lines exclude the third; the last two may stand beside any of them, for different
-    species. Numbers, or tensors of shape ``(*batch,)``; all may require grad.
+    species. Each value is a number, a tensor of shape ``(*batch,)``, a :class:`Field` over the
+    wall, whose shape is the grid's without the wall's axis, or a function of time ``t`` (shape
+    ``(*batch,)``, in L²/D_ref) that returns one of these. All may require grad.
 
     Raises:
-        ValueError: conditions that exclude each other, or a negative Stern thickness.
+        ValueError: conditions that exclude each other, a negative Stern thickness, or a mask that
+            is no tensor of truth values.
     """
 
-    potential: float | Tensor | None = None  #: U, in kT/e
-    surface_charge: float | Tensor | None = None  #: q, in F c_ref L
-    stern: float | Tensor | None = None  #: thickness s = eps2 / C_S of the Stern layer, in L
-    concentration: Mapping[str, float | Tensor] | None = None  #: by species name, in c_ref
-    flux: Mapping[str, float | Tensor] | None = None  #: by species name, in D_ref c_ref / L
-    mask: Tensor | None = None  #: the part of the wall that this holds on (2-D and 3-D)
+    potential: Drive | None = None  #: U, in kT/e
+    surface_charge: Drive | None = None  #: q, in F c_ref L
+    stern: Drive | None = None  #: thickness s = eps2 / C_S of the Stern layer, in L
+    concentration: Mapping[str, Drive] | None = None  #: by species name, in c_ref
+    flux: Mapping[str, Drive] | None = None  #: by species name, in D_ref c_ref / L
+    mask: Tensor | None = None  #: bool, of the wall's shape: the part that this holds on
 
     def __post_init__(self) -> None:
         if self.potential is not None and self.surface_charge is not None:
@@ -58,28 +64,71 @@ class Wall:
         both = set(self.concentration or ()) & set(self.flux or ())
         if both:
             raise ValueError(f"a wall holds either concentration or flux of {sorted(both)}.")
+        if self.mask is not None and getattr(self.mask, "dtype", None) != torch.bool:
+            raise ValueError(
+                f"`mask` must be a bool tensor of the wall's shape, got {self.mask!r}; "
+                f"e.g. grid.coordinates(1) < 0.5."
+            )
 
     def __repr__(self) -> str:
         given = [f"{f.name}={v}" for f in fields(self) if (v := getattr(self, f.name)) is not None]
         return f"Wall({', '.join(given)})"
 
 
-def check_walls(grid: Grid, walls: Mapping[str, Wall] | None) -> dict[str, Wall]:
-    """One :class:`Wall` for each side of ``grid``; sides that are not named insulate.
+#: What a cell is told of its walls: one :class:`Wall` per side, or several with masks.
+Walls = Mapping[str, Wall | Sequence[Wall]]
+
+
+def side_name(axis: int, end: int) -> str:
+    """The name of the wall before (``end`` 0) or after (1) the cells of ``axis``."""
+    return f"{AXIS_NAMES[axis]}{'-+'[end]}"
+
+
+def check_walls(grid: Grid, walls: Walls | None) -> dict[str, tuple[Wall, ...]]:
+    """The conditions of each side of ``grid``; a side that is not named insulates.
 
     Raises:
-        ValueError: a name that is no wall of the grid, or a value that is no ``Wall``.
+        ValueError: a name that is no wall of the grid, a value that is no ``Wall``, a mask of a
+            wrong shape, or masks that overlap.
     """
     given = dict(walls or {})
-    for side, wall in given.items():
-        if side not in grid.sides:
-            valid = ", ".join(map(repr, grid.sides)) or "none: every axis is periodic"
+    parts: dict[str, tuple[Wall, ...]] = {side: (Wall(),) for side in grid.sides}
+    for side, conditions in given.items():
+        if side not in parts:
+            valid = ", ".join(map(repr, parts)) or "none: every axis is periodic"
             raise ValueError(f"`walls` names {side!r}, but the walls of this grid are {valid}.")
-        if not isinstance(wall, Wall):
-            raise ValueError(
-                f"`walls[{side!r}]` must be a Wall, got {type(wall).__name__}; "
-                f"e.g. Wall(potential={wall!r})."
-            )
-        if wall.mask is not None and grid.ndim == 1:
+        several = isinstance(conditions, Sequence) and not isinstance(conditions, str)
+        members: tuple[Any, ...] = tuple(conditions) if several else (conditions,)  # type: ignore[arg-type]
+        parts[side] = members
+        for wall in members:
+            if not isinstance(wall, Wall):
+                raise ValueError(
+                    f"`walls[{side!r}]` must be a Wall, got {type(wall).__name__}; "
+                    f"e.g. Wall(potential={wall!r})."
+                )
+        _check_masks(grid, side, parts[side])
+    return parts
+
+
+def _check_masks(grid: Grid, side: str, parts: tuple[Wall, ...]) -> None:
+    axis = AXIS_NAMES.index(side[0])
+    shape = grid.shape[:axis] + grid.shape[axis + 1 :]
+    covered = torch.zeros(shape, dtype=torch.bool)
+    for wall in parts:
+        if wall.mask is None:
+            if len(parts) > 1:
+                raise ValueError(
+                    f"`walls[{side!r}]` has {len(parts)} parts, so each needs a `mask`."
+                )
+            continue
+        if grid.ndim == 1:
             raise ValueError(f"`walls[{side!r}].mask` needs a grid of 2 or 3 axes.")
-    return {side: given.get(side, Wall()) for side in grid.sides}
+        if tuple(wall.mask.shape) != shape:
+            raise ValueError(
+                f"`walls[{side!r}].mask` must have the wall's shape {shape}, got "
+                f"{tuple(wall.mask.shape)}."
+            )
+        mask = wall.mask.cpu()
+        if (covered & mask).any():
+            raise ValueError(f"the masks of `walls[{side!r}]` overlap; each face takes one Wall.")
+        covered = covered | mask

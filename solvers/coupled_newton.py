@@ -1,8 +1,8 @@
 r"""Newton's method for one implicit step of concentrations and potential together.
 
-Unknowns :math:`(\phi, c_1, \dots, c_S)` per cell make one block-tridiagonal system per iteration,
-with the exact Jacobian: its columns sum to zero over the cells of each species, so the mass that an
-iterate has does not depend on how far the iteration has converged.
+Unknowns :math:`(\phi, c_1, \dots, c_S)` of each cell make one block of the system, with the exact
+Jacobian: its columns sum to zero over the cells of each species, so the mass that an iterate has
+does not depend on how far the iteration, or the linear solve inside, has converged.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.banded import solve_block_tridiagonal
-from pnpfusion.solvers.dense_newton import once_differentiable_only
 from pnpfusion.solvers.nernst_planck import Electrolyte, Faces
+from pnpfusion.solvers.stencil import Stencil
 from pnpfusion.solvers.steppers.base import ImplicitSolve
 
-Blocks = tuple[Tensor, Tensor, Tensor]
+LINEAR_TOLERANCE = 1e-4  # of the linear solves on more than one axis, before the last
 
 
 def solve_implicit(
@@ -34,10 +33,10 @@ def solve_implicit(
 
     Args:
         cell: the cell.
-        base: b, shape ``(B, S, N)``.
+        base: b, shape ``(B, S, *grid.shape)``.
         step: h, shape ``(B,)``.
-        guess: where to begin, shape ``(B, S, N)``.
-        scale: what the next correction must be below in the mean square, shape ``(B, S, N)``.
+        guess: where to begin, like ``base``.
+        scale: what the next correction must be below in the mean square, like ``base``.
         max_iterations: when to give up.
 
     Returns:
@@ -50,21 +49,20 @@ def solve_implicit(
         going, before = ~converged, torch.zeros_like(step)
         for _ in range(max_iterations):
             faces = cell.faces(c, phi)
-            correction = solve_block_tridiagonal(
-                *_jacobian(cell, faces, step),
-                _residual(cell, faces, c, phi, base, step),
-                periodic=cell.dielectric.periodic,
+            correction = jacobian(cell, faces, c, step).solve(
+                residual(cell, faces, c, phi, base, step), LINEAR_TOLERANCE
             )
-            delta = correction[..., 1:].mT
-            size = (delta / scale).square().mean((1, 2)).sqrt()
+            delta = correction[..., 1:].movedim(-1, 1)
+            size = (delta / scale).square().flatten(1).mean(1).sqrt()
             # What the next correction will be, if each shrinks as the last one did.
             left = size * torch.where(before > size, size / before, 1.0)
             before = size
-            moving = (going & size.isfinite())[:, None, None]
-            c = torch.where(moving, c - delta, c)
-            phi = torch.where(moving[:, 0], phi - correction[..., 0], phi)
+            share = _share_that_fits(cell, c, delta)
+            moving = (going & size.isfinite()).reshape(-1, *(1 for _ in c.shape[1:]))
+            c = torch.where(moving, c - share.unsqueeze(1) * delta, c)
+            phi = torch.where(moving[:, 0], phi - share * correction[..., 0], phi)
             iterations += going
-            converged |= going & (left <= 1)
+            converged |= going & (left <= 1) & (share.flatten(1).amin(1) == 1)
             going &= size.isfinite() & ~converged
             if not going.any():
                 break
@@ -73,55 +71,110 @@ def solve_implicit(
     return ImplicitSolve(c, converged, iterations)
 
 
+def _share_that_fits(cell: Electrolyte, c: Tensor, delta: Tensor) -> Tensor:
+    """How much of a correction leaves the crowded cells of a sample some room; (B, *1)."""
+    ones = c.new_ones((len(c), *(1 for _ in c.shape[2:])))
+    room = cell.room(c)
+    if room is None:
+        return ones
+    taken = (-delta).sum(1)
+    ratio = torch.where(taken > 0, 0.9 * room / taken, torch.inf)
+    return ratio.flatten(1).amin(1).clamp_max(1).reshape(ones.shape)
+
+
 def _attach_gradient(
     cell: Electrolyte, c: Tensor, phi: Tensor, base: Tensor, step: Tensor
 ) -> Tensor:
     """One more Newton step with the matrix held fixed: its derivative is the implicit one."""
     faces = cell.faces(c, phi)
-    residual = _residual(cell, faces, c, phi, base, step)
-    if not residual.requires_grad:
+    wrong = residual(cell, faces, c, phi, base, step)
+    if not wrong.requires_grad:
         return c
     with torch.no_grad():
-        matrix = _jacobian(cell, faces, step)
-    correction = solve_block_tridiagonal(*matrix, residual, periodic=cell.dielectric.periodic)
-    return once_differentiable_only(c - correction[..., 1:].mT)
+        matrix = jacobian(cell, faces, c, step)
+    return c - matrix.solve(wrong)[..., 1:].movedim(-1, 1)
 
 
-def _residual(
-    cell: Electrolyte, faces: Faces, c: Tensor, phi: Tensor, base: Tensor, step: Tensor
+def residual(
+    cell: Electrolyte,
+    faces: tuple[Faces, ...],
+    c: Tensor,
+    phi: Tensor,
+    base: Tensor,
+    step: Tensor,
 ) -> Tensor:
-    """What is wrong with (phi, c): Gauss' law and the balance of each species, (B, N, 1+S)."""
-    widths = cell.dielectric.widths
-    gauss = cell.dielectric.displacement(phi).diff(dim=-1) - widths * cell.charge(c)
-    leaving = cell.fluxes(faces).diff(dim=-1)
-    balance = widths * (c - base) + step[:, None, None] * leaving
-    return torch.cat([gauss.unsqueeze(1), balance], 1).mT
+    """What is wrong with (phi, c): Gauss' law and each balance, (B, *grid.shape, 1+S)."""
+    medium = cell.dielectric
+    h = step.reshape(-1, *(1 for _ in c.shape[1:]))
+    gauss = medium.leaving(medium.displacement(phi)) - medium.volumes * cell.charge(c)
+    gain = medium.leaving(cell.fluxes(faces))
+    if cell.reactions is not None:
+        gain = gain - medium.volumes * cell.reactions.sources(c)
+    balance = medium.volumes * (c - base) + h * gain
+    return torch.cat([gauss.unsqueeze(1), balance], 1).movedim(1, -1)
 
 
-def _jacobian(cell: Electrolyte, faces: Faces, step: Tensor) -> Blocks:
-    """Derivatives of :func:`_residual` by the cell before, the same cell and the cell after."""
-    medium, h = cell.dielectric, step[:, None, None]
-    out = h * cell.transmissivity * faces.ahead  # of what stands before each face
-    into = h * cell.transmissivity * faces.back  # of what stands after it
-    by_potential = h * cell.valence * cell.flux_slopes(faces)  # of the potential after it
-    if not medium.periodic:  # a wall's potential follows its edge cell unless an electrode holds it
-        by_potential[..., [0, -1]] *= medium.pull.unsqueeze(1)
-
-    batch, species, n = by_potential.shape[0], by_potential.shape[1], len(medium.widths)
-    shape = (batch, n, 1 + species, 1 + species)
-    lower, diagonal, upper = (out.new_zeros(shape) for _ in range(3))
-    conductance = medium.conductance
-    lower[..., 0, 0] = -conductance[:, :-1]
-    upper[..., 0, 0] = -conductance[:, 1:]
-    diagonal[..., 0, 0] = conductance[:, :-1] + conductance[:, 1:]
+def jacobian(cell: Electrolyte, faces: tuple[Faces, ...], c: Tensor, step: Tensor) -> Stencil:
+    """Derivatives of :func:`residual` by the cell itself and its neighbours along each axis."""
+    medium, grid = cell.dielectric, cell.dielectric.grid
+    species, m = c.shape[1], 1 + c.shape[1]
+    h = step.reshape(-1, *(1 for _ in c.shape[1:]))
+    shape = (len(c), *grid.shape, m, m)
+    diagonal = c.new_zeros(shape)
+    diagonal[..., 0, 1:] = -(medium.volumes * cell.valence).movedim(1, -1)
+    own = diagonal[..., 1:, 1:].diagonal(dim1=-2, dim2=-1)
+    own += medium.volumes.unsqueeze(-1)
+    if cell.reactions is not None:
+        weight = (h[:, 0] * medium.volumes)[..., None, None]
+        diagonal[..., 1:, 1:] -= weight * cell.reactions.slopes(c)
     if medium.floating:
-        diagonal[:, 0, 0, 0] += medium.grounding
-    diagonal[..., 0, 1:] = -(medium.widths * cell.valence).mT
-    lower[..., 1:, 0] = by_potential[..., :-1].mT
-    upper[..., 1:, 0] = by_potential[..., 1:].mT
-    diagonal[..., 1:, 0] = -(by_potential[..., :-1] + by_potential[..., 1:]).mT
-    lower[..., 1:, 1:].diagonal(dim1=-2, dim2=-1).copy_(-out[..., :-1].mT)
-    upper[..., 1:, 1:].diagonal(dim1=-2, dim2=-1).copy_(-into[..., 1:].mT)
-    own = medium.widths + out[..., 1:] + into[..., :-1]
-    diagonal[..., 1:, 1:].diagonal(dim1=-2, dim2=-1).copy_(own.mT)
-    return lower, diagonal, upper
+        diagonal.flatten(1, grid.ndim)[:, 0, 0, 0] += medium.grounding
+    crowd = None
+    if cell.crowding is not None:
+        crowd = cell.crowding / (1 - cell.crowding * c.sum(1))
+    lowers, uppers = [], []
+    slopes = cell.flux_slopes(faces)
+    for axis, (electric, ions, face, slope) in enumerate(
+        zip(medium.lines, cell.lines, faces, slopes, strict=True)
+    ):
+        lower, upper = (c.new_zeros(shape) for _ in range(2))
+        lows, here, ups = (matrix.movedim(axis + 1, -3) for matrix in (lower, diagonal, upper))
+        g = electric.conductance
+        lows[..., 0, 0] -= g[..., :-1]
+        ups[..., 0, 0] -= g[..., 1:]
+        here[..., 0, 0] += g[..., :-1] + g[..., 1:]
+        out = (h * ions.transmissivity * face.ahead).movedim(1, -1)  # of what is before each face
+        into = (h * ions.transmissivity * face.back).movedim(1, -1)  # of what is after it
+        lows[..., 1:, 1:].diagonal(dim1=-2, dim2=-1).sub_(out[..., :-1, :])
+        ups[..., 1:, 1:].diagonal(dim1=-2, dim2=-1).sub_(into[..., 1:, :])
+        here[..., 1:, 1:].diagonal(dim1=-2, dim2=-1).add_(out[..., 1:, :] + into[..., :-1, :])
+        slope = h * slope
+        turn = cell.valence * slope  # by the potential after each face
+        if not electric.periodic:  # a wall's potential follows its edge cell unless held
+            turn[..., [0, -1]] *= electric.pull.unsqueeze(1)
+        turn = turn.movedim(1, -1)
+        lows[..., 1:, 0] += turn[..., :-1, :]
+        ups[..., 1:, 0] += turn[..., 1:, :]
+        here[..., 1:, 0] -= turn[..., :-1, :] + turn[..., 1:, :]
+        if crowd is not None:
+            line = crowd.movedim(axis + 1, -1)[..., None, None]
+            push = slope.movedim(1, -1).unsqueeze(-1)  # (B, *others, N+1, S, 1)
+            free = torch.ones_like(push).expand(*push.shape[:-1], species)
+            if not electric.periodic:  # the species that are not held follow their edge cell
+                held = ions.held.movedim(1, -1).unsqueeze(-2)  # (1, *others, 2, 1, S)
+                free = free.clone()
+                free[..., [0, -1], :, :] = held.expand(*free.shape[:-3], 2, 1, species)
+            push = push * free
+            if electric.periodic:
+                lows[..., 1:, 1:] += push[..., :-1, :, :] * line.roll(1, -3)
+                ups[..., 1:, 1:] += push[..., 1:, :, :] * line.roll(-1, -3)
+            else:
+                lows[..., 1:, 1:, 1:] += push[..., 1:-1, :, :] * line[..., :-1, :, :]
+                ups[..., :-1, 1:, 1:] += push[..., 1:-1, :, :] * line[..., 1:, :, :]
+            here[..., 1:, 1:] -= (push[..., :-1, :, :] + push[..., 1:, :, :]) * line
+        if not electric.periodic:
+            lows[..., 0, :, :] = 0
+            ups[..., -1, :, :] = 0
+        lowers.append(lower)
+        uppers.append(upper)
+    return Stencil(grid, diagonal, tuple(lowers), tuple(uppers))

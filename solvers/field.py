@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.grid import Grid
-
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """Values that vary in space, one per cell.
+    """Values that vary in space, one per cell (for walls: one per cell face of the wall).
 
     Wrapping says what a bare tensor cannot: a tensor of shape (64,) is 64 samples, a
     ``Field`` of shape (64,) is 64 cells.
@@ -25,35 +24,39 @@ class Field:
 #: What a parameter of a law may be: shape () or (*batch,) is uniform in space.
 Parameter = float | Tensor | Field
 
+#: What a condition at a wall may be: a function takes the time, one number per sample.
+Drive = Parameter | Callable[[Tensor], Parameter]
+
 
 def spread(
     name: str,
     value: Parameter,
-    grid: Grid,
+    shape: tuple[int, ...],
     batch: tuple[int, ...],
     like: Tensor,
     *,
     may_vary: bool = True,
 ) -> Tensor:
-    """``value`` with its batch axes made one, to multiply a state of ``(B, *grid.shape)``.
+    """``value`` with its batch axes made one, to multiply fields of ``(B, *shape)``.
 
     Args:
         name: what the value is, for messages.
         value: a number, a tensor of shape ``()`` or ``(*batch,)``, or a :class:`Field`.
-        grid: the box.
+        shape: the cells that a :class:`Field` must cover: a grid's shape, or a wall's.
         batch: the batch axes of the state.
         like: a tensor whose dtype and device the result takes.
         may_vary: whether the value may be a :class:`Field`.
 
     Returns:
-        Shape ``(B or 1, N_1 or 1, ...)`` with ``B = prod(batch)``; carries the gradient.
+        Shape ``(B or 1, *shape)`` for a Field, else ``(B or 1, 1, ...)``, with ``B = prod(batch)``;
+        carries the gradient.
 
     Raises:
-        ValueError: the shape fits neither the batch nor the grid, or a value is not finite.
+        ValueError: the shape fits neither the batch nor the cells, or a value is not finite.
     """
     is_field = isinstance(value, Field)
     given = value.values if isinstance(value, Field) else value
-    if isinstance(value, Field) and not may_vary:
+    if is_field and not may_vary:
         raise ValueError(f"`{name}` must be a number or one number per sample, got a Field.")
     if isinstance(given, str) or callable(given) or given is None:
         raise ValueError(f"`{name}` must be a number, a tensor or a Field, got {given!r}.")
@@ -62,16 +65,16 @@ def spread(
     if values.is_complex() or values.dtype == torch.bool:
         raise ValueError(f"`{name}` must hold real numbers, got {values.dtype}.")
     values = values.to(like)
-    space = grid.shape if is_field else (1,) * grid.ndim
+    space = shape if is_field else (1,) * len(shape)
+    lead = tuple(values.shape)
     if is_field:
-        if tuple(values.shape[-grid.ndim :]) != grid.shape:
+        split = values.ndim - len(shape)
+        if split < 0 or tuple(values.shape[split:]) != shape:
             raise ValueError(
-                f"`{name}` is a Field and must end in the grid's shape {grid.shape}, "
-                f"got {tuple(values.shape)}."
+                f"`{name}` is a Field and must end in the shape {shape}, got {lead}; that is the "
+                f"grid's shape, or the wall's for what holds at a wall."
             )
-        lead = tuple(values.shape[: -grid.ndim])
-    else:
-        lead = tuple(values.shape)
+        lead = lead[:split]
     if lead in ((), (1,) * len(lead)):
         values = values.reshape(1, *space)
     else:
@@ -80,7 +83,7 @@ def spread(
         except RuntimeError:
             hint = (
                 "; a value per cell must be wrapped in pnpfusion.Field"
-                if lead == grid.shape and not is_field
+                if lead == shape and not is_field
                 else "; expand the state so that it has one sample per value"
             )
             raise ValueError(
@@ -90,3 +93,19 @@ def spread(
     if not torch.isfinite(values.detach()).all():
         raise ValueError(f"`{name}` must be finite, got NaN or infinity.")
     return values
+
+
+def at_time(name: str, value: Drive | None, t: Tensor | None) -> Parameter | None:
+    """``value``, or where it is a function its value at ``t``, of shape ``(*batch,)`` or ``()``.
+
+    Raises:
+        ValueError: the value is a function and there is no time.
+    """
+    if not callable(value):
+        return value
+    if t is None:
+        raise ValueError(
+            f"`{name}` is a function of time, so the time must be given: `t=...`, a number or one "
+            f"per sample."
+        )
+    return value(t)

@@ -1,4 +1,4 @@
-r"""Drift and diffusion of charged species: :math:`\partial_t c = -\nabla\cdot J`.
+r"""Drift and diffusion of charged species: :math:`\partial_t c = -\nabla\cdot J + R`.
 
 Every face has one flux, which leaves one cell and enters the next, so the mass of a closed cell
 changes by round-off only, whatever the scheme and the step.
@@ -6,24 +6,44 @@ changes by round-off only, whatever the scheme and the step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.boundary import Wall, check_walls
+from pnpfusion.solvers.boundary import Walls, check_walls
+from pnpfusion.solvers.dielectric import Dielectric, ElectricLine
 from pnpfusion.solvers.field import Parameter, spread
 from pnpfusion.solvers.fluxes import FaceScheme
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.poisson import Dielectric, face_resistances, on_edges, with_ends
+from pnpfusion.solvers.lines import (
+    along,
+    edge_columns,
+    face_resistances,
+    on_edges,
+    with_ends,
+)
+from pnpfusion.solvers.reactions import MassAction, Reaction
+from pnpfusion.solvers.wall_values import WallPair
+
+
+@dataclass(frozen=True, eq=False)
+class IonLine:
+    """How the species pass the faces across one axis; every tensor has that axis last."""
+
+    transmissivity: Tensor
+    """D * area / distance, 0 where a species cannot pass; (B|1, S, *others|1, N+1)"""
+    reservoir: Tensor  #: concentrations behind the two walls; (B|1, S, *others|1, 2)
+    held: Tensor  #: 1.0 where a reservoir holds a species at the wall; (1, S, *others|1, 2)
+    imposed: Tensor  #: what the walls let through by prescription; (B|1, S, *others|1, N+1)
 
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """The two sides of every face, seen from it; each tensor is ``(B, S, N+1)``."""
+    """The two sides of every face across one axis; each tensor is ``(B, S, *others, N+1)``."""
 
-    u: Tensor  #: z times the rise of the potential across the face
+    u: Tensor  #: the rise of z phi, and of the crowding, across the face
     ahead: Tensor  #: weight a(u) of the concentration before the face
     back: Tensor  #: weight b(u) of the concentration after it
     before: Tensor  #: concentrations before the face, in c_ref
@@ -34,16 +54,16 @@ class Faces:
 class Electrolyte:
     """A cell's parameters spread over a batch of B samples: ions, permittivity, walls.
 
-    Faces are numbered as in :class:`Dielectric`. Functions here check nothing.
+    Faces are numbered as in :class:`ElectricLine`. Functions here check nothing.
     """
 
     dielectric: Dielectric
     scheme: FaceScheme  #: how a face weighs its two neighbours
-    valence: Tensor  #: z, (B|1, S, 1)
-    transmissivity: Tensor  #: D / distance at faces, 0 where a species cannot pass; (B|1, S, N+1)
-    reservoir: Tensor  #: concentrations behind the two walls; (B|1, S, 2)
-    imposed: Tensor  #: fluxes that the walls prescribe beside that; (B|1, S, N+1)
-    fixed_charge: Tensor  #: (B|1, N|1)
+    valence: Tensor  #: z, (B|1, S, *1)
+    lines: tuple[IonLine, ...]  #: one for each axis
+    fixed_charge: Tensor  #: (B|1, *grid.shape|1)
+    crowding: Tensor | None  #: a^3, the volume of a particle times c_ref; (B|1, *1)
+    reactions: MassAction | None
     closed: tuple[bool, ...]  #: per species, whether no wall lets it in or out
 
     @classmethod
@@ -55,20 +75,31 @@ class Electrolyte:
         diffusivities: Sequence[Parameter],
         *,
         permittivity: Parameter,
-        walls: Mapping[str, Wall] | None,
+        walls: Walls | None,
         fixed_charge: Parameter,
         scheme: FaceScheme,
+        steric: Parameter | None,
+        reactions: Sequence[Reaction],
         batch: tuple[int, ...],
         like: Tensor,
+        t: Tensor | None = None,
     ) -> Electrolyte:
         """Check the parameters and spread them over the batch; dtype and device are ``like``'s."""
-        dielectric = Dielectric.build(grid, permittivity, walls, batch, like)
-        checked = check_walls(grid, walls)
+        dielectric = Dielectric.build(grid, permittivity, walls, batch, like, t)
+        parts = check_walls(grid, walls)
+        for side, conditions in parts.items():
+            for what in ("concentration", "flux"):
+                given = {name for wall in conditions for name in getattr(wall, what) or ()}
+                if unknown := given - set(names):
+                    raise ValueError(
+                        f"`walls[{side!r}].{what}` names {sorted(unknown)}, but the species are "
+                        f"{list(names)}."
+                    )
 
         def stacked(what: str, values: Sequence[Parameter], *, may_vary: bool = False) -> Tensor:
-            """One row per species, (B|1, S, N|1)."""
+            """One row per species, (B|1, S, *grid.shape|1)."""
             rows = [
-                spread(f"{what} of {name!r}", value, grid, batch, like, may_vary=may_vary)
+                spread(f"{what} of {name!r}", value, grid.shape, batch, like, may_vary=may_vary)
                 for name, value in zip(names, values, strict=True)
             ]
             return torch.stack(torch.broadcast_tensors(*rows), 1)
@@ -78,60 +109,46 @@ class Electrolyte:
             raise ValueError(
                 f"`diffusivity` must be > 0, got {float(diffusivity.detach().min()):g}."
             )
-        conduction = 1 / face_resistances(
-            dielectric.widths, diffusivity, periodic=dielectric.periodic
-        )
-
-        def at_walls(kind: str) -> tuple[Tensor, Tensor]:
-            """What both walls say of each species, (B|1, S, 2), and whether they do, (S, 2)."""
-            columns = [diffusivity.new_zeros(1, len(names), 1)] * (0 if checked else 2)
-            said = torch.zeros(len(names), 2, dtype=torch.bool)
-            for end, (side, wall) in enumerate(checked.items()):
-                given = getattr(wall, kind) or {}
-                if unknown := set(given) - set(names):
-                    raise ValueError(
-                        f"`walls[{side!r}].{kind}` names {sorted(unknown)}, but the species are "
-                        f"{list(names)}."
-                    )
-                columns.append(
-                    stacked(f"`walls[{side!r}].{kind}`", [given.get(n, 0.0) for n in names])
-                )
-                said[:, end] = torch.tensor([name in given for name in names])
-            return torch.cat(torch.broadcast_tensors(*columns), -1), said
-
-        reservoir, held = at_walls("concentration")
-        influx, fed = at_walls("flux")
-        if (reservoir.detach() < 0).any():
-            raise ValueError(
-                f"a wall's `concentration` must be >= 0, got {float(reservoir.detach().min()):g}."
-            )
-        if dielectric.floating and (held | fed).any():
+        pairs = [WallPair(grid, axis, parts, batch, like, t) for axis in range(grid.ndim)]
+        lines, crossed = [], torch.zeros(len(names), dtype=torch.bool, device=like.device)
+        for electric, pair in zip(dielectric.lines, pairs, strict=True):
+            line, crosses = _ion_line(diffusivity, electric, pair, names)
+            lines.append(line)
+            crossed = crossed | crosses
+        if dielectric.floating and crossed.any():
             raise ValueError(
                 "a cell whose species cross a wall needs a `potential` at one wall: without it the "
                 "cell's charge, and so its potential, has nothing to refer to."
             )
-        if not dielectric.periodic:
-            inner = held.new_ones(len(names), len(dielectric.widths) - 1)
-            passable = torch.cat([held[:, :1], inner, held[:, 1:]], -1)
-            conduction = conduction * passable.to(conduction)
-        return cls(
+        crowding = None
+        if steric is not None:
+            crowding = spread("steric", steric, grid.shape, batch, like, may_vary=False)
+            if not (crowding.detach() > 0).all():
+                raise ValueError(
+                    f"`steric` must be > 0 (None: no crowding), got "
+                    f"{float(crowding.detach().min()):g}."
+                )
+        cell = cls(
             dielectric=dielectric,
             scheme=scheme,
             valence=stacked("valence", valences),
-            transmissivity=conduction,
-            reservoir=reservoir,
-            imposed=on_edges(influx * influx.new_tensor([1.0, -1.0]), conduction.shape[-1]),
-            fixed_charge=spread("fixed_charge", fixed_charge, grid, batch, like),
-            closed=tuple((~(held | fed).any(1)).tolist()),
+            lines=tuple(lines),
+            fixed_charge=spread("fixed_charge", fixed_charge, grid.shape, batch, like),
+            crowding=crowding,
+            reactions=MassAction.build(reactions, names, grid.shape, batch, like),
+            closed=tuple((~crossed).tolist()),
         )
+        if cell.reactions is not None:
+            cell.reactions.check_charge(cell.valence, reactions)
+        return cell
 
     def charge(self, c: Tensor) -> Tensor:
-        """Charge density ``(B, N)`` of concentrations ``(B, S, N)``."""
+        """Charge density ``(B, *grid.shape)`` of concentrations ``(B, S, *grid.shape)``."""
         return (self.valence * c).sum(1) + self.fixed_charge
 
     def net_charge(self, c: Tensor) -> Tensor:
         """The charge of the whole cell, ``(B,)``."""
-        return (self.dielectric.widths * self.charge(c)).sum(-1)
+        return self.dielectric.total(self.charge(c))
 
     def check_neutral(self, name: str, c: Tensor) -> None:
         """Raise ValueError if the potential floats and a sample of ``c`` has a net charge."""
@@ -139,27 +156,90 @@ class Electrolyte:
         self.dielectric.check_neutral(name, self.charge(c), size)
 
     def potential(self, c: Tensor) -> Tensor:
-        """The potential ``(B, N)`` of concentrations ``(B, S, N)``, in kT/e."""
+        """The potential ``(B, *grid.shape)`` of concentrations, in kT/e."""
         return self.dielectric.potential(self.charge(c))
 
-    def faces(self, c: Tensor, phi: Tensor) -> Faces:
-        """What the fluxes are made of, from ``c`` ``(B, S, N)`` and ``phi`` ``(B, N)``."""
-        ends = c[..., [-1, 0]] if self.dielectric.periodic else self.reservoir
-        beside = with_ends(c, ends)
-        u = self.valence * self.dielectric.with_walls(phi).diff(dim=-1).unsqueeze(1)
+    def room(self, c: Tensor) -> Tensor | None:
+        """What crowding leaves free, 1/a^3 - sum c, ``(B, *grid.shape)``; None without crowding."""
+        return None if self.crowding is None else 1 / self.crowding - c.sum(1)
+
+    def faces(self, c: Tensor, phi: Tensor) -> tuple[Faces, ...]:
+        """What the fluxes across each axis are made of, from ``c`` and the potential."""
+        return tuple(
+            self._faces(electric, ions, c, phi)
+            for electric, ions in zip(self.dielectric.lines, self.lines, strict=True)
+        )
+
+    def _faces(self, electric: ElectricLine, ions: IonLine, c: Tensor, phi: Tensor) -> Faces:
+        cells = along(c, self.dielectric.grid, electric.axis)
+        ends = cells[..., [-1, 0]] if electric.periodic else ions.reservoir
+        if not electric.periodic and self.crowding is not None:
+            ends = torch.where(ions.held > 0, ends, edge_columns(cells))
+        beside = with_ends(cells, ends)
+        rise = self.dielectric.with_walls(phi, electric).diff(dim=-1)
+        u = self.valence * rise.unsqueeze(1)
+        if self.crowding is not None:
+            u = u - torch.log1p(-self.crowding * beside.sum(1)).diff(dim=-1).unsqueeze(1)
         return Faces(u, *self.scheme.weights(u), beside[..., :-1], beside[..., 1:])
 
-    def fluxes(self, faces: Faces) -> Tensor:
-        """Fluxes ``(B, S, N+1)`` along +x through the faces, in D_ref c_ref / L."""
-        net = faces.ahead * faces.before - faces.back * faces.after
-        return self.transmissivity * net + self.imposed
+    def fluxes(self, faces: Sequence[Faces]) -> tuple[Tensor, ...]:
+        """What goes through the faces across each axis, ``(B, S, *others, N+1)``."""
+        return tuple(
+            ions.transmissivity * (face.ahead * face.before - face.back * face.after) + ions.imposed
+            for ions, face in zip(self.lines, faces, strict=True)
+        )
 
-    def flux_slopes(self, faces: Faces) -> Tensor:
-        """Derivatives of the fluxes by u, ``(B, S, N+1)``; negative for monotone schemes."""
-        ahead, back = self.scheme.slopes(faces.u, (faces.ahead, faces.back))
-        return self.transmissivity * (ahead * faces.before - back * faces.after)
+    def flux_slopes(self, faces: Sequence[Faces]) -> tuple[Tensor, ...]:
+        """Derivatives of the fluxes by u; negative for monotone schemes."""
+        slopes = []
+        for ions, face in zip(self.lines, faces, strict=True):
+            ahead, back = self.scheme.slopes(face.u, (face.ahead, face.back))
+            slopes.append(ions.transmissivity * (ahead * face.before - back * face.after))
+        return tuple(slopes)
 
     def rate(self, c: Tensor) -> Tensor:
-        """dc/dt ``(B, S, N)``, the potential following the charge at once."""
-        fluxes = self.fluxes(self.faces(c, self.potential(c)))
-        return -fluxes.diff(dim=-1) / self.dielectric.widths
+        """dc/dt like ``c``, the potential following the charge at once."""
+        medium = self.dielectric
+        leaving = medium.leaving(self.fluxes(self.faces(c, self.potential(c))))
+        rate = -leaving / medium.volumes
+        return rate if self.reactions is None else rate + self.reactions.sources(c)
+
+
+def _ion_line(
+    diffusivity: Tensor, electric: ElectricLine, pair: WallPair, names: Sequence[str]
+) -> tuple[IonLine, Tensor]:
+    """How the species pass along one axis, and which of them cross its walls, bool (S,)."""
+    grid, axis = pair.grid, pair.axis
+    widths = grid.widths(axis).to(diffusivity)
+    area = electric.areas[..., None]
+    conduction = area / face_resistances(
+        widths, along(diffusivity, grid, axis), periodic=pair.periodic
+    )
+    n, others = len(widths), (1,) * (grid.ndim - 1)
+    if pair.periodic:
+        none = torch.zeros((1, len(names), *others, 2)).to(diffusivity)
+        crosses = torch.zeros(len(names), dtype=torch.bool, device=diffusivity.device)
+        return IonLine(conduction, none, none, on_edges(none, n + 1)), crosses
+
+    def of_species(what: str) -> tuple[Tensor, Tensor]:
+        columns = [pair.values(what, name) for name in names]
+        value, given = (
+            torch.stack(torch.broadcast_tensors(*c), 1) for c in zip(*columns, strict=True)
+        )
+        return value, given
+
+    reservoir, held = of_species("concentration")
+    influx, fed = of_species("flux")
+    if (reservoir.detach() < 0).any():
+        raise ValueError(
+            f"a wall's `concentration` must be >= 0, got {float(reservoir.detach().min()):g}."
+        )
+    passable = with_ends(held.new_ones(1, len(names), *others, n - 1), held)
+    line = IonLine(
+        transmissivity=conduction * passable,
+        reservoir=reservoir,
+        held=held,
+        imposed=on_edges(area * influx * influx.new_tensor([1.0, -1.0]), n + 1),
+    )
+    crosses = ((held + fed) > 0).movedim(1, 0).flatten(1).any(1)
+    return line, crosses

@@ -120,7 +120,7 @@ def test_order_in_space_of_the_flux_divergence(scheme, finest):
             scheme=scheme,
         )
         bound = cell.bind(c).cell
-        flux = bound.fluxes(bound.faces(c[None], phi[None]))[0, 0]
+        flux = bound.fluxes(bound.faces(c[None], phi[None]))[0][0, 0]
         found = flux.diff() / grid.widths(0)
         errors.append(float((found - divergence).abs().max() / divergence.abs().max()))
     assert slope(sizes, errors) == pytest.approx(-2, abs=0.1)

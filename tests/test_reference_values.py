@@ -73,7 +73,8 @@ def test_gouy_chapman_profile_and_wall_charge(v, known):
 def test_stern_layer_takes_its_share_of_the_voltage(thickness, v, layer):
     cell, rest = double_layer(256, v, stern=thickness)
     bound = cell.bind(rest).cell
-    at_wall = bound.dielectric.with_walls(cell.potential(rest)[None])[0, 0]
+    medium = bound.dielectric
+    at_wall = medium.with_walls(cell.potential(rest)[None], medium.lines[0])[0, 0]
     assert float(at_wall) == pytest.approx(layer, abs=2e-3)
 
 

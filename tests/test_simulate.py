@@ -127,7 +127,10 @@ def test_too_tight_a_tolerance_for_single_precision_is_an_error():
         ),
         ({"walls": {"x-": pf.Wall(concentration={"a": 1.0})}}, "needs a `potential` at one wall"),
         ({"walls": {"x-": pf.Wall(potential=0.0, concentration={"a": -1.0})}}, "must be >= 0"),
-        ({"walls": {"x-": pf.Wall(mask=torch.ones(1))}}, "needs a grid of 2 or 3 axes"),
+        (
+            {"walls": {"x-": pf.Wall(mask=torch.ones(1, dtype=torch.bool))}},
+            "needs a grid of 2 or 3 axes",
+        ),
         ({"grid": 64}, "`grid` must be a Grid, got int"),
         ({"grid": pf.Grid((4, 4), (1.0, 1.0), ("wall", "wall"))}, "one axis for now"),
         ({"steric": 0.1}, "not available yet"),

@@ -14,6 +14,7 @@ from torch import Tensor
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.dynamics.species import Species
 from pnpfusion.solution import Solution
+from pnpfusion.solvers.boundary import Wall
 from pnpfusion.visualize.style import number
 
 Array = npt.NDArray[np.float64]
@@ -214,8 +215,9 @@ def _wall_potentials(
     batch = solution.succeeded.shape
     found = {}
     for side, wall in law.walls.items():
-        value = given.get(f"potential:{side}", wall.potential)
-        if value is not None:
+        own = wall.potential if isinstance(wall, Wall) else None
+        value = given.get(f"potential:{side}", own)
+        if value is not None and not callable(value):
             tensor = torch.as_tensor(value).detach().double().cpu()
             found[side] = float(_array(tensor.expand(batch).reshape(-1))[chosen].mean())
     return found

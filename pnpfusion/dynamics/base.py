@@ -76,8 +76,13 @@ class Dynamics(nn.Module, ABC):
         """The balance of a run (see :class:`pnpfusion.Ledger`), for laws that keep one."""
         return None
 
-    def description(self) -> dict[str, Any]:
-        """The law as nested dicts and lists of numbers, strings, tensors and Fields, for a file."""
+    def description(
+        self, times: Tensor | None = None, batch: tuple[int, ...] = ()
+    ) -> dict[str, Any]:
+        """The law as nested dicts and lists of numbers, strings, tensors and Fields, for a file.
+
+        Functions of time become tables over ``times``, for samples of shape ``batch``.
+        """
         raise ValueError(f"{type(self).__name__} has no description, so no file can hold it.")
 
     @classmethod

@@ -2,59 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.base import Input
+from pnpfusion.dynamics.pnp_bound import BoundPNP
+from pnpfusion.dynamics.pnp_description import (
+    describe_grid,
+    describe_reaction,
+    describe_species,
+    describe_wall,
+    wall_from_description,
+)
+from pnpfusion.dynamics.pnp_observables import CellObservables, Time
 from pnpfusion.dynamics.resolution import warn_if_coarse
 from pnpfusion.dynamics.species import Species
 from pnpfusion.ledger import Ledger
-from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
-from pnpfusion.solvers.boundary import Wall, check_walls
-from pnpfusion.solvers.coupled_newton import solve_implicit
+from pnpfusion.solvers.boundary import Wall, Walls, check_walls
 from pnpfusion.solvers.field import Field, Parameter
 from pnpfusion.solvers.fluxes import FACE_SCHEMES
 from pnpfusion.solvers.free_energy import free_energy
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.nernst_planck import Electrolyte
-from pnpfusion.solvers.steppers.base import ImplicitSolve, Stepper
+from pnpfusion.solvers.reactions import Reaction, null_rows
+from pnpfusion.solvers.steppers.base import Stepper
 from pnpfusion.solvers.steppers.implicit import KenCarp4
 
 Scheme = Literal["scharfetter-gummel", "central", "harmonic"]
 
 
-class PNP(Dynamics):
+class PNP(CellObservables):
     r"""The Poisson-Nernst-Planck equations in a box, by finite volumes.
 
     .. math::
-        \partial_t c_i = \nabla\cdot D_i(\nabla c_i + z_i c_i \nabla\phi), \qquad
-        -\nabla\cdot(\varepsilon\nabla\phi) = \textstyle\sum_i z_i c_i + \rho_f.
+        \partial_t c_i = \nabla\cdot D_i c_i \nabla\mu_i + R_i, \quad
+        \mu_i = \ln c_i + z_i\phi - \ln(1 - a^3 \textstyle\sum_j c_j), \quad
+        -\nabla\cdot(\varepsilon\nabla\phi) = \sum_i z_i c_i + \rho_f.
 
     Dimensionless: length L, concentration c_ref, time L²/D_ref, potential kT/e; for a 1:1 salt of
     concentration c_ref, :math:`\varepsilon = 2(\lambda_D/L)^2`. A state is
-    ``(*batch, species, N)``. Every parameter may be a number, a tensor of the batch's shape, or
-    (where it says so) a :class:`Field`, and may require grad.
+    ``(*batch, species, *grid.shape)``. Every parameter may be a number, a tensor of the batch's
+    shape, or (where it says so) a :class:`Field`, and may require grad.
 
     Args:
-        grid: the box; one axis.
+        grid: the box; one, two or three axes.
         species: at least one.
         permittivity: :math:`\varepsilon > 0`; may be a Field.
-        walls: what holds at ``"x-"`` and ``"x+"``; a wall that is not named insulates and lets
-            nothing through.
+        walls: what holds at ``"x-"``, ``"x+"``, ``"y-"``, ...: a :class:`Wall` each, or several
+            with masks. A wall that is not named insulates and lets nothing through.
         fixed_charge: :math:`\rho_f`; may be a Field.
         scheme: how faces weigh their neighbours. ``"scharfetter-gummel"`` and ``"harmonic"`` keep
             concentrations positive at any field and Boltzmann equilibria exactly; ``"central"``
             promises neither, and should not be used where a cell's potential step is above 2.
-        steric: crowding; not available yet.
-        reactions: mass action; not available yet.
+        steric: :math:`a^3`, the volume that a particle takes times c_ref (Bikerman's crowding
+            [KBA07]); the sum of all concentrations then stays below :math:`1/a^3`. None: points.
+        reactions: mass action between the species, see :class:`Reaction`.
+
+    An input ``x`` maps ``"fixed_charge"``, ``"potential:x-"`` or ``"surface_charge:x-"`` (any side)
+    to what takes the place of the cell's own value.
 
     Raises:
         ValueError: any parameter out of its range, of a wrong shape, or naming an unknown species
-            or wall. What depends on the batch is checked when a run starts.
+            or wall; a reaction that makes charge. What depends on the batch is checked when a run
+            starts.
 
     References: [BTA04] for the cell, [SG69] for the flux.
     """
@@ -65,17 +79,15 @@ class PNP(Dynamics):
         species: Sequence[Species],
         *,
         permittivity: Parameter,
-        walls: Mapping[str, Wall] | None = None,
+        walls: Walls | None = None,
         fixed_charge: Parameter | None = None,
         scheme: Scheme = "scharfetter-gummel",
         steric: Parameter | None = None,
-        reactions: Sequence[object] = (),
+        reactions: Sequence[Reaction] = (),
     ) -> None:
         super().__init__()
         if not isinstance(grid, Grid):
             raise ValueError(f"`grid` must be a Grid, got {type(grid).__name__}.")
-        if grid.ndim != 1:
-            raise ValueError(f"`grid` must have one axis for now, got shape {grid.shape}.")
         species = tuple(species)
         if not species or not all(isinstance(one, Species) for one in species):
             raise ValueError(f"`species` must be one or more Species, got {species!r}.")
@@ -84,100 +96,124 @@ class PNP(Dynamics):
             raise ValueError(f"`species` must have different names, got {self.names}.")
         if scheme not in FACE_SCHEMES:
             raise ValueError(f"`scheme` must be one of {list(get_args(Scheme))}, got {scheme!r}.")
-        if steric is not None or reactions:
-            raise ValueError("`steric` and `reactions` are not available yet; leave them out.")
         self.grid, self.species, self.scheme = grid, species, scheme
-        self.walls = check_walls(grid, walls)
-        self.permittivity = permittivity
+        self.walls: dict[str, Wall | tuple[Wall, ...]] = {
+            side: parts[0] if len(parts) == 1 else parts
+            for side, parts in check_walls(grid, walls).items()
+        }
+        self.permittivity, self.steric, self.reactions = permittivity, steric, tuple(reactions)
         self.fixed_charge: Parameter = 0.0 if fixed_charge is None else fixed_charge
         self.state_ndim = 1 + grid.ndim
-        for name, value in self._values().items():
+        values = self._values()
+        for name, value in values.items():
             held = value.values if isinstance(value, Field) else value
             known = any(held is parameter for parameter in self.parameters())
             if isinstance(held, nn.Parameter) and not known:
                 self.register_parameter(name, held)
-        if not any(isinstance(value, Tensor | Field) for value in self._values().values()):
-            self._electrolyte((), torch.zeros((), dtype=torch.float64), None)  # checks the numbers
+            elif isinstance(held, nn.Module):
+                self.add_module(name, held)
+        self._driven = any(callable(value) for value in values.values())
+        if not any(
+            isinstance(value, Tensor | Field) or callable(value) for value in values.values()
+        ):
+            self.electrolyte((), torch.zeros((), dtype=torch.float64), None)  # checks the numbers
 
-    def _values(self) -> dict[str, Parameter]:
+    def _values(self) -> dict[str, Any]:
         """Every parameter by a flat name, as optimisers and `state_dict` see the learnt ones."""
-        values = {"permittivity_value": self.permittivity, "fixed_charge_value": self.fixed_charge}
+        values = {
+            "permittivity_value": self.permittivity,
+            "fixed_charge_value": self.fixed_charge,
+            "steric_value": self.steric,
+        }
         for one in self.species:
             values[f"valence:{one.name}"] = one.valence
             values[f"diffusivity:{one.name}"] = one.diffusivity
-        for side, wall in self.walls.items():
-            for what in ("potential", "surface_charge", "stern"):
-                values[f"{what}:{side}"] = getattr(wall, what)
-            for what in ("concentration", "flux"):
-                given = getattr(wall, what) or {}
-                values |= {f"{what}:{side}:{name}": value for name, value in given.items()}
+        for reaction in self.reactions:
+            if isinstance(reaction, Reaction):
+                values[f"forward:{reaction}"] = reaction.forward
+                values[f"backward:{reaction}"] = reaction.backward
+        for side, parts in check_walls(self.grid, self.walls).items():
+            for part, wall in enumerate(parts):
+                where = side if len(parts) == 1 else f"{side}:{part}"
+                for what in ("potential", "surface_charge", "stern"):
+                    values[f"{what}:{where}"] = getattr(wall, what)
+                for what in ("concentration", "flux"):
+                    given = getattr(wall, what) or {}
+                    values |= {f"{what}:{where}:{name}": value for name, value in given.items()}
         return {name.replace(".", "_"): v for name, v in values.items() if v is not None}
 
-    # ---- what users ask of a state; every method takes c of shape (*batch, species, N)
-
     def rate(self, t: Tensor, u: Tensor, x: Input = None) -> Tensor:
-        """dc/dt, like ``u``; the potential follows the charge at once, whatever ``t`` is."""
-        return self._flat(u, x, lambda cell, c: cell.rate(c))
+        """dc/dt, like ``u``; the potential follows the charge at once."""
+        return self._flat(u, x, t, lambda cell, c: cell.rate(c))
 
-    def potential(self, c: Tensor, x: Input = None) -> Tensor:
-        """The potential, ``(*batch, N)``, in kT/e; of zero mean where no wall fixes it.
+    def conserved(self, u: Tensor) -> Tensor | None:
+        """What neither walls nor reactions change: combinations of masses, ``(*batch, K)``."""
+        rows = self._invariants().to(u)
+        return self.mass(u) @ rows.mT if len(rows) else None
 
-        There a net charge, which a run would refuse to start with, counts as neutralised evenly.
-        """
-        return self._flat(c, x, lambda cell, flat: cell.potential(flat))
-
-    def charge(self, c: Tensor, x: Input = None) -> Tensor:
-        """The charge density with the fixed charge, ``(*batch, N)``, in F c_ref."""
-        return self._flat(c, x, lambda cell, flat: cell.charge(flat))
-
-    def flux(self, c: Tensor, x: Input = None) -> Tensor:
-        """Fluxes along +x through the N + 1 cell faces, ``(*batch, species, N + 1)``.
-
-        In D_ref c_ref / L. The faces stand at ``grid.faces(0)``; on a ring the first is the last.
-        """
-        return self._flat(
-            c, x, lambda cell, flat: cell.fluxes(cell.faces(flat, cell.potential(flat)))
-        )
-
-    def energy(self, c: Tensor, x: Input = None) -> Tensor:
-        """The free energy, ``(*batch,)``, in R T c_ref L; see :func:`free_energy`."""
-        return self._flat(c, x, free_energy)
-
-    def mass(self, c: Tensor) -> Tensor:
-        """The amount of each species, ``(*batch, species)``, in c_ref L."""
-        return (self.grid.weights.to(c) * c).sum(-1)
-
-    def conserved(self, u: Tensor) -> Tensor:
-        """The masses; see :meth:`mass`."""
-        return self.mass(u)
+    def _invariants(self) -> Tensor:
+        """Rows of the combinations of species whose total nothing changes, float64, (K, S)."""
+        crossing = {
+            name
+            for parts in check_walls(self.grid, self.walls).values()
+            for wall in parts
+            for given in (wall.concentration, wall.flux)
+            for name in given or ()
+        }
+        identity = torch.eye(len(self.names), dtype=torch.float64)
+        if not self.reactions:
+            return identity[[name not in crossing for name in self.names]]
+        changes = [identity[self.names.index(name)] for name in sorted(crossing)]
+        for reaction in self.reactions:
+            made = torch.zeros(len(self.names), dtype=torch.float64)
+            for sign, side in ((1, reaction.products), (-1, reaction.reactants)):
+                for name in side:
+                    made[self.names.index(name)] += sign
+            changes.append(made)
+        return null_rows(torch.stack(changes))
 
     # ---- what the verbs ask
 
+    def check_shape(self, name: str, c: Tensor) -> None:
+        """Raise ValueError unless ``c`` has the shape ``(*batch, species, *grid.shape)``."""
+        self.grid.check(name, c)
+        if c.ndim < self.state_ndim or c.shape[-self.state_ndim] != len(self.species):
+            wanted = ", ".join(str(n) for n in (len(self.species), *self.grid.shape))
+            raise ValueError(
+                f"`{name}` must be (*batch, species, cells) = (*batch, {wanted}), "
+                f"got {tuple(c.shape)}."
+            )
+
     def check_state(self, name: str, u: Tensor, x: Input = None) -> None:
         """Raise ValueError unless ``u`` holds concentrations this cell can start from."""
-        self.grid.check(name, u)
-        if u.ndim < 2 or u.shape[-2] != len(self.species):
-            raise ValueError(
-                f"`{name}` must be (*batch, species, cells) = (*batch, {len(self.species)}, "
-                f"{self.grid.shape[0]}), got {tuple(u.shape)}."
-            )
+        self.check_shape(name, u)
         super().check_state(name, u, x)
         values = u.detach()
         if (values < 0).any():
             raise ValueError(
                 f"`{name}` holds concentrations and must be >= 0, got {float(values.min()):.3g}."
             )
-        law = self.bind(u, x)
-        flat = values.reshape(-1, *u.shape[-2:])
-        cell = law.cell
+        cell = self.bind(u, x).cell
+        flat = values.reshape(-1, *u.shape[-self.state_ndim :])
         cell.check_neutral(name, flat)
+        room = cell.room(flat)
+        if room is not None and (room <= 0).any():
+            raise ValueError(
+                f"`{name}` leaves no room: the sum of its concentrations is "
+                f"{-float(room.min()):.4g} beyond the 1 / steric that there is."
+            )
         if len(flat):
-            warn_if_coarse(self.grid, cell, flat)
+            warn_if_coarse(cell, flat)
 
     def bind(self, u0: Tensor, x: Input = None) -> BoundPNP:
         """See :meth:`Dynamics.bind`."""
         batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
-        return BoundPNP(self._electrolyte(batch, u0, x))
+        like = u0.detach()
+        return BoundPNP(
+            build=lambda t: self.electrolyte(batch, like, x, t.reshape(batch)),
+            cell=self.electrolyte(batch, like, x, 0.0),
+            driven=self._driven,
+        )
 
     def default_stepper(self, rtol: float | None, atol: float | None) -> Stepper:
         """KenCarp4: stiff, order 4, with steps chosen per sample."""
@@ -189,35 +225,50 @@ class PNP(Dynamics):
         """See :class:`pnpfusion.Ledger`."""
         with torch.no_grad():
             exact = states.detach().double()
-            cell, batch = self.bind(exact[0], x).cell, exact.shape[1:-2]
-            rows = [c.reshape(-1, *c.shape[-2:]) for c in exact]
-            smallest = exact.flatten(-2).amin(-1)
+            law, batch = self.bind(exact[0], x), exact.shape[1 : -self.state_ndim]
+            rows = [c.reshape(-1, *c.shape[len(batch) :]) for c in exact]
+            cells = [law.at(t.to(exact).expand(len(c))) for t, c in zip(times, rows, strict=True)]
+            pairs = list(zip(cells, rows, strict=True))
+            smallest = exact.flatten(len(batch) + 1).amin(-1)
+            mass, invariants = self.mass(exact), self._invariants().to(exact)
+            reacting = {n for one in self.reactions for n in (*one.reactants, *one.products)}
             return Ledger(
                 times=times.detach().double(),
-                mass=self.mass(exact),
-                charge=torch.stack([cell.net_charge(c) for c in rows]).reshape(len(rows), *batch),
-                free_energy=torch.stack([free_energy(cell, c) for c in rows]).reshape(
+                mass=mass,
+                conserved=mass @ invariants.mT,
+                conserved_size=mass[0].abs() @ invariants.abs().mT,
+                charge=torch.stack([cell.net_charge(c) for cell, c in pairs]).reshape(
+                    len(rows), *batch
+                ),
+                free_energy=torch.stack([free_energy(cell, c) for cell, c in pairs]).reshape(
                     len(rows), *batch
                 ),
                 smallest=smallest if lowest is None else torch.minimum(smallest, lowest.double()),
-                closed=cell.closed,
+                closed=tuple(
+                    closed and name not in reacting
+                    for name, closed in zip(self.names, law.cell.closed, strict=True)
+                ),
                 species=self.names,
             )
 
-    def description(self) -> dict[str, Any]:
+    def description(
+        self, times: Tensor | None = None, batch: tuple[int, ...] = ()
+    ) -> dict[str, Any]:
         """See :meth:`Dynamics.description`."""
+        parts = check_walls(self.grid, self.walls)
         return {
-            "grid": {f.name: getattr(self.grid, f.name) for f in fields(Grid) if f.name != "_"},
-            "species": [
-                {f.name: getattr(one, f.name) for f in fields(Species)} for one in self.species
-            ],
+            "grid": describe_grid(self.grid),
+            "species": [describe_species(one) for one in self.species],
             "walls": {
-                side: {f.name: v for f in fields(Wall) if (v := getattr(wall, f.name)) is not None}
-                for side, wall in self.walls.items()
+                side: described[0] if len(described) == 1 else described
+                for side, walls in parts.items()
+                for described in [[describe_wall(wall, times, batch) for wall in walls]]
             },
             "permittivity": self.permittivity,
             "fixed_charge": self.fixed_charge,
             "scheme": self.scheme,
+            "steric": self.steric,
+            "reactions": [describe_reaction(one) for one in self.reactions],
         }
 
     @classmethod
@@ -225,15 +276,59 @@ class PNP(Dynamics):
         """See :meth:`Dynamics.from_description`."""
         given = dict(description)
         grid, species, walls = given.pop("grid"), given.pop("species"), given.pop("walls")
+        reactions = given.pop("reactions", ())
         return cls(
             Grid(**grid),
             [Species(**one) for one in species],
-            walls={side: Wall(**wall) for side, wall in walls.items()},
+            walls={
+                side: [
+                    wall_from_description(w)
+                    for w in (parts if isinstance(parts, list) else [parts])
+                ]
+                for side, parts in walls.items()
+            },
+            reactions=[Reaction(**one) for one in reactions],
             **given,
         )
 
-    def _electrolyte(self, batch: tuple[int, ...], like: Tensor, x: Input) -> Electrolyte:
-        walls, fixed_charge = dict(self.walls), self.fixed_charge
+    # ---- its parameters, spread over a batch
+
+    def electrolyte(
+        self, batch: tuple[int, ...], like: Tensor, x: Input, t: Time = None
+    ) -> Electrolyte:
+        """See :class:`CellObservables`."""
+        charge = x.get("fixed_charge") if isinstance(x, Mapping) else None
+        return self.electrolyte_of(self.walls_under(x), batch, like, t, charge)
+
+    def electrolyte_of(
+        self,
+        walls: Walls,
+        batch: tuple[int, ...],
+        like: Tensor,
+        t: Time,
+        fixed_charge: Parameter | None = None,
+    ) -> Electrolyte:
+        """See :class:`CellObservables`."""
+        at = None if t is None else torch.as_tensor(t).to(like).expand(batch)
+        return Electrolyte.build(
+            self.grid,
+            self.names,
+            [one.valence for one in self.species],
+            [one.diffusivity for one in self.species],
+            permittivity=self.permittivity,
+            walls=walls,
+            fixed_charge=self.fixed_charge if fixed_charge is None else fixed_charge,
+            scheme=FACE_SCHEMES[self.scheme],
+            steric=self.steric,
+            reactions=self.reactions,
+            batch=batch,
+            like=like,
+            t=at,
+        )
+
+    def walls_under(self, x: Input) -> dict[str, tuple[Wall, ...]]:
+        """See :class:`CellObservables`."""
+        walls = check_walls(self.grid, self.walls)
         if x is not None and not isinstance(x, Mapping):
             raise ValueError(
                 f'`x` of a PNP cell must map names to values, e.g. {{"fixed_charge": ...}}, '
@@ -242,74 +337,39 @@ class PNP(Dynamics):
         for key, value in (x or {}).items():
             what, _, side = key.partition(":")
             if key == "fixed_charge":
-                fixed_charge = value
-            elif what in ("potential", "surface_charge") and side in walls:
-                if isinstance(value, Field):
-                    raise ValueError(f"`x[{key!r}]` must be a number per sample, got a Field.")
-                wall = walls[side]
-                if what == "potential":
-                    walls[side] = replace(wall, potential=value)
-                else:
-                    walls[side] = replace(wall, surface_charge=value)
-            else:
+                continue
+            if what not in ("potential", "surface_charge") or side not in walls:
                 valid = ["fixed_charge"] + [
                     f"{what}:{side}" for side in walls for what in ("potential", "surface_charge")
                 ]
                 raise ValueError(f"`x` has an unknown key {key!r}; a PNP cell reads {valid}.")
-        return Electrolyte.build(
-            self.grid,
-            self.names,
-            [one.valence for one in self.species],
-            [one.diffusivity for one in self.species],
-            permittivity=self.permittivity,
-            walls=walls,
-            fixed_charge=fixed_charge,
-            scheme=FACE_SCHEMES[self.scheme],
-            batch=batch,
-            like=like,
-        )
-
-    def _flat(
-        self, c: Tensor, x: Input, function: Callable[[Electrolyte, Tensor], Tensor]
-    ) -> Tensor:
-        """``function`` of the cell and ``c`` with the batch axes made one, and back again."""
-        self.grid.check("c", c)
-        if c.ndim < 2 or c.shape[-2] != len(self.species):
-            raise ValueError(
-                f"`c` must be (*batch, {len(self.species)}, {self.grid.shape[0]}), "
-                f"got {tuple(c.shape)}."
+            parts = walls[side]
+            takes = [len(parts) == 1 or getattr(wall, what) is not None for wall in parts]
+            if not any(takes):
+                raise ValueError(f"`x[{key!r}]`: no part of that wall has a {what} of its own.")
+            walls[side] = tuple(
+                (
+                    replace(w, potential=value)
+                    if what == "potential"
+                    else replace(w, surface_charge=value)
+                )
+                if took
+                else w
+                for w, took in zip(parts, takes, strict=True)
             )
-        batch, flat = tuple(c.shape[:-2]), c.reshape(-1, *c.shape[-2:])
-        cell = self._electrolyte(batch, c, x)
-        result = function(cell, flat)
-        return result.reshape((*batch, *result.shape[1:]))
+        return walls
 
     def extra_repr(self) -> str:
         """What the cell holds, for ``print(cell)``."""
-        ions = ", ".join(f"{one.name} (z = {one.valence})" for one in self.species)
-        return f"{ions}, scheme={self.scheme!r}, walls={self.walls}, {self.grid}"
-
-
-@dataclass(frozen=True, eq=False)
-class BoundPNP:
-    """A PNP cell on a flat batch, as steppers see it."""
-
-    cell: Electrolyte
-
-    def rate(self, t: Tensor, u: Tensor) -> Tensor:
-        """See :class:`Law`."""
-        return self.cell.rate(u)
-
-    def solve_implicit(
-        self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
-    ) -> ImplicitSolve:
-        """See :class:`Law`."""
-        return solve_implicit(self.cell, base, step, guess, scale)
-
-    def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> Tensor:
-        """See :class:`Law`."""
-        return asymptotic_preserving_step(self.cell, u, dt)
-
-    def lowest(self, u: Tensor) -> Tensor:
-        """See :class:`Law`."""
-        return u.flatten(1).amin(1)
+        ions = ", ".join(
+            f"{one.name} (z = {one.valence}, D = {one.diffusivity})" for one in self.species
+        )
+        more = "".join(
+            f", {name}={value}"
+            for name, value in (("steric", self.steric), ("reactions", [*map(str, self.reactions)]))
+            if value
+        )
+        return (
+            f"{ions}, permittivity={self.permittivity}, scheme={self.scheme!r}, "
+            f"walls={self.walls}, {self.grid}{more}"
+        )

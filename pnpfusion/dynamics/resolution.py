@@ -8,7 +8,6 @@ import warnings
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
 
@@ -16,24 +15,29 @@ class ResolutionWarning(UserWarning):
     """The grid is too coarse for the thin layers of charge that a cell forms."""
 
 
-def warn_if_coarse(grid: Grid, cell: Electrolyte, c: Tensor) -> None:
-    r"""Warn where cells (those at walls, if there are any) are wider than a quarter Debye length.
+def warn_if_coarse(cell: Electrolyte, c: Tensor) -> None:
+    r"""Warn where cells (those at walls, if an axis has any) are wider than a quarter Debye length.
 
     The Debye length is that of the mean concentrations, the smallest of the batch:
     :math:`\lambda_D^2 = \varepsilon / \sum z^2 c`.
     """
+    medium, grid = cell.dielectric, cell.dielectric.grid
     with torch.no_grad():
-        widths = cell.dielectric.widths
-        strength = (widths * (cell.valence.square() * c).sum(1)).sum(-1) / widths.sum()
-        epsilon = cell.dielectric.permittivity.mean(-1)
+        strength = medium.total((cell.valence.square() * c).sum(1)) / medium.volumes.sum()
+        epsilon = medium.permittivity.flatten(1).mean(1)
         debye = float((epsilon / strength.clamp_min(torch.finfo(c.dtype).tiny)).sqrt().min())
-    widest = float((widths if cell.dielectric.periodic else widths[[0, -1]]).max())
+    widest, axis = 0.0, 0
+    for line in medium.lines:
+        widths = grid.widths(line.axis)
+        found = float((widths if line.periodic else widths[[0, -1]]).max())
+        if found > widest:
+            widest, axis = found, line.axis
     if widest > debye / 4 * (1 + 1e-9):
         warnings.warn(
             f"the cells ({widest:.3g} wide) are coarse for the Debye length {debye:.3g}: charge "
             f"layers need cells of a quarter of it, which is "
-            f"{math.ceil(4 * grid.lengths[0] / debye)} equal cells (here {grid.shape[0]}), or a "
-            f"larger `permittivity`.",
+            f"{math.ceil(4 * grid.lengths[axis] / debye)} equal cells (here {grid.shape[axis]}), "
+            f"or a larger `permittivity`.",
             ResolutionWarning,
             stacklevel=4,
         )

@@ -1,0 +1,47 @@
+"""A PNP cell bound to one run: what steppers see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
+from pnpfusion.solvers.coupled_newton import solve_implicit
+from pnpfusion.solvers.nernst_planck import Electrolyte
+from pnpfusion.solvers.steppers.base import ImplicitSolve
+
+
+@dataclass(frozen=True, eq=False)
+class BoundPNP:
+    """A PNP cell on a flat batch."""
+
+    build: Callable[[Tensor], Electrolyte]  #: the cell at times ``(B,)``
+    cell: Electrolyte  #: the cell at time 0
+    driven: bool  #: whether a condition at a wall is a function of time
+
+    def at(self, t: Tensor) -> Electrolyte:
+        """The cell at the times ``t`` ``(B,)``."""
+        return self.build(t) if self.driven else self.cell
+
+    def rate(self, t: Tensor, u: Tensor) -> Tensor:
+        """See :class:`Law`."""
+        return self.at(t).rate(u)
+
+    def solve_implicit(
+        self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
+    ) -> ImplicitSolve:
+        """See :class:`Law`."""
+        return solve_implicit(self.at(t), base, step, guess, scale)
+
+    def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> Tensor:
+        """See :class:`Law`."""
+        return asymptotic_preserving_step(self.at(t + dt), u, dt)
+
+    def lowest(self, u: Tensor) -> Tensor:
+        """See :class:`Law`; with crowding, the room that it leaves must stay positive too."""
+        lowest = u.flatten(1).amin(1)
+        room = self.cell.room(u)
+        return lowest if room is None else torch.minimum(lowest, room.flatten(1).amin(1))

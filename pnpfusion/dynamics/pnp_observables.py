@@ -1,0 +1,213 @@
+"""What users ask of a PNP state: potential, field, fluxes, currents, charges, energies."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.species import Species
+from pnpfusion.solvers.boundary import Wall, Walls
+from pnpfusion.solvers.field import Drive, Field
+from pnpfusion.solvers.free_energy import electric_energy, free_energy, osmotic_energy
+from pnpfusion.solvers.grid import AXIS_NAMES, Grid
+from pnpfusion.solvers.lines import along, back, face_resistances
+from pnpfusion.solvers.nernst_planck import Electrolyte
+
+Time = float | Tensor | None
+
+
+class CellObservables(Dynamics):
+    """Functions of a state ``c`` ``(*batch, species, *grid.shape)`` of a cell.
+
+    All take ``x`` (see :class:`PNP`) and ``t``, the time, which counts only where a condition at a
+    wall is a function of it. What lives on faces is given for one ``axis``: that axis of the grid
+    then has N + 1 entries, at ``grid.faces(axis)``; on a periodic axis the first is the last.
+    Everything is differentiable.
+    """
+
+    grid: Grid
+    species: tuple[Species, ...]
+
+    @abstractmethod
+    def electrolyte(
+        self, batch: tuple[int, ...], like: Tensor, x: Input, t: Time = None
+    ) -> Electrolyte:
+        """The cell's parameters spread over a batch, at a time."""
+
+    @abstractmethod
+    def check_shape(self, name: str, c: Tensor) -> None:
+        """Raise ValueError unless ``c`` has the shape of a state."""
+
+    def _flat(
+        self, c: Tensor, x: Input, t: Time, function: Callable[[Electrolyte, Tensor], Tensor]
+    ) -> Tensor:
+        """``function`` of the cell and ``c`` with the batch axes made one, and back again."""
+        self.check_shape("c", c)
+        batch = tuple(c.shape[: c.ndim - self.state_ndim])
+        flat = c.reshape(-1, *c.shape[len(batch) :])
+        result = function(self.electrolyte(batch, c, x, t), flat)
+        return result.reshape((*batch, *result.shape[1:]))
+
+    def _across(self, faces: tuple[Tensor, ...], cell: Electrolyte, axis: int) -> Tensor:
+        """What goes through the faces across ``axis`` per area, in the order of the grid's axes."""
+        line = cell.dielectric.lines[self._checked(axis)]
+        return back(faces[axis] / line.areas[..., None], self.grid, axis)
+
+    def _checked(self, axis: int) -> int:
+        if axis not in range(self.grid.ndim):
+            raise ValueError(f"`axis` must be 0 to {self.grid.ndim - 1}, got {axis!r}.")
+        return axis
+
+    def potential(self, c: Tensor, x: Input = None, *, t: Time = None) -> Tensor:
+        """The potential, ``(*batch, *grid.shape)``, in kT/e; of zero mean where no wall fixes it.
+
+        There a net charge, which a run would refuse to start with, counts as neutralised evenly.
+        """
+        return self._flat(c, x, t, lambda cell, flat: cell.potential(flat))
+
+    def charge(self, c: Tensor, x: Input = None, *, t: Time = None) -> Tensor:
+        """The charge density with the fixed charge, ``(*batch, *grid.shape)``, in F c_ref."""
+        return self._flat(c, x, t, lambda cell, flat: cell.charge(flat))
+
+    def flux(self, c: Tensor, x: Input = None, *, axis: int = 0, t: Time = None) -> Tensor:
+        """Fluxes through the faces across ``axis``, positive along it, in D_ref c_ref / L.
+
+        Shape ``(*batch, species, ...)`` with N + 1 entries along the axis.
+        """
+
+        def fluxes(cell: Electrolyte, flat: Tensor) -> Tensor:
+            through = cell.fluxes(cell.faces(flat, cell.potential(flat)))
+            return self._across(through, cell, axis)
+
+        return self._flat(c, x, t, fluxes)
+
+    def current(self, c: Tensor, x: Input = None, *, axis: int = 0, t: Time = None) -> Tensor:
+        r"""The ionic current density :math:`\sum_i z_i J_i` at faces, in F D_ref c_ref / L."""
+
+        def currents(cell: Electrolyte, flat: Tensor) -> Tensor:
+            fluxes = cell.fluxes(cell.faces(flat, cell.potential(flat)))
+            return self._across(tuple((cell.valence * one).sum(1) for one in fluxes), cell, axis)
+
+        return self._flat(c, x, t, currents)
+
+    def displacement_current(
+        self, c: Tensor, x: Input = None, *, axis: int = 0, t: Time = None
+    ) -> Tensor:
+        r"""The displacement current :math:`-\varepsilon\,\partial_t\partial_n\phi`, per area.
+
+        In F D_ref c_ref / L. Together with :meth:`current` it has no divergence: the same total
+        current passes every cross-section of a cell between two walls.
+        """
+        self.check_shape("c", c)
+        batch = tuple(c.shape[: c.ndim - self.state_ndim])
+        change = self._flat(c, x, t, lambda cell, flat: cell.rate(flat))
+        moving = self.electrolyte_of(
+            _rates_of_change(self.walls_under(x), t, batch, c), batch, c, t
+        )
+        flat = change.reshape(-1, *c.shape[len(batch) :])
+        rho = (moving.valence * flat).sum(1)
+        medium = moving.dielectric
+        found = self._across(medium.displacement(medium.potential(rho)), moving, axis)
+        return found.reshape(*batch, *found.shape[1:])
+
+    @abstractmethod
+    def walls_under(self, x: Input) -> dict[str, tuple[Wall, ...]]:
+        """The conditions of every side under the input ``x``."""
+
+    @abstractmethod
+    def electrolyte_of(
+        self, walls: Walls, batch: tuple[int, ...], like: Tensor, t: Time
+    ) -> Electrolyte:
+        """The cell's parameters with other conditions at the walls."""
+
+    def displacement(self, c: Tensor, x: Input = None, *, axis: int = 0, t: Time = None) -> Tensor:
+        r"""The displacement :math:`-\varepsilon\,\partial_n\phi` at faces, in F c_ref L."""
+
+        def through(cell: Electrolyte, flat: Tensor) -> Tensor:
+            medium = cell.dielectric
+            return self._across(medium.displacement(cell.potential(flat)), cell, axis)
+
+        return self._flat(c, x, t, through)
+
+    def field(self, c: Tensor, x: Input = None, *, axis: int = 0, t: Time = None) -> Tensor:
+        r"""The electric field :math:`-\partial_n\phi` at faces, in kT/(e L)."""
+
+        def fields(cell: Electrolyte, flat: Tensor) -> Tensor:
+            medium = cell.dielectric
+            widths = self.grid.widths(axis).to(flat)
+            epsilon = along(medium.permittivity, self.grid, axis)
+            periodic = medium.lines[axis].periodic
+            distance = face_resistances(widths, torch.ones_like(widths), periodic=periodic)
+            mean = distance / face_resistances(widths, epsilon, periodic=periodic)
+            through = self._across(medium.displacement(cell.potential(flat)), cell, axis)
+            return through / back(mean, self.grid, axis)
+
+        self._checked(axis)
+        return self._flat(c, x, t, fields)
+
+    def electrode_charge(self, c: Tensor, side: str, x: Input = None, *, t: Time = None) -> Tensor:
+        r"""The charge on a wall, :math:`\int \varepsilon\,\partial_n\phi`, ``(*batch,)``.
+
+        In F c_ref L^d; on one axis, per area of the wall. The derivative by the wall's potential of
+        its value at equilibrium is the differential capacitance (autograd gives it).
+        """
+        if side not in self.grid.sides:
+            raise ValueError(f"`side` must be one of {list(self.grid.sides)}, got {side!r}.")
+        axis, end = AXIS_NAMES.index(side[0]), "-+".index(side[1])
+
+        def charges(cell: Electrolyte, flat: Tensor) -> Tensor:
+            through = cell.dielectric.displacement(cell.potential(flat))[axis]
+            return (through[..., 0] if end == 0 else -through[..., -1]).flatten(1).sum(1)
+
+        return self._flat(c, x, t, charges)
+
+    def energy(self, c: Tensor, x: Input = None, *, t: Time = None) -> Tensor:
+        """The free energy, ``(*batch,)``, in R T c_ref L^d; see :func:`free_energy`."""
+        return self._flat(c, x, t, free_energy)
+
+    def osmotic_energy(self, c: Tensor, x: Input = None, *, t: Time = None) -> Tensor:
+        """The part of :meth:`energy` due to mixing, crowding and reactions, ``(*batch,)``."""
+        return self._flat(c, x, t, osmotic_energy)
+
+    def electric_energy(self, c: Tensor, x: Input = None, *, t: Time = None) -> Tensor:
+        """The part of :meth:`energy` due to charge, ``(*batch,)``."""
+        return self._flat(c, x, t, electric_energy)
+
+    def mass(self, c: Tensor) -> Tensor:
+        """The amount of each species, ``(*batch, species)``, in c_ref L^d."""
+        weights = self.grid.weights.to(c)
+        return (weights * c).sum(tuple(range(-self.grid.ndim, 0)))
+
+
+def _rates_of_change(
+    walls: dict[str, tuple[Wall, ...]], t: Time, batch: tuple[int, ...], like: Tensor
+) -> dict[str, tuple[Wall, ...]]:
+    """The walls with d/dt of their potentials and surface charges in the place of these."""
+
+    def slope(value: Drive | None) -> Drive | None:
+        if value is None:
+            return None
+        if not callable(value):
+            return 0.0
+        at = torch.as_tensor(0.0 if t is None else t).to(like).expand(batch).clone()
+        with forward_ad.dual_level():
+            reached = value(forward_ad.make_dual(at, torch.ones_like(at)))
+            values = reached.values if isinstance(reached, Field) else reached
+            change = forward_ad.unpack_dual(values).tangent if isinstance(values, Tensor) else None
+        if change is None:
+            return 0.0
+        return Field(change) if isinstance(reached, Field) else change
+
+    return {
+        side: tuple(
+            replace(w, potential=slope(w.potential), surface_charge=slope(w.surface_charge))
+            for w in parts
+        )
+        for side, parts in walls.items()
+    }

@@ -1,0 +1,210 @@
+"""A box's permittivity and the electric conditions at its walls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pnpfusion.solvers.boundary import Walls, check_walls
+from pnpfusion.solvers.elliptic import solve_elliptic
+from pnpfusion.solvers.field import Parameter, spread
+from pnpfusion.solvers.grid import Grid
+from pnpfusion.solvers.lines import (
+    along,
+    back,
+    edge_columns,
+    face_areas,
+    face_resistances,
+    on_edges,
+    with_ends,
+)
+from pnpfusion.solvers.wall_values import WallPair
+
+
+@dataclass(frozen=True, eq=False)
+class ElectricLine:
+    """The faces across one axis; every tensor has that axis last.
+
+    Face i lies before cell i; faces 0 and N are the walls (on a periodic axis, one face twice).
+    """
+
+    axis: int
+    periodic: bool
+    areas: Tensor  #: of the faces, (*others)
+    conductance: (
+        Tensor  #: eps * area / distance, 0 at walls without electrode; (B|1, *others|1, N+1)
+    )
+    electrode: Tensor  #: potentials U behind the two walls, 0 without; (B|1, *others|1, 2)
+    surface_charge: Tensor  #: on the two walls, times the area; (B|1, *others|1, 2)
+    pull: Tensor  #: share of U in the wall's potential: 1 electrode, < 1 Stern, 0; like electrode
+    rise: Tensor  #: from the edge cell's potential to the wall's, by surface charge; like electrode
+
+    @property
+    def wall_faces(self) -> slice:
+        """The faces that are counted once: all, but for the first of a periodic axis."""
+        return slice(1, None) if self.periodic else slice(None)
+
+
+@dataclass(frozen=True, eq=False)
+class Dielectric:
+    r"""Permittivity and electric wall conditions of a cell, for a batch of B samples.
+
+    The displacement through a face is ``conductance * (phi_before - phi_after)``, plus what a
+    surface charge imposes at a wall.
+    """
+
+    grid: Grid
+    volumes: Tensor  #: of the cells, (*grid.shape)
+    floating: bool  #: whether no wall fixes the potential
+    permittivity: Tensor  #: eps, (B|1, *grid.shape|1)
+    lines: tuple[ElectricLine, ...]  #: one for each axis
+
+    @classmethod
+    def build(
+        cls,
+        grid: Grid,
+        permittivity: Parameter,
+        walls: Walls | None,
+        batch: tuple[int, ...],
+        like: Tensor,
+        t: Tensor | None = None,
+    ) -> Dielectric:
+        """Check the parameters and spread them over the batch; dtype and device are ``like``'s."""
+        parts = check_walls(grid, walls)
+        epsilon = spread("permittivity", permittivity, grid.shape, batch, like)
+        if not (epsilon.detach() > 0).all():
+            raise ValueError(
+                f"`permittivity` must be > 0, got {float(epsilon.detach().min()):g}; for a 1:1 "
+                f"salt it is 2 (Debye length / L)^2."
+            )
+        pairs = [WallPair(grid, axis, parts, batch, like, t) for axis in range(grid.ndim)]
+        return cls(
+            grid=grid,
+            volumes=grid.weights.to(like),
+            floating=all(wall.potential is None for side in parts.values() for wall in side),
+            permittivity=epsilon,
+            lines=tuple(_line(epsilon, pair) for pair in pairs),
+        )
+
+    def potential(self, rho: Tensor) -> Tensor:
+        """The potential of ``rho`` ``(B, *grid.shape)``; a floating one is neutralised unasked."""
+        load = self.volumes * rho
+        for line in self.lines:
+            if not line.periodic:
+                ends = edge_columns(line.conductance) * line.electrode + line.surface_charge
+                load = load + back(on_edges(ends, self.grid.shape[line.axis]), self.grid, line.axis)
+        return self.solve(tuple(line.conductance for line in self.lines), load)
+
+    def solve(
+        self, conductances: tuple[Tensor, ...], load: Tensor, mass: Tensor | None = None
+    ) -> Tensor:
+        """The potential at which each cell loses ``load``; behind walls it is 0."""
+        singular = self.floating and mass is None
+        return solve_elliptic(self.grid, conductances, mass, load, singular=singular)
+
+    @property
+    def grounding(self) -> Tensor:
+        """A conductance, (B|1,), that may ground the first cell of a floating box.
+
+        What flows through it is the net charge, which is zero: it only picks one of the potentials
+        that differ by a constant.
+        """
+        mean = self.lines[0].conductance.detach().flatten(1).mean(1)
+        return torch.where(mean > 0, mean, 1.0)
+
+    def displacement(self, phi: Tensor) -> tuple[Tensor, ...]:
+        r"""The displacement :math:`-\varepsilon\,\partial_n\phi` times the area, for each axis.
+
+        Args:
+            phi: the potential, ``(B, *grid.shape)``.
+
+        Returns:
+            One tensor ``(B, *others, N+1)`` for each axis, along it.
+        """
+        through = []
+        for line in self.lines:
+            cells = along(phi, self.grid, line.axis)
+            ends = cells[..., [-1, 0]] if line.periodic else line.electrode
+            faces = line.conductance * -with_ends(cells, ends).diff(dim=-1)
+            if not line.periodic:
+                sign = faces.new_tensor([1.0, -1.0])
+                faces = faces + on_edges(sign * line.surface_charge, faces.shape[-1])
+            through.append(faces)
+        return tuple(through)
+
+    def leaving(self, through: Sequence[Tensor]) -> Tensor:
+        """What leaves each cell, from what goes through the faces across each axis."""
+        parts = [back(faces.diff(dim=-1), self.grid, axis) for axis, faces in enumerate(through)]
+        return sum(parts[1:], parts[0])
+
+    def with_walls(self, phi: Tensor, line: ElectricLine) -> Tensor:
+        """``phi`` along ``line`` with the walls' own potentials at both ends, ``(..., N+2)``."""
+        cells = along(phi, self.grid, line.axis)
+        if line.periodic:
+            return with_ends(cells, cells[..., [-1, 0]])
+        edge = edge_columns(cells)
+        return with_ends(cells, edge + line.pull * (line.electrode - edge) + line.rise)
+
+    def total(self, values: Tensor) -> Tensor:
+        """The integral over the box of ``values`` ``(B, ..., *grid.shape)``."""
+        return (self.volumes * values).sum(tuple(range(-self.grid.ndim, 0)))
+
+    def check_neutral(self, name: str, rho: Tensor, size: Tensor) -> None:
+        """Raise ValueError if the potential floats and a sample has a net charge.
+
+        Args:
+            name: what carries the charge, for the message.
+            rho: charge density, ``(B, *grid.shape)``.
+            size: what a net charge is small against, like ``rho``: the sum of abs(z) c.
+        """
+        if not self.floating:
+            return
+        with torch.no_grad():
+            net = self.total(rho)
+            for line in self.lines:
+                charges = line.surface_charge * torch.ones_like(line.areas)[..., None]
+                net = net + charges.flatten(1).sum(1)
+            precision = torch.finfo(rho.dtype).eps
+            cells = self.volumes.numel()
+            room = 256 * cells**0.5 * self.total(size) + 10 * self.volumes.sum()
+            allowed = precision * room
+            if (net.abs() > allowed).any():
+                worst = int((net.abs() - allowed).argmax())
+                raise ValueError(
+                    f"`{name}` carries a net charge of {float(net[worst]):.3g} (sample {worst}), "
+                    f"but no wall fixes the potential, so it must be neutral; balance it, e.g. "
+                    f"with `fixed_charge`, or give a wall a `potential`."
+                )
+
+
+def _line(epsilon: Tensor, pair: WallPair) -> ElectricLine:
+    """The faces across the axis of ``pair``."""
+    grid, axis = pair.grid, pair.axis
+    areas = face_areas(grid, axis).to(epsilon)
+    epsilon = along(epsilon, grid, axis)
+    widths = grid.widths(axis).to(epsilon)
+    resistance = face_resistances(widths, epsilon, periodic=pair.periodic)
+    area = areas[..., None]
+    if pair.periodic:
+        none = torch.zeros((1,) * grid.ndim + (2,)).to(epsilon)
+        return ElectricLine(axis, True, areas, area / resistance, none, none, none, none)
+    potential, is_electrode = pair.values("potential")
+    stern, _ = pair.values("stern")
+    if (stern.detach() < 0).any():
+        raise ValueError(f"`stern` must be >= 0, got {float(stern.detach().min()):g}.")
+    surface_charge, _ = pair.values("surface_charge")
+    half = edge_columns(resistance)
+    behind = is_electrode / (half + stern / edge_columns(epsilon))
+    return ElectricLine(
+        axis=axis,
+        periodic=False,
+        areas=areas,
+        conductance=area * with_ends(1 / resistance[..., 1:-1], behind),
+        electrode=potential,
+        surface_charge=area * surface_charge,
+        pull=behind * half,
+        rise=surface_charge * half,
+    )

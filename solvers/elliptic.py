@@ -1,0 +1,257 @@
+r"""Symmetric systems on a grid: what flows out of each cell through its faces, and a loss in place.
+
+.. math:: \sum_{faces} G (x_{here} - x_{there}) + m\,x = b, \qquad x = 0 \text{ behind walls}.
+
+On one axis the solve is direct, O(N). On two or three it is by conjugate gradients, preconditioned
+by the same system with mean coefficients, which fast diagonalisation solves exactly [LRT64]; the
+number of iterations depends on how much the coefficients vary, not on the grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pnpfusion.solvers.banded import solve_tridiagonal
+from pnpfusion.solvers.grid import Grid
+from pnpfusion.solvers.lines import along, back, face_areas, with_ends
+
+MAX_ITERATIONS = 1000
+
+
+def solve_elliptic(
+    grid: Grid,
+    conductances: tuple[Tensor, ...],
+    mass: Tensor | None,
+    load: Tensor,
+    *,
+    singular: bool = False,
+) -> Tensor:
+    r"""The x that balances ``load``; self-adjoint, and differentiable to any order.
+
+    Args:
+        grid: the box.
+        conductances: G of the faces across each axis, with that axis last,
+            ``(B|1, *others|1, N+1)``; on a periodic axis the first and last face are one.
+        mass: m >= 0, ``(B|1, *grid.shape)``; None is zero.
+        load: b, ``(B, *grid.shape)``.
+        singular: whether x is free up to a constant (no wall conducts and there is no mass): the
+            load is then neutralised evenly and x has zero mean.
+
+    Returns:
+        x, ``(B, *grid.shape)``; NaN for samples that the iteration does not solve.
+    """
+    extra = load.new_zeros((1,) * load.ndim) if mass is None else mass
+    x: Tensor = _Elliptic.apply(grid, singular, load, extra, *conductances)  # type: ignore[no-untyped-call]
+    return x
+
+
+class _Elliptic(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, grid: Grid, singular: bool, load: Tensor, mass: Tensor, *conductances: Tensor
+    ) -> Tensor:
+        volumes = grid.weights.to(load)
+        if singular:
+            load = load - volumes * (_total(load) / volumes.sum())
+        if grid.ndim == 1:
+            x = _solve_line(grid, conductances[0], mass, load, singular)
+        else:
+            x, _ = conjugate_gradients(grid, conductances, mass, load, singular=singular)
+        if singular:
+            x = x - _total(volumes * x) / volumes.sum()
+        ctx.grid, ctx.singular = grid, singular
+        ctx.save_for_backward(x, mass, *conductances)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, mass, *conductances = ctx.saved_tensors
+        y = _Elliptic.apply(ctx.grid, ctx.singular, grad, mass, *conductances)  # type: ignore[no-untyped-call]
+        by_conductance: list[Tensor | None] = []
+        for axis, conductance in enumerate(conductances):
+            product = None
+            if ctx.needs_input_grad[4 + axis]:
+                product = -(_steps(ctx.grid, axis, y) * _steps(ctx.grid, axis, x))
+                if ctx.grid.boundaries[axis] == "periodic":  # the first face is the last
+                    product = product / product.new_tensor(
+                        [2.0, *[1.0] * (product.shape[-1] - 2), 2.0]
+                    )
+                product = product.sum_to_size(conductance.shape)
+            by_conductance.append(product)
+        by_mass = -(y * x).sum_to_size(mass.shape) if ctx.needs_input_grad[3] else None
+        return (None, None, y, by_mass, *by_conductance)
+
+
+def _total(values: Tensor) -> Tensor:
+    """The sum over a sample's cells, with axes kept."""
+    return values.sum(tuple(range(1, values.ndim)), keepdim=True)
+
+
+def _steps(grid: Grid, axis: int, x: Tensor) -> Tensor:
+    """Differences of x across the faces of ``axis``, zero behind walls; axis last."""
+    x = along(x, grid, axis)
+    periodic = grid.boundaries[axis] == "periodic"
+    ends = x[..., [-1, 0]] if periodic else torch.zeros_like(x[..., :1]).expand(*x.shape[:-1], 2)
+    return with_ends(x, ends).diff(dim=-1)
+
+
+def apply_elliptic(
+    grid: Grid, conductances: tuple[Tensor, ...], mass: Tensor | None, x: Tensor
+) -> Tensor:
+    """What x loses: the left side of the equation, ``(B, *grid.shape)``."""
+    lost = torch.zeros_like(x) if mass is None else mass * x
+    for axis, conductance in enumerate(conductances):
+        lost = lost - back((conductance * _steps(grid, axis, x)).diff(dim=-1), grid, axis)
+    return lost
+
+
+def _solve_line(
+    grid: Grid, conductance: Tensor, mass: Tensor, load: Tensor, singular: bool
+) -> Tensor:
+    diagonal = conductance[:, :-1] + conductance[:, 1:] + mass
+    if singular:  # the load is neutral: nothing flows through this, it only picks one solution
+        pin = torch.zeros_like(diagonal[:1])
+        pin[0, 0] = 1
+        mean = conductance.mean(-1, keepdim=True)
+        diagonal = diagonal + pin * torch.where(mean > 0, mean, 1.0)
+    return solve_tridiagonal(
+        -conductance[:, :-1],
+        diagonal,
+        -conductance[:, 1:],
+        load,
+        periodic=grid.boundaries[0] == "periodic",
+    )
+
+
+def conjugate_gradients(
+    grid: Grid,
+    conductances: tuple[Tensor, ...],
+    mass: Tensor | None,
+    load: Tensor,
+    *,
+    singular: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Preconditioned conjugate gradients to round-off; x and the iterations of each sample.
+
+    Each sample stops by itself; its answer does not depend on its batch mates.
+    """
+    precondition = mean_inverse(grid, conductances, mass, singular=singular)
+    double = load.dtype == torch.float64
+    goal = (1e-14 if double else 1e-7) * load.flatten(1).norm(dim=1)
+    x, residual = torch.zeros_like(load), load
+    direction = precondition(residual)
+    strength = _dot(residual, direction)
+    iterations = torch.zeros(len(load), dtype=torch.long, device=load.device)
+    size = residual.flatten(1).norm(dim=1)
+    best, stalled = size, torch.zeros_like(iterations)
+    going = size > goal
+    for _ in range(MAX_ITERATIONS):
+        if not going.any():
+            break
+        image = apply_elliptic(grid, conductances, mass, direction)
+        curvature = _dot(direction, image)
+        length = torch.where(going & (curvature > 0), strength / curvature, 0.0)
+        x = x + _wide(length, x) * direction
+        residual = residual - _wide(length, x) * image
+        iterations += going
+        size = residual.flatten(1).norm(dim=1)
+        stalled = torch.where(size < 0.9 * best, 0, stalled + 1)
+        best = torch.minimum(best, size)
+        going = going & (size > goal) & ((stalled < 20) | (size > 1e3 * goal))
+        better = precondition(residual)
+        renewed = _dot(residual, better)
+        direction = (
+            better + _wide(torch.where(strength > 0, renewed / strength, 0.0), x) * direction
+        )
+        strength = renewed
+    unsolved = ~(size <= torch.maximum(1e4 * goal, torch.full_like(goal, 1e-300)))
+    return torch.where(_wide(unsolved, x), torch.nan, x), iterations
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).flatten(1).sum(1)
+
+
+def _wide(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(-1, *(1 for _ in like.shape[1:]))
+
+
+def mean_inverse(
+    grid: Grid, conductances: tuple[Tensor, ...], mass: Tensor | None, *, singular: bool = False
+) -> Callable[[Tensor], Tensor]:
+    """The inverse of the system with each sample's mean coefficients, by fast diagonalisation."""
+    total, bases = conductances[0].new_zeros((1,) * (1 + grid.ndim)), []
+    for axis, conductance in enumerate(conductances):
+        walled = grid.boundaries[axis] == "wall"
+        first, last = (
+            walled and bool((conductance.detach()[..., end] != 0).any()) for end in (0, -1)
+        )
+        numbers, basis = line_modes(grid, axis, (first, last))
+        bases.append(basis.to(conductance))
+        # The mean of what makes the inner faces conduct, their area over their length apart:
+        areas = face_areas(grid, axis).to(conductance)[..., None]
+        if grid.shape[axis] > 1:
+            distance = grid.coordinates(axis).diff().to(conductance)
+            mean = (conductance[..., 1:-1] * distance / areas).flatten(1).mean(1)
+        else:
+            mean = (conductance * (grid.lengths[axis] / 2) / areas).flatten(1).amax(1)
+        shape = [-1 if other == axis else 1 for other in range(grid.ndim)]
+        total = total + _wide(mean, total) * numbers.to(mean).reshape(1, *shape)
+    if mass is not None:
+        weight = grid.weights.to(mass)
+        mean_mass = mass.expand(-1, *grid.shape).flatten(1).sum(1) / weight.sum()
+        total = total + _wide(mean_mass, total)
+    if singular:
+        total = torch.where(total > 1e-12 * total.amax(), total, torch.inf)
+
+    def inverse(load: Tensor) -> Tensor:
+        modes = load
+        for axis, basis in enumerate(bases):
+            modes = back(along(modes, grid, axis) @ basis, grid, axis)
+        modes = modes / total
+        for axis, basis in enumerate(bases):
+            modes = back(along(modes, grid, axis) @ basis.mT, grid, axis)
+        return modes
+
+    return inverse
+
+
+@cache
+def line_modes(grid: Grid, axis: int, grounded: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors of minus the second difference along ``axis``.
+
+    ``grounded`` says at which of the two walls the value is held at zero; else its slope is.
+
+    Returns:
+        Eigenvalues, float64, ``(N,)``, rising; vectors in columns, ``(N, N)``, orthonormal with the
+        cell widths as weights.
+    """
+    widths = grid.widths(axis)
+    n = len(widths)
+    matrix = torch.zeros(n, n, dtype=torch.float64)
+    centres = grid.coordinates(axis)
+    for i, conductance in enumerate((1 / centres.diff()).tolist()):
+        matrix[i, i] += conductance
+        matrix[i + 1, i + 1] += conductance
+        matrix[i, i + 1] -= conductance
+        matrix[i + 1, i] -= conductance
+    if grid.boundaries[axis] == "periodic" and n > 1:
+        conductance = float(2 / (widths[0] + widths[-1]))
+        matrix[0, 0] += conductance
+        matrix[-1, -1] += conductance
+        matrix[0, -1] -= conductance
+        matrix[-1, 0] -= conductance
+    for end, held in zip((0, -1), grounded, strict=True):
+        if held:
+            matrix[end, end] += 2 / widths[end]
+    root = widths.sqrt()
+    numbers, vectors = torch.linalg.eigh(matrix / root / root[:, None])
+    numbers = numbers.clamp_min(0)
+    if not any(grounded):
+        numbers[0] = 0  # the constant
+    return numbers, vectors / root[:, None]

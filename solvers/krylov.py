@@ -1,0 +1,85 @@
+"""Krylov subspace methods on a batch of systems, each sample by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Operator = Callable[[Tensor], Tensor]
+
+
+def gmres(
+    operator: Operator,
+    rhs: Tensor,
+    precondition: Operator,
+    tolerance: float,
+    *,
+    restart: int = 40,
+    max_iterations: int = 400,
+) -> tuple[Tensor, Tensor]:
+    r"""Right-preconditioned restarted GMRES [SS86]: :math:`A P y = b`, :math:`x = P y`.
+
+    Args:
+        operator: A, from ``(B, *state)`` to the same shape, each sample by itself.
+        rhs: b, ``(B, *state)``.
+        precondition: P, an approximate inverse of A.
+        tolerance: of the residual against b, in the norm of a sample.
+        restart: basis vectors that are kept.
+        max_iterations: when to give up.
+
+    Returns:
+        x, ``(B, *state)``, NaN for a sample that was not solved, and the iterations of each,
+        ``(B,)``.
+    """
+    batch = len(rhs)
+    flat = rhs.reshape(batch, -1)
+    goal = tolerance * flat.norm(dim=1)
+    x = torch.zeros_like(rhs)
+    iterations = torch.zeros(batch, dtype=torch.long, device=rhs.device)
+    residual, size = flat, flat.norm(dim=1)
+    while bool((size > goal).any()) and int(iterations.max()) < max_iterations:
+        going = size > goal
+        safe = torch.where(size > 0, size, 1.0)
+        basis = [residual / safe[:, None]]
+        directions: list[Tensor] = []
+        hessenberg = flat.new_zeros(batch, restart + 1, restart)
+        load = flat.new_zeros(batch, restart + 1)
+        load[:, 0] = size
+        for k in range(restart):
+            direction = precondition(basis[k].reshape(rhs.shape))
+            directions.append(direction.reshape(batch, -1))
+            image = operator(direction).reshape(batch, -1)
+            stacked = torch.stack(basis, 1)
+            for _ in range(2):  # twice is enough
+                overlap = torch.einsum("bkn,bn->bk", stacked, image)
+                image = image - torch.einsum("bkn,bk->bn", stacked, overlap)
+                hessenberg[:, : k + 1, k] += overlap
+            length = image.norm(dim=1)
+            hessenberg[:, k + 1, k] = length
+            basis.append(image / torch.where(length > 0, length, 1.0)[:, None])
+            iterations += going
+            weights, left = _least_squares(hessenberg[:, : k + 2, : k + 1], load[:, : k + 2])
+            going = going & (left > goal)
+            if not going.any():
+                break
+        step = torch.einsum("bkn,bk->bn", torch.stack(directions, 1), weights)
+        active = (size > goal)[:, None]
+        x = x + torch.where(active, step, 0).reshape(rhs.shape)
+        residual = flat - operator(x).reshape(batch, -1)
+        before, size = size, residual.norm(dim=1)
+        if not bool((size < 0.5 * before)[before > goal].any()):
+            break  # round-off, or a stalled iteration
+    unsolved = ~(size <= torch.maximum(100 * goal, torch.full_like(goal, 1e-300)))
+    wide = unsolved.reshape(-1, *(1 for _ in rhs.shape[1:]))
+    return torch.where(wide, torch.nan, x), iterations
+
+
+def _least_squares(matrix: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:
+    """The weights that make ``matrix @ weights`` closest to ``load``, and what is left."""
+    q, r = torch.linalg.qr(matrix)
+    r = r + torch.diag_embed((r.diagonal(dim1=-2, dim2=-1) == 0).to(r))
+    weights = torch.linalg.solve_triangular(r, q.mT @ load.unsqueeze(-1), upper=True)
+    left = load - (matrix @ weights).squeeze(-1)
+    return weights.squeeze(-1), left.norm(dim=1)
