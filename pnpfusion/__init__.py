@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion import data as data
     from pnpfusion import fields as fields
     from pnpfusion import solvers as solvers
+    from pnpfusion import units as units
     from pnpfusion import visualize as visualize
     from pnpfusion.dynamics.base import Dynamics as Dynamics
     from pnpfusion.dynamics.pnp import PNP as PNP
@@ -33,10 +34,11 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion.solvers.outcome import SolveError as SolveError
     from pnpfusion.solvers.reactions import Reaction as Reaction
     from pnpfusion.storage import load as load
+    from pnpfusion.units import Scales as Scales
 else:  # what Python runs; tests/test_imports.py compares the two halves
     from importlib import import_module
 
-    _ROOMS = {"data", "fields", "solvers", "visualize"}
+    _ROOMS = {"data", "fields", "solvers", "units", "visualize"}
     _HOMES = {
         "Dynamics": "pnpfusion.dynamics.base",
         "PNP": "pnpfusion.dynamics.pnp",
@@ -54,6 +56,7 @@ else:  # what Python runs; tests/test_imports.py compares the two halves
         "SolveError": "pnpfusion.solvers.outcome",
         "Reaction": "pnpfusion.solvers.reactions",
         "load": "pnpfusion.storage",
+        "Scales": "pnpfusion.units",
     }
 
     def __getattr__(name):
