@@ -14,7 +14,7 @@ from pnpfusion.solvers.nernst_planck import Electrolyte, Faces
 from pnpfusion.solvers.stencil import Stencil
 from pnpfusion.solvers.steppers.base import ImplicitSolve
 
-LINEAR_TOLERANCE = 1e-4  # of the linear solves on more than one axis, before the last
+LINEAR_TOLERANCE = 1e-3  # of the linear solves on more than one axis, before the last
 
 
 def solve_implicit(

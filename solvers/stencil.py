@@ -132,8 +132,7 @@ class Stencil:
 
 
 def _times(matrix: Tensor, x: Tensor) -> Tensor:
-    product: Tensor = (matrix * x.unsqueeze(-2)).sum(-1)
-    return product
+    return (matrix @ x.unsqueeze(-1)).squeeze(-1)
 
 
 class _Solve(torch.autograd.Function):
