@@ -114,8 +114,18 @@ def residual(
     return torch.cat([gauss.unsqueeze(1), balance], 1).movedim(1, -1)
 
 
-def jacobian(cell: Electrolyte, faces: tuple[Faces, ...], c: Tensor, step: Tensor) -> Stencil:
-    """Derivatives of :func:`residual` by the cell itself and its neighbours along each axis."""
+def jacobian(
+    cell: Electrolyte,
+    faces: tuple[Faces, ...],
+    c: Tensor,
+    step: Tensor,
+    *,
+    steady: bool = False,
+) -> Stencil:
+    """Derivatives of :func:`residual` by the cell itself and its neighbours along each axis.
+
+    ``steady`` leaves out the inertia, the term with ``base``.
+    """
     medium, grid = cell.dielectric, cell.dielectric.grid
     species, m = c.shape[1], 1 + c.shape[1]
     h = step.reshape(-1, *(1 for _ in c.shape[1:]))
@@ -123,7 +133,8 @@ def jacobian(cell: Electrolyte, faces: tuple[Faces, ...], c: Tensor, step: Tenso
     diagonal = c.new_zeros(shape)
     diagonal[..., 0, 1:] = -(medium.volumes * cell.valence).movedim(1, -1)
     own = diagonal[..., 1:, 1:].diagonal(dim1=-2, dim2=-1)
-    own += medium.volumes.unsqueeze(-1)
+    if not steady:
+        own += medium.volumes.unsqueeze(-1)
     if cell.reactions is not None:
         weight = (h[:, 0] * medium.volumes)[..., None, None]
         diagonal[..., 1:, 1:] -= weight * cell.reactions.slopes(c)

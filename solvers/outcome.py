@@ -15,6 +15,10 @@ class Outcome(Enum):
     CONVERGED = "the residual fell below the tolerance"
     INTERRUPTED = "the run was interrupted; the states up to then are kept"
     OUT_OF_STEPS = "the step limit was reached first; raise `max_steps` or loosen `rtol`"
+    NOT_CONVERGED = (
+        "the iteration did not reach a state of rest; it may not exist at this drive: lower the "
+        "voltages or fluxes at the walls, use more cells, or `simulate` to a long time"
+    )
     STEP_TOO_SMALL = (
         "the time step fell below what round-off allows, so the problem is too stiff for this "
         "stepper or has no solution; use an implicit stepper, smaller voltages or more cells"

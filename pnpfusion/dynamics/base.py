@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pnpfusion.solvers.convex_equilibrium import Rest
 from pnpfusion.solvers.dense_newton import solve_implicit_dense
 from pnpfusion.solvers.field import Field
 from pnpfusion.solvers.steppers.base import ImplicitSolve, Law, Stepper
@@ -65,6 +66,16 @@ class Dynamics(nn.Module, ABC):
 
         rtol = 1e-6 if rtol is None else rtol
         return Odeint("dopri5", rtol=rtol, atol=rtol / 100 if atol is None else atol)
+
+    def solve_equilibrium(self, u0: Tensor, x: Input, tolerance: float) -> Rest:
+        """The state of rest that ``u0`` leads to, on a flat batch, for laws that can find it.
+
+        What the law conserves is as in ``u0``; the last correction is below ``tolerance``.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} does not know where it rests; `simulate` with an implicit "
+            f"stepper to a long time ends there, e.g. times = torch.tensor([0.0, 100.0])."
+        )
 
     def conserved(self, u: Tensor) -> Tensor | None:
         """Linear invariants of the motion such as masses, ``(*batch, K)``; None without any."""

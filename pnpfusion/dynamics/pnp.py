@@ -23,6 +23,7 @@ from pnpfusion.dynamics.resolution import warn_if_coarse
 from pnpfusion.dynamics.species import Species
 from pnpfusion.ledger import Ledger
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
+from pnpfusion.solvers.convex_equilibrium import Rest
 from pnpfusion.solvers.field import Field, Parameter
 from pnpfusion.solvers.fluxes import FACE_SCHEMES
 from pnpfusion.solvers.free_energy import free_energy
@@ -213,7 +214,18 @@ class PNP(CellObservables):
             build=lambda t: self.electrolyte(batch, like, x, t.reshape(batch)),
             cell=self.electrolyte(batch, like, x, 0.0),
             driven=self._driven,
+            invariants=self._invariants(),
         )
+
+    def solve_equilibrium(self, u0: Tensor, x: Input, tolerance: float) -> Rest:
+        """See :meth:`Dynamics.solve_equilibrium`."""
+        if self._driven:
+            raise ValueError(
+                "a cell whose walls change with time has no equilibrium; give their values at one "
+                "time as numbers."
+            )
+        law = self.bind(u0, x)
+        return law.rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), tolerance)
 
     def default_stepper(self, rtol: float | None, atol: float | None) -> Stepper:
         """KenCarp4: stiff, order 4, with steps chosen per sample."""

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pnpfusion.dynamics.pnp_equilibrium import cell_at_rest
 from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
+from pnpfusion.solvers.convex_equilibrium import Rest
 from pnpfusion.solvers.coupled_newton import solve_implicit
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.steppers.base import ImplicitSolve
@@ -21,6 +23,7 @@ class BoundPNP:
     build: Callable[[Tensor], Electrolyte]  #: the cell at times ``(B,)``
     cell: Electrolyte  #: the cell at time 0
     driven: bool  #: whether a condition at a wall is a function of time
+    invariants: Tensor  #: what is conserved, in orthonormal rows, (K, S)
 
     def at(self, t: Tensor) -> Electrolyte:
         """The cell at the times ``t`` ``(B,)``."""
@@ -39,6 +42,10 @@ class BoundPNP:
     def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> Tensor:
         """See :class:`Law`."""
         return asymptotic_preserving_step(self.at(t + dt), u, dt)
+
+    def rest(self, u: Tensor, tolerance: float) -> Rest:
+        """Where ``u`` comes to rest; see :func:`cell_at_rest`."""
+        return cell_at_rest(self.cell, u, self.invariants, tolerance)
 
     def lowest(self, u: Tensor) -> Tensor:
         """See :class:`Law`; with crowding, the room that it leaves must stay positive too."""

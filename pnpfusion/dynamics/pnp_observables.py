@@ -163,7 +163,8 @@ class CellObservables(Dynamics):
 
         def charges(cell: Electrolyte, flat: Tensor) -> Tensor:
             through = cell.dielectric.displacement(cell.potential(flat))[axis]
-            return (through[..., 0] if end == 0 else -through[..., -1]).flatten(1).sum(1)
+            at_wall = through[..., 0] if end == 0 else -through[..., -1]
+            return at_wall.reshape(len(at_wall), -1).sum(1)
 
         return self._flat(c, x, t, charges)
 

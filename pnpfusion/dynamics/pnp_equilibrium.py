@@ -1,0 +1,107 @@
+"""The state of rest of a PNP cell: which way to it is open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pnpfusion.solvers.convex_equilibrium import Rest, convex_equilibrium
+from pnpfusion.solvers.lines import along
+from pnpfusion.solvers.nernst_planck import Electrolyte
+from pnpfusion.solvers.steady_newton import steady_state
+
+EMPTY = 1e-30  #: the mass that stands for none
+
+
+def cell_at_rest(cell: Electrolyte, c0: Tensor, invariants: Tensor, tolerance: float) -> Rest:
+    """Where ``c0`` ``(B, S, *grid.shape)`` comes to rest, with what is conserved as it is there.
+
+    Cells in which nothing can flow at rest go the convex way, which cannot fail; those with
+    currents, and those whose faces do not keep Boltzmann equilibria, the general one, which begins
+    from the former's answer where there is one.
+    """
+    invariants = invariants.to(c0)
+    totals = cell.dielectric.total(c0) @ invariants.mT
+    constants = _reservoir_constants(cell) if _detailed_balance(cell) else None
+    rest = None
+    if constants is not None:
+        # A species without mass takes part with so little that it cannot be seen.
+        lifted = torch.where(totals == 0, EMPTY, totals)
+        rest = convex_equilibrium(cell, lifted, invariants, constants, tolerance=tolerance)
+        if cell.scheme.well_balanced:
+            return replace(rest, c=torch.where(rest.c < 1e6 * EMPTY, 0.0, rest.c))
+    guess = c0.detach().clamp_min(1e-6 * c0.detach().flatten(1).amax(1).amax())
+    if rest is not None and rest.converged.all():
+        guess = rest.c.detach()
+    return steady_state(cell, guess, totals, invariants, tolerance=tolerance)
+
+
+def _detailed_balance(cell: Electrolyte) -> bool:
+    """Whether the reactions can all rest at once, and share the free energy with the transport."""
+    reactions = cell.reactions
+    if reactions is None:
+        return True
+    both_ways = all(
+        bool((f > 0).all() and (b > 0).all())
+        for f, b in zip(reactions.forward, reactions.backward, strict=True)
+    )
+    if not both_ways or (cell.crowding is not None and bool(reactions.stoichiometry.sum(1).any())):
+        return False
+    potentials = reactions.standard_potentials()
+    for row, f, b in zip(
+        reactions.stoichiometry, reactions.forward, reactions.backward, strict=True
+    ):
+        weight = row.reshape(1, -1, *(1,) * (potentials.ndim - 2))
+        if ((weight * potentials).sum(1) + torch.log(f / b)).detach().abs().max() > 1e-9:
+            return False
+    everywhere = potentials.detach().flatten(2)
+    return bool((everywhere == everywhere[..., :1]).all())
+
+
+def _reservoir_constants(cell: Electrolyte) -> Tensor | None:
+    """The electrochemical potentials that reservoirs hold, 0 for closed species, ``(B|1, S)``.
+
+    None where no state of rest agrees with them: reservoirs that differ, walls that prescribe a
+    flux, or reservoirs behind a wall whose potential is not given.
+    """
+    grid, valence = cell.dielectric.grid, cell.valence
+    total = valence.new_zeros(1, valence.shape[1])
+    found = torch.zeros(valence.shape[1], dtype=torch.bool, device=valence.device)
+    for electric, ions in zip(cell.dielectric.lines, cell.lines, strict=True):
+        if electric.periodic:
+            continue
+        if bool((ions.imposed != 0).any()):
+            return None
+        held = ions.held > 0
+        if not held.any():
+            continue
+        if bool((held.any(1) & (electric.pull < 1 - 1e-12)).any()) or bool(
+            (held & (ions.reservoir <= 0)).any()
+        ):
+            return None
+        constant = torch.log(torch.where(held, ions.reservoir, 1.0))
+        constant = constant + along(valence, grid, electric.axis) * electric.electrode.unsqueeze(1)
+        if cell.crowding is not None:
+            if not bool((held.all(1) | ~held.any(1)).all()):
+                return None  # the room at the wall is not given
+            crowding = cell.crowding.reshape(-1, *(1,) * (ions.reservoir.ndim - 1))
+            constant = constant - torch.log1p(-crowding * ions.reservoir.sum(1, keepdim=True))
+        for species in range(valence.shape[1]):
+            where = held[0, species]
+            if not where.any():
+                continue
+            values = constant[:, species].expand(-1, *where.shape)[:, where]
+            first = values[:, :1]
+            if ((values - first).detach().abs() > 1e-12 * (1 + first.detach().abs())).any():
+                return None
+            own = total.new_zeros(1, valence.shape[1])
+            own[0, species] = 1
+            if found[species]:
+                if ((total[:, species : species + 1] - first).detach().abs() > 1e-12).any():
+                    return None
+                continue
+            total = total + own * first
+            found[species] = True
+    return total if not cell.reactions or not found.any() else None
