@@ -1,0 +1,265 @@
+r"""Orthonormal real transforms of fields on equal cells, and the solves that they make diagonal.
+
+========================  ==========================  ======================================
+basis of an axis          what its functions do       :math:`\theta_k`, k = 0 ... N - 1
+========================  ==========================  ======================================
+``"fourier"``             repeat                      :math:`2\pi/N` times 0, 1, ..., N // 2,
+                                                      then 1, ..., (N - 1) // 2
+``"cosine"``              zero slope at both walls    :math:`\pi k / N` (DCT-II)
+``"sine"``                zero value at both walls    :math:`\pi (k + 1) / N` (DST-II)
+``"cosine-sine"``         zero slope, then value      :math:`\pi (k + 1/2) / N` (DCT-IV)
+``"sine-cosine"``         zero value, then slope      :math:`\pi (k + 1/2) / N` (DST-IV)
+========================  ==========================  ======================================
+
+Fourier modes are the coefficients of the cosines, then those of the sines, so modes are real and
+have the shape of the values. On an axis with cells of width h the second difference has the
+eigenvalues :math:`-(2 - 2\cos\theta_k)/h^2`, and the second derivative
+:math:`-(\theta_k/h)^2` [Str99].
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from pnpfusion.solvers.grid import Grid
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Basis = Literal["fourier", "cosine", "sine", "cosine-sine", "sine-cosine"]
+#: scipy.fft's name and type of the transform to each basis but Fourier's.
+_KINDS = {
+    "cosine": ("dct", 2),
+    "sine": ("dst", 2),
+    "cosine-sine": ("dct", 4),
+    "sine-cosine": ("dst", 4),
+}
+
+
+def to_modes(values: Tensor, bases: tuple[Basis, ...]) -> Tensor:
+    """Coefficients of ``values`` in the orthonormal bases of the last axes.
+
+    The transform keeps the sum of squares; its transpose is :func:`from_modes`. By ``scipy.fft`` on
+    the CPU, O(N log N), elsewhere by a product with the matrix of each axis. Differentiable to any
+    order.
+
+    Args:
+        values: shape ``(..., N_1, ..., N_D)``, at cell centres; float32 or float64.
+        bases: one per axis, for the last D = ``len(bases)`` axes.
+
+    Returns:
+        The modes, of the shape of ``values``.
+    """
+    modes: Tensor = _Transform.apply(values, tuple(bases), False)  # type: ignore[no-untyped-call]
+    return modes
+
+
+def from_modes(modes: Tensor, bases: tuple[Basis, ...]) -> Tensor:
+    """Values at the cell centres, of the shape of ``modes``; the inverse of :func:`to_modes`."""
+    values: Tensor = _Transform.apply(modes, tuple(bases), True)  # type: ignore[no-untyped-call]
+    return values
+
+
+class _Transform(torch.autograd.Function):
+    """An orthonormal map, so its transpose is its inverse."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bases: tuple[Basis, ...], inverse: bool) -> Tensor:
+        ctx.bases, ctx.inverse = bases, inverse
+        if x.device.type == "cpu":
+            return torch.from_numpy(_by_scipy(x.detach().numpy(), bases, inverse))
+        return _by_matrices(x, bases, inverse)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        back = _Transform.apply(grad, ctx.bases, not ctx.inverse)  # type: ignore[no-untyped-call]
+        return back, None, None
+
+
+def _by_scipy(
+    x: np.ndarray[Any, Any], bases: tuple[Basis, ...], inverse: bool
+) -> np.ndarray[Any, Any]:
+    from scipy import fft
+
+    for basis in dict.fromkeys(bases):
+        axes = [axis - len(bases) for axis, other in enumerate(bases) if other == basis]
+        if basis == "fourier":
+            for axis in axes:
+                x = _from_fourier(x, axis) if inverse else _to_fourier(x, axis)
+        else:
+            name, kind = _KINDS[basis]
+            apply = getattr(fft, f"{'i' if inverse else ''}{name}n")
+            x = apply(x, type=kind, norm="ortho", axes=axes)
+    return x
+
+
+def _to_fourier(x: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
+    """Real Fourier modes along ``axis``: cosines 0 ... n // 2, then sines 1 ... (n - 1) // 2."""
+    import numpy as np
+    from scipy import fft
+
+    n = x.shape[axis]
+    z = np.moveaxis(np.asarray(fft.rfft(x, axis=axis, norm="ortho")), axis, -1)
+    out = np.empty((*z.shape[:-1], n), dtype=x.dtype)
+    out[..., : n // 2 + 1] = z.real
+    np.negative(z.imag[..., 1 : (n + 1) // 2], out=out[..., n // 2 + 1 :])
+    pairs = _pairs(n)
+    out[..., pairs] *= math.sqrt(2)
+    out[..., n // 2 + 1 :] *= math.sqrt(2)
+    return np.moveaxis(out, -1, axis)
+
+
+def _from_fourier(x: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
+    import numpy as np
+    from scipy import fft
+
+    n = x.shape[axis]
+    x = np.moveaxis(x, axis, -1)
+    z = np.zeros((*x.shape[:-1], n // 2 + 1), dtype=np.result_type(x.dtype, np.complex64))
+    z.real = x[..., : n // 2 + 1]
+    z.imag[..., 1 : (n + 1) // 2] = -x[..., n // 2 + 1 :]
+    z[..., _pairs(n)] *= math.sqrt(0.5)
+    return np.moveaxis(np.asarray(fft.irfft(z, n, norm="ortho")), -1, axis)
+
+
+def _pairs(n: int) -> slice:
+    """The cosines that have a sine of the same frequency: all but the mean and Nyquist's."""
+    return slice(1, (n + 1) // 2)
+
+
+def _by_matrices(x: Tensor, bases: tuple[Basis, ...], inverse: bool) -> Tensor:
+    for axis, basis in enumerate(bases, start=-len(bases)):
+        matrix = transform_matrix(basis, x.shape[axis], x.dtype, x.device)
+        x = (x.movedim(axis, -1) @ (matrix if inverse else matrix.mT)).movedim(-1, axis)
+    return x
+
+
+@lru_cache(maxsize=64)
+def transform_matrix(basis: Basis, n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The orthonormal matrix ``(n, n)`` with one basis function a row: modes = matrix @ values."""
+    with torch.inference_mode(False):
+        cells = torch.arange(n, dtype=torch.float64)
+        k = frequencies(basis, n).unsqueeze(1)
+        angles = k * (cells if basis == "fourier" else cells + 0.5)
+        rows = angles.cos() if basis.startswith(("fourier", "cosine")) else angles.sin()
+        if basis == "fourier":
+            rows[n // 2 + 1 :] = angles[n // 2 + 1 :].sin()
+        rows = rows / rows.square().sum(1, keepdim=True).sqrt()
+        return rows.to(dtype=dtype, device=device)
+
+
+def frequencies(basis: Basis, n: int) -> Tensor:
+    r"""The angle :math:`\theta_k` by which each mode of ``n`` cells turns per cell, float64."""
+    if basis == "fourier":
+        k = torch.cat([torch.arange(n // 2 + 1), torch.arange(1, (n + 1) // 2)])
+        return 2 * math.pi / n * k.double()
+    shift = {"cosine": 0.0, "sine": 1.0, "cosine-sine": 0.5, "sine-cosine": 0.5}[basis]
+    return math.pi / n * (torch.arange(n, dtype=torch.float64) + shift)
+
+
+def insulating_bases(grid: Grid) -> tuple[Basis, ...]:
+    """Fourier on the periodic axes of ``grid``, cosines between walls (zero slope)."""
+    return tuple("fourier" if b == "periodic" else "cosine" for b in grid.boundaries)
+
+
+def laplacian_symbols(
+    grid: Grid, bases: tuple[Basis, ...], *, spectral: bool = False
+) -> tuple[Tensor, ...]:
+    r"""Eigenvalues of minus the second difference along each axis, all >= 0.
+
+    Args:
+        grid: the box; its cells must be equal along each axis.
+        bases: one per axis: Fourier where it is periodic, another between walls.
+        spectral: :math:`(\theta_k/h)^2`, of the derivative itself, instead of
+            :math:`(2 - 2\cos\theta_k)/h^2`, of the three-point difference.
+
+    Returns:
+        One tensor ``(N_d,)`` per axis, float64, in 1 / L².
+
+    Raises:
+        ValueError: a graded axis, or a basis that is unknown or does not fit the axis.
+    """
+    if len(bases) != grid.ndim:
+        raise ValueError(f"`bases` must have one entry per axis, {grid.ndim}, got {bases!r}.")
+    symbols = []
+    for axis, basis in enumerate(bases):
+        if basis not in get_args(Basis):
+            raise ValueError(f"`bases` must be among {get_args(Basis)}, got {basis!r}.")
+        if (basis == "fourier") != (grid.boundaries[axis] == "periodic"):
+            raise ValueError(
+                f'axis {axis} is "{grid.boundaries[axis]}", which the basis {basis!r} does not '
+                f'fit; "fourier" is for periodic axes, the others are for walls.'
+            )
+        if grid.edges is not None and grid.edges[axis] is not None:
+            raise ValueError(
+                f"transforms need equal cells, but `edges[{axis}]` grades them; leave it None."
+            )
+        angle, width = frequencies(basis, grid.shape[axis]), grid.lengths[axis] / grid.shape[axis]
+        symbols.append(((angle if spectral else 2 * (angle / 2).sin()) / width).square())
+    return tuple(symbols)
+
+
+def sum_over_axes(terms: tuple[Tensor, ...]) -> Tensor:
+    """The sum of one vector per axis as a tensor over all axes, ``(N_1, ..., N_D)``."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total.unsqueeze(-1) + term
+    return total
+
+
+def solve_by_transform(
+    load: Tensor,
+    grid: Grid,
+    bases: tuple[Basis, ...],
+    permittivity: float | Tensor,
+    screening: float | Tensor = 0.0,
+    *,
+    spectral: bool = False,
+) -> Tensor:
+    r"""Solves :math:`-\varepsilon\nabla^2\phi + s\,\phi = f`, exactly and in O(N log N).
+
+    With the finite-volume symbol this inverts the cell-centred operator of order 2 to round-off,
+    walls at half a cell's distance; with the spectral one the operator itself on the modes. Where
+    the operator takes a constant to zero (no sine axis, s = 0), the mean of ``load`` is left out
+    and the mean of the answer is zero: whoever calls must check that it is small.
+
+    Args:
+        load: f, shape ``(B, *grid.shape)``.
+        grid: the box, with equal cells along each axis.
+        bases: one per axis; what :math:`\phi` does at the walls.
+        permittivity: :math:`\varepsilon > 0`, a number or shape ``(B or 1,)``.
+        screening: :math:`s \ge 0`, a number or shape ``(B or 1,)``.
+        spectral: see :func:`laplacian_symbols`.
+
+    Returns:
+        :math:`\phi`, of the shape of ``load``; differentiable to any order in it, in
+        ``permittivity`` and in ``screening`` (there, to the operator that is not singular).
+
+    Raises:
+        ValueError: see :func:`laplacian_symbols`.
+    """
+    symbol = _symbol(grid, tuple(bases), spectral, load.dtype, load.device)
+
+    def per_sample(value: float | Tensor) -> Tensor:
+        values = value if isinstance(value, Tensor) else load.new_tensor(value)
+        return values.reshape(-1, *(1,) * grid.ndim)
+
+    divisor = per_sample(permittivity) * symbol + per_sample(screening)
+    singular = divisor == 0
+    modes = to_modes(load, bases) / torch.where(singular, 1, divisor)
+    return from_modes(torch.where(singular, 0, modes), bases)
+
+
+@lru_cache(maxsize=64)
+def _symbol(
+    grid: Grid, bases: tuple[Basis, ...], spectral: bool, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """The eigenvalues of minus the Laplacian, ``grid.shape``."""
+    with torch.inference_mode(False):
+        total = sum_over_axes(laplacian_symbols(grid, bases, spectral=spectral))
+        return total.to(dtype=dtype, device=device)
