@@ -1,0 +1,78 @@
+r"""The functions that exponential time steps are made of, for a small matrix per mode."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+TERMS = 17  # of the Taylor series about 0, for matrices of norm <= 1
+
+
+def phi_functions(matrices: Tensor, count: int) -> tuple[Tensor, ...]:
+    r""":math:`\varphi_0(X) = e^X` and :math:`\varphi_1 \dots \varphi_n`, of one matrix per mode.
+
+    .. math:: \varphi_{k}(X) = \sum_{m \ge 0} \frac{X^m}{(m + k)!}, \qquad
+              \varphi_{k}(X) = \frac{1}{k!} + X \varphi_{k+1}(X).
+
+    By Taylor's series at :math:`X / 2^s` and s doublings [KT05 shows what the plain quotients
+    lose]. Nothing cancels where X decays, whatever its size; a vanishing X is answered exactly.
+    Differentiable to any order.
+
+    Args:
+        matrices: X, shape ``(B, S, S, *modes)``.
+        count: n >= 1.
+
+    Returns:
+        n + 1 tensors of the shape of ``matrices``.
+    """
+    norm = float(matrices.detach().abs().sum(2).max()) if matrices.numel() else 0.0
+    doublings = max(0, math.ceil(math.log2(norm))) if 0 < norm < math.inf else 0
+    x = matrices / 2**doublings
+    phi = identity_like(x) / math.factorial(count + TERMS)
+    for m in reversed(range(TERMS)):
+        phi = identity_like(x) / math.factorial(count + m) + product(x, phi)
+    phis = [phi]
+    for k in reversed(range(count)):
+        phis.insert(0, identity_like(x) / math.factorial(k) + product(x, phis[0]))
+    for _ in range(doublings):
+        x, phis = 2 * x, list(doubled(x, tuple(phis)))
+    return tuple(phis)
+
+
+def doubled(matrices: Tensor, phis: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    r""":math:`\varphi_k(2X)` from X and :math:`\varphi_k(X)`, for the same k = 0, 1, ..., n.
+
+    .. math:: \varphi_k(2X) = 2^{-k} \Big[ e^X \varphi_k(X)
+              + \sum_{j=1}^{k} \frac{\varphi_j(X)}{(k - j)!} \Big].
+    """
+    twice = []
+    for k in range(1, len(phis)):
+        terms = (phis[j] / math.factorial(k - j) for j in range(1, k + 1))
+        twice.append(sum(terms, product(phis[0], phis[k])) / 2**k)
+    # Not the square of e^X: squaring again and again doubles its relative error each time.
+    return (identity_like(matrices) + product(2 * matrices, twice[0]), *twice)
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """The matrix product of each mode, ``(B, S, S, *modes)``."""
+    total = left[:, :, :1] * right[:, :1]
+    for j in range(1, left.shape[2]):
+        total = total + left[:, :, j : j + 1] * right[:, j : j + 1]
+    return total
+
+
+def apply(matrices: Tensor, modes: Tensor) -> Tensor:
+    """Matrices ``(B|1, S, S, *modes)`` times vectors ``(B, S, *modes)``."""
+    total = matrices[:, :, 0] * modes[:, :1]
+    for j in range(1, modes.shape[1]):
+        total = torch.addcmul(total, matrices[:, :, j], modes[:, j : j + 1])
+    return total
+
+
+def identity_like(matrices: Tensor) -> Tensor:
+    """The identity, ``(1, S, S, 1, ...)``, to be added to ``matrices`` ``(B, S, S, *modes)``."""
+    size = matrices.shape[1]
+    identity = torch.eye(size, dtype=matrices.dtype, device=matrices.device)
+    return identity.reshape(1, size, size, *(1 for _ in matrices.shape[3:]))
