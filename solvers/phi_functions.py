@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 TERMS = 17  # of the Taylor series about 0, for matrices of norm <= 1
+AT_ONCE = 4096  # modes; their matrices stay in the cache, and each group is doubled as it needs
 
 
 def phi_functions(matrices: Tensor, count: int) -> tuple[Tensor, ...]:
@@ -27,15 +28,24 @@ def phi_functions(matrices: Tensor, count: int) -> tuple[Tensor, ...]:
     Returns:
         n + 1 tensors of the shape of ``matrices``.
     """
+    modes = matrices.shape[3:]
+    flat = matrices.reshape(*matrices.shape[:3], -1)
+    parts = [_phi_functions(part, count) for part in flat.split(AT_ONCE, -1)]
+    joined = (torch.cat(part, -1) for part in zip(*parts, strict=True))
+    return tuple(phi.reshape(*phi.shape[:3], *modes) for phi in joined)
+
+
+def _phi_functions(matrices: Tensor, count: int) -> tuple[Tensor, ...]:
     norm = float(matrices.detach().abs().sum(2).max()) if matrices.numel() else 0.0
     doublings = max(0, math.ceil(math.log2(norm))) if 0 < norm < math.inf else 0
     x = matrices / 2**doublings
-    phi = identity_like(x) / math.factorial(count + TERMS)
+    identity = identity_like(x)
+    phi = identity / math.factorial(count + TERMS)
     for m in reversed(range(TERMS)):
-        phi = identity_like(x) / math.factorial(count + m) + product(x, phi)
+        phi = product(x, phi, plus=identity / math.factorial(count + m))
     phis = [phi]
     for k in reversed(range(count)):
-        phis.insert(0, identity_like(x) / math.factorial(k) + product(x, phis[0]))
+        phis.insert(0, product(x, phis[0], plus=identity / math.factorial(k)))
     for _ in range(doublings):
         x, phis = 2 * x, list(doubled(x, tuple(phis)))
     return tuple(phis)
@@ -49,17 +59,19 @@ def doubled(matrices: Tensor, phis: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """
     twice = []
     for k in range(1, len(phis)):
-        terms = (phis[j] / math.factorial(k - j) for j in range(1, k + 1))
-        twice.append(sum(terms, product(phis[0], phis[k])) / 2**k)
+        total = phis[k]
+        for j in range(1, k):
+            total = torch.add(total, phis[j], alpha=1 / math.factorial(k - j))
+        twice.append(product(phis[0], phis[k], plus=total) / 2**k)
     # Not the square of e^X: squaring again and again doubles its relative error each time.
-    return (identity_like(matrices) + product(2 * matrices, twice[0]), *twice)
+    return (product(2 * matrices, twice[0], plus=identity_like(matrices)), *twice)
 
 
-def product(left: Tensor, right: Tensor) -> Tensor:
-    """The matrix product of each mode, ``(B, S, S, *modes)``."""
-    total = left[:, :, :1] * right[:, :1]
-    for j in range(1, left.shape[2]):
-        total = total + left[:, :, j : j + 1] * right[:, j : j + 1]
+def product(left: Tensor, right: Tensor, *, plus: Tensor) -> Tensor:
+    """The matrix product of each mode added to ``plus``, ``(B, S, S, *modes)``."""
+    total = plus
+    for j in range(left.shape[2]):
+        total = torch.addcmul(total, left[:, :, j : j + 1], right[:, j : j + 1])
     return total
 
 

@@ -23,6 +23,8 @@ from pnpfusion.solvers.spectral_derivative import AxisDerivative, axis_derivativ
 from pnpfusion.solvers.steppers.base import Semilinear
 from pnpfusion.solvers.transforms import (
     Basis,
+    cut,
+    extended,
     frequencies,
     from_modes,
     insulating_bases,
@@ -58,7 +60,8 @@ class SpectralElectrolyte:
     moving: Tensor  #: 1, and 0 for the mean
     mean_mode: Tensor  #: the modes of the constant 1
     derivatives: tuple[AxisDerivative, ...]  #: one per axis
-    kept: Tensor | None  #: 1 for the modes that take part in products, else 0; None: all do
+    resolved: tuple[int, ...]  #: how many modes of each axis take part in products
+    green: Tensor  #: 1 / (eps k²) of those, and 0 for the mean, (B|1, *resolved)
 
     @classmethod
     def build(
@@ -118,6 +121,8 @@ class SpectralElectrolyte:
         charge = spread("fixed_charge", fixed_charge, grid, batch, like).expand(-1, *grid.shape)
         mean_mode = torch.zeros_like(symbol)
         mean_mode.view(-1)[0] = math.sqrt(symbol.numel())
+        inverse_symbol = torch.where(mean_mode > 0, 0, 1 / (symbol + mean_mode))
+        resolved = _lower_two_thirds(grid, bases) if dealias else grid.shape
         return cls(
             grid=grid,
             bases=bases,
@@ -127,11 +132,15 @@ class SpectralElectrolyte:
             fixed_charge=charge,
             fixed_modes=to_modes(charge, bases),
             symbol=symbol,
-            inverse_symbol=torch.where(mean_mode > 0, 0, 1 / (symbol + mean_mode)),
+            inverse_symbol=inverse_symbol,
             moving=(mean_mode == 0).to(like),
             mean_mode=mean_mode,
-            derivatives=tuple(axis_derivative(grid, bases, d, like) for d in range(grid.ndim)),
-            kept=_lower_two_thirds(grid, bases).to(like) if dealias else None,
+            derivatives=tuple(
+                axis_derivative(grid, bases, axis, count, like)
+                for axis, count in enumerate(resolved)
+            ),
+            resolved=resolved,
+            green=cut(inverse_symbol, bases, resolved) / epsilon,
         )
 
     @property
@@ -169,12 +178,13 @@ class SpectralElectrolyte:
     def fluxes(self, c: Tensor) -> Tensor:
         """Fluxes J at the cell centres, ``(B, S, D, *grid.shape)``, in D_ref c_ref / L.
 
-        Nothing is left out of the product here, as :attr:`kept` does in :meth:`rate`.
+        Nothing is left out of the product here, as in :meth:`rate`.
         """
         modes = to_modes(c, self.bases)
         phi = self._potential_modes(to_modes(self.charge(c), self.bases)).unsqueeze(1)
         along = []
-        for d in self.derivatives:
+        for axis, n in enumerate(self.grid.shape):
+            d = axis_derivative(self.grid, self.bases, axis, n, c)
             slope_c, slope_phi = (from_modes(d.slope(m), d.bases) for m in (modes, phi))
             along.append(-self.diffusivity * (slope_c + self.valence * c * slope_phi))
         return torch.stack(along, 2)
@@ -218,19 +228,16 @@ class SpectralElectrolyte:
 
     def _drift(self, modes: Tensor, mean: Tensor) -> Tensor:
         """Modes of D z div((c - mean) grad phi), from those of c ``(B, S, *grid.shape)``."""
-        rho = (self.valence * modes).sum(1) + self.fixed_modes
-        phi = self._potential_modes(rho)
-        excess = modes - mean * self.mean_mode
-        if self.kept is not None:
-            phi, excess = phi * self.kept, excess * self.kept
-        values = from_modes(excess, self.bases)
-        total = torch.zeros_like(modes)
+        low, fixed, one = (
+            cut(m, self.bases, self.resolved) for m in (modes, self.fixed_modes, self.mean_mode)
+        )
+        phi = ((self.valence * low).sum(1) + fixed) * self.green
+        excess = from_modes(torch.addcmul(low, mean, -one), self.bases, self.grid.shape)
+        total = torch.zeros_like(low)
         for d in self.derivatives:
-            slope = from_modes(d.slope(phi), d.bases).unsqueeze(1)
-            total = total + d.divergence(to_modes(values * slope, d.bases))
-        if self.kept is not None:
-            total = total * self.kept
-        return self.diffusivity * self.valence * total
+            slope = from_modes(d.slope(phi), d.bases, self.grid.shape).unsqueeze(1)
+            total = total + d.divergence(to_modes(excess * slope, d.bases, self.resolved))
+        return extended(self.diffusivity * self.valence * total, self.bases, self.grid.shape)
 
     def _mean(self, c: Tensor) -> Tensor:
         return c.flatten(2).mean(2).reshape(*c.shape[:2], *(1,) * self.grid.ndim)
@@ -247,9 +254,8 @@ class SpectralElectrolyte:
         return math.prod(self.grid.lengths) / self.symbol.numel()
 
 
-def _lower_two_thirds(grid: Grid, bases: tuple[Basis, ...]) -> Tensor:
-    """1 for the modes below two thirds of the highest frequency along every axis, else 0."""
+def _lower_two_thirds(grid: Grid, bases: tuple[Basis, ...]) -> tuple[int, ...]:
+    """How many modes of each axis are below two thirds of its highest frequency."""
     limit = 2 / 3 * math.pi * (1 - 1e-12)
-    angles = (frequencies(basis, n) for basis, n in zip(bases, grid.shape, strict=True))
-    above = sum_over_axes(tuple((angle >= limit).double() for angle in angles))
-    return (above == 0).double()
+    axes = zip(bases, grid.shape, strict=True)
+    return tuple(int((frequencies(basis, n) < limit).sum()) for basis, n in axes)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.transforms import Basis, frequencies
+from pnpfusion.solvers.transforms import Basis, frequencies, lowest
+
+Pieces = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,39 +24,48 @@ class AxisDerivative:
 
     axis: int  #: counted from the end, -D ... -1
     bases: tuple[Basis, ...]  #: of the derivative
-    successor: Tensor  #: which mode of the series makes each mode of the derivative, (N,)
-    factor: Tensor  #: times what, (N, 1, ...)
+    pieces: Pieces  #: runs of modes (start, length) in their new order
+    factor: Tensor  #: by which each mode of the derivative differs from its origin, (N, 1, ...)
+    pieces_back: Pieces  #: the same from the derivative to the series
+    factor_back: Tensor
 
     def slope(self, modes: Tensor) -> Tensor:
         """The derivative of ``modes`` ``(..., *grid.shape)``, in :attr:`bases`."""
-        return modes.index_select(self.axis, self.successor) * self.factor
+        return self._reordered(modes, self.pieces) * self.factor
 
     def divergence(self, modes: Tensor) -> Tensor:
         """The derivative of modes in :attr:`bases`: minus the transpose of :meth:`slope`."""
-        rolled = torch.argsort(self.successor)
-        return -(modes * self.factor).index_select(self.axis, rolled)
+        return self._reordered(modes, self.pieces_back) * self.factor_back
+
+    def _reordered(self, modes: Tensor, pieces: Pieces) -> Tensor:
+        return torch.cat([modes.narrow(self.axis, *piece) for piece in pieces], self.axis)
 
 
 def axis_derivative(
-    grid: Grid, bases: tuple[Basis, ...], axis: int, like: Tensor
+    grid: Grid, bases: tuple[Basis, ...], axis: int, count: int, like: Tensor
 ) -> AxisDerivative:
-    """The derivative along ``axis`` (0 ... D - 1), whose basis is Fourier or cosine."""
-    n, basis = grid.shape[axis], bases[axis]
-    k = frequencies(basis, n) * (n / grid.lengths[axis])
-    factor = torch.zeros(n, dtype=torch.float64)
-    successor = torch.arange(n)
+    """The derivative of the lowest ``count`` modes along ``axis``, Fourier or cosine."""
+    cells, basis, n = grid.shape[axis], bases[axis], count
+    k = frequencies(basis, cells)[lowest(basis, count, cells)] * (cells / grid.lengths[axis])
+    factor, back = torch.zeros(2, n, dtype=torch.float64)
+    pieces: Pieces
+    pieces_back: Pieces
     if basis == "fourier":
-        cosines, sines = slice(1, (n + 1) // 2), slice(n // 2 + 1, n)
-        successor[cosines], successor[sines] = successor[sines].clone(), successor[cosines].clone()
-        factor[cosines], factor[sines] = k[cosines], -k[sines]
+        pairs, sines = (n - 1) // 2, n // 2 + 1
+        pieces = pieces_back = ((0, 1), (sines, pairs), (sines - 1, 1 - n % 2), (1, pairs))
+        factor[1 : 1 + pairs], factor[sines:] = k[sines:], -k[sines:]
+        back = factor
     else:
-        successor = successor.roll(-1)
-        factor[:-1] = -k[1:]
         bases = (*bases[:axis], "sine", *bases[axis + 1 :])
-    trailing = (1,) * (grid.ndim - axis - 1)
+        pieces = ((1, n - 1), (0, 1))
+        pieces_back = ((n - 1, 1), (0, n - 1))
+        factor[:-1], back[1:] = -k[1:], k[1:]
+    shape = (n, *(1,) * (grid.ndim - axis - 1))
     return AxisDerivative(
         axis=axis - grid.ndim,
         bases=bases,
-        successor=successor.to(like.device),
-        factor=factor.reshape(n, *trailing).to(like),
+        pieces=pieces,
+        factor=factor.reshape(shape).to(like),
+        pieces_back=pieces_back,
+        factor_back=back.reshape(shape).to(like),
     )

@@ -31,6 +31,8 @@ from pnpfusion.solvers.grid import Grid
 if TYPE_CHECKING:
     import numpy as np
 
+    Array = np.ndarray[Any, Any]
+
 Basis = Literal["fourier", "cosine", "sine", "cosine-sine", "sine-cosine"]
 #: scipy.fft's name and type of the transform to each basis but Fourier's.
 _KINDS = {
@@ -41,7 +43,9 @@ _KINDS = {
 }
 
 
-def to_modes(values: Tensor, bases: tuple[Basis, ...]) -> Tensor:
+def to_modes(
+    values: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...] | None = None
+) -> Tensor:
     """Coefficients of ``values`` in the orthonormal bases of the last axes.
 
     The transform keeps the sum of squares; its transpose is :func:`from_modes`. By ``scipy.fft`` on
@@ -51,90 +55,120 @@ def to_modes(values: Tensor, bases: tuple[Basis, ...]) -> Tensor:
     Args:
         values: shape ``(..., N_1, ..., N_D)``, at cell centres; float32 or float64.
         bases: one per axis, for the last D = ``len(bases)`` axes.
+        shape: how many modes of each axis to return, the lowest; None for all. On a Fourier axis
+            all or an odd number.
 
     Returns:
-        The modes, of the shape of ``values``.
+        The modes, of the shape of ``values``, or ending in ``shape``.
     """
-    modes: Tensor = _Transform.apply(values, tuple(bases), False)  # type: ignore[no-untyped-call]
-    return modes
+    return _transform(values, bases, shape, False)
 
 
-def from_modes(modes: Tensor, bases: tuple[Basis, ...]) -> Tensor:
-    """Values at the cell centres, of the shape of ``modes``; the inverse of :func:`to_modes`."""
-    values: Tensor = _Transform.apply(modes, tuple(bases), True)  # type: ignore[no-untyped-call]
-    return values
+def from_modes(
+    modes: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...] | None = None
+) -> Tensor:
+    """Values at the cell centres, the inverse of :func:`to_modes`.
+
+    Args:
+        modes: shape ``(..., K_1, ..., K_D)``, the lowest of each axis.
+        bases: one per axis.
+        shape: how many cells each axis has; None for as many as modes.
+
+    Returns:
+        The values, of the shape of ``modes``, or ending in ``shape``.
+    """
+    return _transform(modes, bases, shape, True)
+
+
+def _transform(
+    x: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...] | None, inverse: bool
+) -> Tensor:
+    wanted = tuple(x.shape[-len(bases) :]) if shape is None else tuple(shape)
+    y: Tensor = _Transform.apply(x, tuple(bases), wanted, inverse)  # type: ignore[no-untyped-call]
+    return y
 
 
 class _Transform(torch.autograd.Function):
-    """An orthonormal map, so its transpose is its inverse."""
+    """A map with orthonormal rows or columns: its transpose is the way back."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bases: tuple[Basis, ...], inverse: bool) -> Tensor:
-        ctx.bases, ctx.inverse = bases, inverse
+    def forward(
+        ctx: Any, x: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...], inverse: bool
+    ) -> Tensor:
+        ctx.bases, ctx.shape, ctx.inverse = bases, tuple(x.shape[-len(bases) :]), inverse
         if x.device.type == "cpu":
-            return torch.from_numpy(_by_scipy(x.detach().numpy(), bases, inverse))
-        return _by_matrices(x, bases, inverse)
+            return torch.from_numpy(_by_scipy(x.detach().numpy(), bases, shape, inverse))
+        return _by_matrices(x, bases, shape, inverse)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        back = _Transform.apply(grad, ctx.bases, not ctx.inverse)  # type: ignore[no-untyped-call]
-        return back, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return _transform(grad, ctx.bases, ctx.shape, not ctx.inverse), None, None, None
 
 
-def _by_scipy(
-    x: np.ndarray[Any, Any], bases: tuple[Basis, ...], inverse: bool
-) -> np.ndarray[Any, Any]:
+def _by_scipy(x: Array, bases: tuple[Basis, ...], shape: tuple[int, ...], inverse: bool) -> Array:
+    import numpy as np
     from scipy import fft
 
-    for basis in dict.fromkeys(bases):
-        axes = [axis - len(bases) for axis, other in enumerate(bases) if other == basis]
+    axes = range(-len(bases), 0)
+    given = x
+    for axis in axes if inverse else reversed(axes):
+        n, basis = shape[axis], bases[axis]
         if basis == "fourier":
-            for axis in axes:
-                x = _from_fourier(x, axis) if inverse else _to_fourier(x, axis)
+            x = _from_fourier(x, axis, n) if inverse else _to_fourier(x, axis, n)
+            continue
+        name, kind = _KINDS[basis]
+        own = x is not given  # then it may be written over
+        if inverse:
+            apply = getattr(fft, f"i{name}")
+            x = apply(x, kind, n, axis, norm="ortho", overwrite_x=own)
         else:
-            name, kind = _KINDS[basis]
-            apply = getattr(fft, f"{'i' if inverse else ''}{name}n")
-            x = apply(x, type=kind, norm="ortho", axes=axes)
+            x = getattr(fft, name)(x, kind, axis=axis, norm="ortho", overwrite_x=own)
+            if n < x.shape[axis]:
+                x = np.moveaxis(np.moveaxis(x, axis, -1)[..., :n], -1, axis)
     return x
 
 
-def _to_fourier(x: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
-    """Real Fourier modes along ``axis``: cosines 0 ... n // 2, then sines 1 ... (n - 1) // 2."""
+def _to_fourier(x: Array, axis: int, count: int) -> Array:
+    """Real modes along ``axis``: the cosines, then the sines of their frequencies."""
     import numpy as np
     from scipy import fft
 
-    n = x.shape[axis]
-    z = np.moveaxis(np.asarray(fft.rfft(x, axis=axis, norm="ortho")), axis, -1)
-    out = np.empty((*z.shape[:-1], n), dtype=x.dtype)
-    out[..., : n // 2 + 1] = z.real
-    np.negative(z.imag[..., 1 : (n + 1) // 2], out=out[..., n // 2 + 1 :])
-    pairs = _pairs(n)
+    cosines = count // 2 + 1
+    z = np.moveaxis(np.asarray(fft.rfft(x, axis=axis, norm="ortho")), axis, -1)[..., :cosines]
+    out = np.empty((*z.shape[:-1], count), dtype=x.dtype)
+    pairs = slice(1, 1 + count - cosines)
+    out[..., :cosines] = z.real
+    np.negative(z.imag[..., pairs], out=out[..., cosines:])
     out[..., pairs] *= math.sqrt(2)
-    out[..., n // 2 + 1 :] *= math.sqrt(2)
+    out[..., cosines:] *= math.sqrt(2)
     return np.moveaxis(out, -1, axis)
 
 
-def _from_fourier(x: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
+def _from_fourier(x: Array, axis: int, n: int) -> Array:
     import numpy as np
     from scipy import fft
 
-    n = x.shape[axis]
+    count = x.shape[axis]
+    cosines = count // 2 + 1
     x = np.moveaxis(x, axis, -1)
-    z = np.zeros((*x.shape[:-1], n // 2 + 1), dtype=np.result_type(x.dtype, np.complex64))
-    z.real = x[..., : n // 2 + 1]
-    z.imag[..., 1 : (n + 1) // 2] = -x[..., n // 2 + 1 :]
-    z[..., _pairs(n)] *= math.sqrt(0.5)
+    z = np.zeros((*x.shape[:-1], cosines), dtype=np.result_type(x.dtype, np.complex64))
+    pairs = slice(1, 1 + count - cosines)
+    z.real = x[..., :cosines]
+    z.imag[..., pairs] = -x[..., cosines:]
+    z[..., pairs] *= math.sqrt(0.5)
     return np.moveaxis(np.asarray(fft.irfft(z, n, norm="ortho")), -1, axis)
 
 
-def _pairs(n: int) -> slice:
-    """The cosines that have a sine of the same frequency: all but the mean and Nyquist's."""
-    return slice(1, (n + 1) // 2)
-
-
-def _by_matrices(x: Tensor, bases: tuple[Basis, ...], inverse: bool) -> Tensor:
+def _by_matrices(
+    x: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...], inverse: bool
+) -> Tensor:
     for axis, basis in enumerate(bases, start=-len(bases)):
-        matrix = transform_matrix(basis, x.shape[axis], x.dtype, x.device)
+        cells, count = x.shape[axis], shape[axis]
+        if inverse:
+            cells, count = count, cells
+        matrix = transform_matrix(basis, cells, x.dtype, x.device)
+        if count < cells:
+            matrix = matrix[lowest(basis, count, cells)]
         x = (x.movedim(axis, -1) @ (matrix if inverse else matrix.mT)).movedim(-1, axis)
     return x
 
@@ -151,6 +185,39 @@ def transform_matrix(basis: Basis, n: int, dtype: torch.dtype, device: torch.dev
             rows[n // 2 + 1 :] = angles[n // 2 + 1 :].sin()
         rows = rows / rows.square().sum(1, keepdim=True).sqrt()
         return rows.to(dtype=dtype, device=device)
+
+
+def lowest(basis: Basis, count: int, n: int) -> list[int]:
+    """Where the ``count`` modes of lowest frequency stand among the ``n`` of an axis."""
+    if basis != "fourier" or count == n:
+        return list(range(count))
+    return [*range(count // 2 + 1), *range(n // 2 + 1, n // 2 + 1 + count // 2)]
+
+
+def cut(modes: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...]) -> Tensor:
+    """The lowest modes along each of the last axes, ``(..., *shape)``."""
+    for axis, basis in enumerate(bases, start=-len(bases)):
+        count, n = shape[axis], modes.shape[axis]
+        if count < n and basis == "fourier":
+            at = torch.tensor(lowest(basis, count, n), device=modes.device)
+            modes = modes.index_select(axis, at)
+        elif count < n:
+            modes = modes.narrow(axis, 0, count)
+    return modes
+
+
+def extended(modes: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...]) -> Tensor:
+    """``modes`` with zeros for the higher ones, ``(..., *shape)``; undoes :func:`cut`."""
+    for axis, basis in enumerate(bases, start=-len(bases)):
+        count, n = modes.shape[axis], shape[axis]
+        if count < n:
+            first = count // 2 + 1 if basis == "fourier" else count
+            last = n // 2 + 1 if basis == "fourier" else n
+            parts = modes.split((first, count - first), axis)
+            zeros = modes.new_zeros(n - count).expand(*modes.movedim(axis, -1).shape[:-1], -1)
+            gaps = zeros.movedim(-1, axis).split((last - first, n - count - last + first), axis)
+            modes = torch.cat([parts[0], gaps[0], parts[1], gaps[1]], axis)
+    return modes
 
 
 def frequencies(basis: Basis, n: int) -> Tensor:

@@ -10,9 +10,12 @@ import pnpfusion as pf
 from pnpfusion.solvers.transforms import (
     Basis,
     _by_matrices,
+    cut,
+    extended,
     from_modes,
     insulating_bases,
     laplacian_symbols,
+    lowest,
     solve_by_transform,
     to_modes,
     transform_matrix,
@@ -112,7 +115,28 @@ def test_the_matrix_of_a_transform_is_the_transform(basis, n):
 def test_the_way_of_other_devices_agrees(bases):
     values = random(3, 6, 5)
     for inverse, way in ((False, to_modes), (True, from_modes)):
-        torch.testing.assert_close(_by_matrices(values, bases, inverse), way(values, bases))
+        torch.testing.assert_close(_by_matrices(values, bases, (6, 5), inverse), way(values, bases))
+    modes = to_modes(values, bases, (3, 3))
+    torch.testing.assert_close(_by_matrices(values, bases, (3, 3), False), modes)
+    cut = from_modes(modes, bases, (6, 5))
+    torch.testing.assert_close(_by_matrices(modes, bases, (6, 5), True), cut)
+
+
+@pytest.mark.parametrize("bases", list(itertools.product(ALL_BASES, repeat=2)))
+def test_fewer_modes_are_the_lowest(bases):
+    values = random(2, 7, 8)
+    modes = to_modes(values, bases)
+    few = to_modes(values, bases, (3, 5))
+    rows, columns = (lowest(b, k, n) for b, k, n in zip(bases, (3, 5), (7, 8), strict=True))
+    torch.testing.assert_close(few, modes[:, rows][:, :, columns])
+    padded = torch.zeros_like(modes)
+    padded[:, torch.tensor(rows)[:, None], torch.tensor(columns)] = few
+    torch.testing.assert_close(from_modes(few, bases, (7, 8)), from_modes(padded, bases))
+    assert torch.equal(cut(modes, bases, (3, 5)), modes[:, rows][:, :, columns])
+    assert torch.equal(extended(few, bases, (7, 8)), padded)
+    assert torch.autograd.gradcheck(
+        lambda v: to_modes(v, bases, (3, 5)), values[:1].requires_grad_()
+    )
 
 
 @pytest.mark.parametrize("n", [8, 9])
