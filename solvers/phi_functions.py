@@ -75,10 +75,10 @@ def product(left: Tensor, right: Tensor, *, plus: Tensor) -> Tensor:
     return total
 
 
-def apply(matrices: Tensor, modes: Tensor) -> Tensor:
-    """Matrices ``(B|1, S, S, *modes)`` times vectors ``(B, S, *modes)``."""
-    total = matrices[:, :, 0] * modes[:, :1]
-    for j in range(1, modes.shape[1]):
+def apply(matrices: Tensor, modes: Tensor, *, plus: Tensor | None = None) -> Tensor:
+    """Matrices ``(B|1, S, S, *modes)`` times vectors ``(B, S, *modes)``, added to ``plus``."""
+    total = matrices[:, :, 0] * modes[:, :1] if plus is None else plus
+    for j in range(1 if plus is None else 0, modes.shape[1]):
         total = torch.addcmul(total, matrices[:, :, j], modes[:, j : j + 1])
     return total
 

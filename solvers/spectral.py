@@ -233,11 +233,12 @@ class SpectralElectrolyte:
         )
         phi = ((self.valence * low).sum(1) + fixed) * self.green
         excess = from_modes(torch.addcmul(low, mean, -one), self.bases, self.grid.shape)
-        total = torch.zeros_like(low)
+        parts = []
         for d in self.derivatives:
             slope = from_modes(d.slope(phi), d.bases, self.grid.shape).unsqueeze(1)
-            total = total + d.divergence(to_modes(excess * slope, d.bases, self.resolved))
-        return extended(self.diffusivity * self.valence * total, self.bases, self.grid.shape)
+            parts.append(d.divergence(to_modes(excess * slope, d.bases, self.resolved)))
+        drift = self.diffusivity * self.valence * sum(parts[1:], parts[0])
+        return extended(drift, self.bases, self.grid.shape)
 
     def _mean(self, c: Tensor) -> Tensor:
         return c.flatten(2).mean(2).reshape(*c.shape[:2], *(1,) * self.grid.ndim)

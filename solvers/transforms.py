@@ -138,9 +138,9 @@ def _to_fourier(x: Array, axis: int, count: int) -> Array:
     out = np.empty((*z.shape[:-1], count), dtype=x.dtype)
     pairs = slice(1, 1 + count - cosines)
     out[..., :cosines] = z.real
-    np.negative(z.imag[..., pairs], out=out[..., cosines:])
+    out[..., cosines:] = z.imag[..., pairs]
     out[..., pairs] *= math.sqrt(2)
-    out[..., cosines:] *= math.sqrt(2)
+    out[..., cosines:] *= -math.sqrt(2)
     return np.moveaxis(out, -1, axis)
 
 
@@ -154,8 +154,9 @@ def _from_fourier(x: Array, axis: int, n: int) -> Array:
     z = np.zeros((*x.shape[:-1], cosines), dtype=np.result_type(x.dtype, np.complex64))
     pairs = slice(1, 1 + count - cosines)
     z.real = x[..., :cosines]
-    z.imag[..., pairs] = -x[..., cosines:]
-    z[..., pairs] *= math.sqrt(0.5)
+    z.imag[..., pairs] = x[..., cosines:]
+    z.real[..., pairs] *= math.sqrt(0.5)
+    z.imag[..., pairs] *= -math.sqrt(0.5)
     return np.moveaxis(np.asarray(fft.irfft(z, n, norm="ortho")), -1, axis)
 
 

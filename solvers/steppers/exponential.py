@@ -86,21 +86,37 @@ class Exponential(OneStep):
         if not isinstance(law, _Split):
             raise TypeError("an exponential step is taken by `integrate` only.")
         part = law.part
-        v = part.to_modes(u)
-        n = part.to_modes(slope) - apply(part.linear, v)
-        new = part.from_modes(self.advance(part, law.matrices(self, dt), t, dt, v, n))
+        v, n = law.start(t, u, slope)
+        v = self.advance(part, law.matrices(self, dt), t, dt, v, n)
+        n = part.remainder(t + dt, v)
+        new, slope = part.from_modes(v), part.from_modes(apply(part.linear, v, plus=n))
+        law.keep(t + dt, new, v, n)
         solved = torch.ones_like(dt, dtype=torch.bool)
         none = torch.zeros_like(dt, dtype=torch.long)
-        return Attempt(new, law.rate(t + dt, new), None, solved, none, 4)
+        return Attempt(new, slope, None, solved, none, 4)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Split:
-    """A law with its linear part and, for one run, the coefficients of the last sizes of step."""
+    """A law with its linear part and, for one run, what the last steps have computed."""
 
     law: Law
     part: Semilinear
     known: dict[tuple[object, ...], Coefficients] = field(default_factory=dict)
+    last: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+
+    def start(self, t: Tensor, u: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """The modes of ``u`` and of the remainder there, kept from the last step if it stands."""
+        if self.last is not None and not torch.is_grad_enabled():
+            t_kept, u_kept, v, n = self.last
+            if torch.equal(u, u_kept) and torch.allclose(t, t_kept):
+                return v, n
+        v = self.part.to_modes(u)
+        return v, self.part.to_modes(slope) - apply(self.part.linear, v)
+
+    def keep(self, t: Tensor, u: Tensor, v: Tensor, n: Tensor) -> None:
+        """Remember the end of a step, unless a graph holds it."""
+        self.last = None if torch.is_grad_enabled() else (t, u, v, n)
 
     def matrices(self, method: Exponential, dt: Tensor) -> Coefficients:
         """The coefficients for ``dt`` ``(B,)``; sizes that differ by round-off share them."""
@@ -177,8 +193,9 @@ class ETDRK4(Exponential):
         half, weight, whole, first, inner, last = matrices
         middle = t + dt / 2
         v_half = apply(half, v)
-        v_2 = v_half + apply(weight, n)
+        v_2 = apply(weight, n, plus=v_half)
         n_2 = part.remainder(middle, v_2)
-        n_3 = part.remainder(middle, v_half + apply(weight, n_2))
-        n_4 = part.remainder(t + dt, apply(half, v_2) + apply(weight, 2 * n_3 - n))
-        return apply(whole, v) + apply(first, n) + apply(inner, n_2 + n_3) + apply(last, n_4)
+        n_3 = part.remainder(middle, apply(weight, n_2, plus=v_half))
+        v_4 = apply(weight, 2 * n_3 - n, plus=apply(half, v_2))
+        end = apply(first, n, plus=apply(inner, n_2 + n_3, plus=apply(whole, v)))
+        return apply(last, part.remainder(t + dt, v_4), plus=end)
