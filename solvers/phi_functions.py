@@ -44,27 +44,35 @@ def _phi_functions(matrices: Tensor, count: int) -> tuple[Tensor, ...]:
     for m in reversed(range(TERMS)):
         phi = product(x, phi, plus=identity / math.factorial(count + m))
     phis = [phi]
-    for k in reversed(range(count)):
+    for k in reversed(range(1, count)):
         phis.insert(0, product(x, phis[0], plus=identity / math.factorial(k)))
+    change = product(x, phis[0], plus=torch.zeros_like(identity))
     for _ in range(doublings):
-        x, phis = 2 * x, list(doubled(x, tuple(phis)))
-    return tuple(phis)
+        phis = _doubled(change, phis)
+        change = product(change, change, plus=2 * change)
+    return (identity + change, *phis)
 
 
-def doubled(matrices: Tensor, phis: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    r""":math:`\varphi_k(2X)` from X and :math:`\varphi_k(X)`, for the same k = 0, 1, ..., n.
+def doubled(phis: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    r""":math:`\varphi_k(2X)` from :math:`\varphi_k(X)`, for the same k = 0, 1, ..., n.
 
     .. math:: \varphi_k(2X) = 2^{-k} \Big[ e^X \varphi_k(X)
               + \sum_{j=1}^{k} \frac{\varphi_j(X)}{(k - j)!} \Big].
     """
+    change = phis[0] - identity_like(phis[0])
+    twice = _doubled(change, list(phis[1:]))
+    return (product(change, phis[0], plus=phis[0]), *twice)
+
+
+def _doubled(change: Tensor, phis: list[Tensor]) -> list[Tensor]:
+    """The same for k = 1, ..., n, from e^X - 1, in which small X keep all their digits."""
     twice = []
-    for k in range(1, len(phis)):
-        total = phis[k]
+    for k, phi in enumerate(phis, start=1):
+        total = 2 * phi
         for j in range(1, k):
-            total = torch.add(total, phis[j], alpha=1 / math.factorial(k - j))
-        twice.append(product(phis[0], phis[k], plus=total) / 2**k)
-    # Not the square of e^X: squaring again and again doubles its relative error each time.
-    return (product(2 * matrices, twice[0], plus=identity_like(matrices)), *twice)
+            total = torch.add(total, phis[j - 1], alpha=1 / math.factorial(k - j))
+        twice.append(product(change, phi, plus=total) / 2**k)
+    return twice
 
 
 def product(left: Tensor, right: Tensor, *, plus: Tensor) -> Tensor:

@@ -174,9 +174,8 @@ class ETDRK4(Exponential):
 
     def coefficients(self, linear: Tensor, h: Tensor) -> Coefficients:
         """Propagators of half a step and a step, then the weights of the remainders."""
-        x = h / 2 * linear
-        at_half = phi_functions(x, 3)
-        whole, phi_1, phi_2, phi_3 = doubled(x, at_half)
+        at_half = phi_functions(h / 2 * linear, 3)
+        whole, phi_1, phi_2, phi_3 = doubled(at_half)
         return (
             at_half[0],
             h / 2 * at_half[1],
