@@ -6,6 +6,7 @@ if __name__ != "pnpfusion.solvers":
 from pnpfusion.solvers.banded import solve_block_tridiagonal as solve_block_tridiagonal
 from pnpfusion.solvers.banded import solve_tridiagonal as solve_tridiagonal
 from pnpfusion.solvers.boundary import Wall as Wall
+from pnpfusion.solvers.chebyshev import ChebyshevGrid as ChebyshevGrid
 from pnpfusion.solvers.field import Field as Field
 from pnpfusion.solvers.fluxes import FACE_SCHEMES as FACE_SCHEMES
 from pnpfusion.solvers.fluxes import bernoulli as bernoulli
