@@ -6,6 +6,7 @@ if __name__ != "pnpfusion.solvers":
 from pnpfusion.solvers.banded import solve_block_tridiagonal as solve_block_tridiagonal
 from pnpfusion.solvers.banded import solve_tridiagonal as solve_tridiagonal
 from pnpfusion.solvers.boundary import Wall as Wall
+from pnpfusion.solvers.chebyshev import ChebyshevGrid as ChebyshevGrid
 from pnpfusion.solvers.field import Field as Field
 from pnpfusion.solvers.fluxes import FACE_SCHEMES as FACE_SCHEMES
 from pnpfusion.solvers.fluxes import bernoulli as bernoulli
@@ -13,6 +14,8 @@ from pnpfusion.solvers.grid import Grid as Grid
 from pnpfusion.solvers.outcome import Outcome as Outcome
 from pnpfusion.solvers.outcome import SolveError as SolveError
 from pnpfusion.solvers.poisson import solve_poisson as solve_poisson
+from pnpfusion.solvers.steppers import ETDRK4 as ETDRK4
+from pnpfusion.solvers.steppers import IFRK4 as IFRK4
 from pnpfusion.solvers.steppers import RK4 as RK4
 from pnpfusion.solvers.steppers import TRBDF2 as TRBDF2
 from pnpfusion.solvers.steppers import AsymptoticPreserving as AsymptoticPreserving

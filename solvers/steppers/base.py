@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -41,6 +41,27 @@ class Law(Protocol):
 
     def lowest(self, u: Tensor) -> Tensor | None:
         """Per sample the smallest of what must stay positive, ``(B,)``; None if nothing must."""
+
+
+@dataclass(frozen=True, eq=False)
+class Semilinear:
+    r"""A law as :math:`\dot v = M v + N(t, v)` for modes v, a small matrix M for each of them.
+
+    M may be any part of the law: what it holds limits no exponential step, what N holds does.
+    """
+
+    to_modes: Callable[[Tensor], Tensor]  #: from a state (B, *state) to its modes (B, S, *modes)
+    from_modes: Callable[[Tensor], Tensor]  #: and back; both linear
+    linear: Tensor  #: M, (B|1, S, S, *modes)
+    remainder: Callable[[Tensor, Tensor], Tensor]  #: N, from t (B,) and modes
+
+
+@runtime_checkable
+class SemilinearLaw(Law, Protocol):
+    """A law that offers its linear part, which exponential steppers need."""
+
+    def semilinear(self, u0: Tensor) -> Semilinear | None:
+        """The law about the state ``u0`` ``(B, *state)``; None where it has no such form."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,98 @@
+r"""The functions that exponential time steps are made of, for a small matrix per mode."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+TERMS = 17  # of the Taylor series about 0, for matrices of norm <= 1
+AT_ONCE = 4096  # modes; their matrices stay in the cache, and each group is doubled as it needs
+
+
+def phi_functions(matrices: Tensor, count: int) -> tuple[Tensor, ...]:
+    r""":math:`\varphi_0(X) = e^X` and :math:`\varphi_1 \dots \varphi_n`, of one matrix per mode.
+
+    .. math:: \varphi_{k}(X) = \sum_{m \ge 0} \frac{X^m}{(m + k)!}, \qquad
+              \varphi_{k}(X) = \frac{1}{k!} + X \varphi_{k+1}(X).
+
+    By Taylor's series at :math:`X / 2^s` and s doublings [KT05 shows what the plain quotients
+    lose]. Nothing cancels where X decays, whatever its size; a vanishing X is answered exactly.
+    Differentiable to any order.
+
+    Args:
+        matrices: X, shape ``(B, S, S, *modes)``.
+        count: n >= 1.
+
+    Returns:
+        n + 1 tensors of the shape of ``matrices``.
+    """
+    modes = matrices.shape[3:]
+    flat = matrices.reshape(*matrices.shape[:3], -1)
+    parts = [_phi_functions(part, count) for part in flat.split(AT_ONCE, -1)]
+    joined = (torch.cat(part, -1) for part in zip(*parts, strict=True))
+    return tuple(phi.reshape(*phi.shape[:3], *modes) for phi in joined)
+
+
+def _phi_functions(matrices: Tensor, count: int) -> tuple[Tensor, ...]:
+    norm = float(matrices.detach().abs().sum(2).max()) if matrices.numel() else 0.0
+    doublings = max(0, math.ceil(math.log2(norm))) if 0 < norm < math.inf else 0
+    x = matrices / 2**doublings
+    identity = identity_like(x)
+    phi = identity / math.factorial(count + TERMS)
+    for m in reversed(range(TERMS)):
+        phi = product(x, phi, plus=identity / math.factorial(count + m))
+    phis = [phi]
+    for k in reversed(range(1, count)):
+        phis.insert(0, product(x, phis[0], plus=identity / math.factorial(k)))
+    change = product(x, phis[0], plus=torch.zeros_like(identity))
+    for _ in range(doublings):
+        phis = _doubled(change, phis)
+        change = product(change, change, plus=2 * change)
+    return (identity + change, *phis)
+
+
+def doubled(phis: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    r""":math:`\varphi_k(2X)` from :math:`\varphi_k(X)`, for the same k = 0, 1, ..., n.
+
+    .. math:: \varphi_k(2X) = 2^{-k} \Big[ e^X \varphi_k(X)
+              + \sum_{j=1}^{k} \frac{\varphi_j(X)}{(k - j)!} \Big].
+    """
+    change = phis[0] - identity_like(phis[0])
+    twice = _doubled(change, list(phis[1:]))
+    return (product(change, phis[0], plus=phis[0]), *twice)
+
+
+def _doubled(change: Tensor, phis: list[Tensor]) -> list[Tensor]:
+    """The same for k = 1, ..., n, from e^X - 1, in which small X keep all their digits."""
+    twice = []
+    for k, phi in enumerate(phis, start=1):
+        total = 2 * phi
+        for j in range(1, k):
+            total = torch.add(total, phis[j - 1], alpha=1 / math.factorial(k - j))
+        twice.append(product(change, phi, plus=total) / 2**k)
+    return twice
+
+
+def product(left: Tensor, right: Tensor, *, plus: Tensor) -> Tensor:
+    """The matrix product of each mode added to ``plus``, ``(B, S, S, *modes)``."""
+    total = plus
+    for j in range(left.shape[2]):
+        total = torch.addcmul(total, left[:, :, j : j + 1], right[:, j : j + 1])
+    return total
+
+
+def apply(matrices: Tensor, modes: Tensor, *, plus: Tensor | None = None) -> Tensor:
+    """Matrices ``(B|1, S, S, *modes)`` times vectors ``(B, S, *modes)``, added to ``plus``."""
+    total = matrices[:, :, 0] * modes[:, :1] if plus is None else plus
+    for j in range(1 if plus is None else 0, modes.shape[1]):
+        total = torch.addcmul(total, matrices[:, :, j], modes[:, j : j + 1])
+    return total
+
+
+def identity_like(matrices: Tensor) -> Tensor:
+    """The identity, ``(1, S, S, 1, ...)``, to be added to ``matrices`` ``(B, S, S, *modes)``."""
+    size = matrices.shape[1]
+    identity = torch.eye(size, dtype=matrices.dtype, device=matrices.device)
+    return identity.reshape(1, size, size, *(1 for _ in matrices.shape[3:]))

@@ -1,0 +1,333 @@
+r"""Orthonormal real transforms of fields on equal cells, and the solves that they make diagonal.
+
+========================  ==========================  ======================================
+basis of an axis          what its functions do       :math:`\theta_k`, k = 0 ... N - 1
+========================  ==========================  ======================================
+``"fourier"``             repeat                      :math:`2\pi/N` times 0, 1, ..., N // 2,
+                                                      then 1, ..., (N - 1) // 2
+``"cosine"``              zero slope at both walls    :math:`\pi k / N` (DCT-II)
+``"sine"``                zero value at both walls    :math:`\pi (k + 1) / N` (DST-II)
+``"cosine-sine"``         zero slope, then value      :math:`\pi (k + 1/2) / N` (DCT-IV)
+``"sine-cosine"``         zero value, then slope      :math:`\pi (k + 1/2) / N` (DST-IV)
+========================  ==========================  ======================================
+
+Fourier modes are the coefficients of the cosines, then those of the sines, so modes are real and
+have the shape of the values. On an axis with cells of width h the second difference has the
+eigenvalues :math:`-(2 - 2\cos\theta_k)/h^2`, and the second derivative
+:math:`-(\theta_k/h)^2` [Str99].
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from pnpfusion.solvers.grid import Grid
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+Basis = Literal["fourier", "cosine", "sine", "cosine-sine", "sine-cosine"]
+#: scipy.fft's name and type of the transform to each basis but Fourier's.
+_KINDS = {
+    "cosine": ("dct", 2),
+    "sine": ("dst", 2),
+    "cosine-sine": ("dct", 4),
+    "sine-cosine": ("dst", 4),
+}
+
+
+def to_modes(
+    values: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...] | None = None
+) -> Tensor:
+    """Coefficients of ``values`` in the orthonormal bases of the last axes.
+
+    The transform keeps the sum of squares; its transpose is :func:`from_modes`. By ``scipy.fft`` on
+    the CPU, O(N log N), elsewhere by a product with the matrix of each axis. Differentiable to any
+    order.
+
+    Args:
+        values: shape ``(..., N_1, ..., N_D)``, at cell centres; float32 or float64.
+        bases: one per axis, for the last D = ``len(bases)`` axes.
+        shape: how many modes of each axis to return, the lowest; None for all. On a Fourier axis
+            all or an odd number.
+
+    Returns:
+        The modes, of the shape of ``values``, or ending in ``shape``.
+    """
+    return _transform(values, bases, shape, False)
+
+
+def from_modes(
+    modes: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...] | None = None
+) -> Tensor:
+    """Values at the cell centres, the inverse of :func:`to_modes`.
+
+    Args:
+        modes: shape ``(..., K_1, ..., K_D)``, the lowest of each axis.
+        bases: one per axis.
+        shape: how many cells each axis has; None for as many as modes.
+
+    Returns:
+        The values, of the shape of ``modes``, or ending in ``shape``.
+    """
+    return _transform(modes, bases, shape, True)
+
+
+def _transform(
+    x: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...] | None, inverse: bool
+) -> Tensor:
+    wanted = tuple(x.shape[-len(bases) :]) if shape is None else tuple(shape)
+    y: Tensor = _Transform.apply(x, tuple(bases), wanted, inverse)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Transform(torch.autograd.Function):
+    """A map with orthonormal rows or columns: its transpose is the way back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...], inverse: bool
+    ) -> Tensor:
+        ctx.bases, ctx.shape, ctx.inverse = bases, tuple(x.shape[-len(bases) :]), inverse
+        if x.device.type == "cpu":
+            return torch.from_numpy(_by_scipy(x.detach().numpy(), bases, shape, inverse))
+        return _by_matrices(x, bases, shape, inverse)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return _transform(grad, ctx.bases, ctx.shape, not ctx.inverse), None, None, None
+
+
+def _by_scipy(x: Array, bases: tuple[Basis, ...], shape: tuple[int, ...], inverse: bool) -> Array:
+    import numpy as np
+    from scipy import fft
+
+    axes = range(-len(bases), 0)
+    given = x
+    for axis in axes if inverse else reversed(axes):
+        n, basis = shape[axis], bases[axis]
+        if basis == "fourier":
+            x = _from_fourier(x, axis, n) if inverse else _to_fourier(x, axis, n)
+            continue
+        name, kind = _KINDS[basis]
+        own = x is not given  # then it may be written over
+        if inverse:
+            apply = getattr(fft, f"i{name}")
+            x = apply(x, kind, n, axis, norm="ortho", overwrite_x=own)
+        else:
+            x = getattr(fft, name)(x, kind, axis=axis, norm="ortho", overwrite_x=own)
+            if n < x.shape[axis]:
+                x = np.moveaxis(np.moveaxis(x, axis, -1)[..., :n], -1, axis)
+    return x
+
+
+def _to_fourier(x: Array, axis: int, count: int) -> Array:
+    """Real modes along ``axis``: the cosines, then the sines of their frequencies."""
+    import numpy as np
+    from scipy import fft
+
+    cosines = count // 2 + 1
+    z = np.moveaxis(np.asarray(fft.rfft(x, axis=axis, norm="ortho")), axis, -1)[..., :cosines]
+    out = np.empty((*z.shape[:-1], count), dtype=x.dtype)
+    pairs = slice(1, 1 + count - cosines)
+    out[..., :cosines] = z.real
+    out[..., cosines:] = z.imag[..., pairs]
+    out[..., pairs] *= math.sqrt(2)
+    out[..., cosines:] *= -math.sqrt(2)
+    return np.moveaxis(out, -1, axis)
+
+
+def _from_fourier(x: Array, axis: int, n: int) -> Array:
+    import numpy as np
+    from scipy import fft
+
+    count = x.shape[axis]
+    cosines = count // 2 + 1
+    x = np.moveaxis(x, axis, -1)
+    z = np.zeros((*x.shape[:-1], cosines), dtype=np.result_type(x.dtype, np.complex64))
+    pairs = slice(1, 1 + count - cosines)
+    z.real = x[..., :cosines]
+    z.imag[..., pairs] = x[..., cosines:]
+    z.real[..., pairs] *= math.sqrt(0.5)
+    z.imag[..., pairs] *= -math.sqrt(0.5)
+    return np.moveaxis(np.asarray(fft.irfft(z, n, norm="ortho")), -1, axis)
+
+
+def _by_matrices(
+    x: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...], inverse: bool
+) -> Tensor:
+    for axis, basis in enumerate(bases, start=-len(bases)):
+        cells, count = x.shape[axis], shape[axis]
+        if inverse:
+            cells, count = count, cells
+        matrix = transform_matrix(basis, cells, x.dtype, x.device)
+        if count < cells:
+            matrix = matrix[lowest(basis, count, cells)]
+        x = (x.movedim(axis, -1) @ (matrix if inverse else matrix.mT)).movedim(-1, axis)
+    return x
+
+
+@lru_cache(maxsize=64)
+def transform_matrix(basis: Basis, n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The orthonormal matrix ``(n, n)`` with one basis function a row: modes = matrix @ values."""
+    with torch.inference_mode(False):
+        cells = torch.arange(n, dtype=torch.float64)
+        k = frequencies(basis, n).unsqueeze(1)
+        angles = k * (cells if basis == "fourier" else cells + 0.5)
+        rows = angles.cos() if basis.startswith(("fourier", "cosine")) else angles.sin()
+        if basis == "fourier":
+            rows[n // 2 + 1 :] = angles[n // 2 + 1 :].sin()
+        rows = rows / rows.square().sum(1, keepdim=True).sqrt()
+        return rows.to(dtype=dtype, device=device)
+
+
+def lowest(basis: Basis, count: int, n: int) -> list[int]:
+    """Where the ``count`` modes of lowest frequency stand among the ``n`` of an axis."""
+    if basis != "fourier" or count == n:
+        return list(range(count))
+    return [*range(count // 2 + 1), *range(n // 2 + 1, n // 2 + 1 + count // 2)]
+
+
+def cut(modes: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...]) -> Tensor:
+    """The lowest modes along each of the last axes, ``(..., *shape)``."""
+    for axis, basis in enumerate(bases, start=-len(bases)):
+        count, n = shape[axis], modes.shape[axis]
+        if count < n and basis == "fourier":
+            at = torch.tensor(lowest(basis, count, n), device=modes.device)
+            modes = modes.index_select(axis, at)
+        elif count < n:
+            modes = modes.narrow(axis, 0, count)
+    return modes
+
+
+def extended(modes: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...]) -> Tensor:
+    """``modes`` with zeros for the higher ones, ``(..., *shape)``; undoes :func:`cut`."""
+    for axis, basis in enumerate(bases, start=-len(bases)):
+        count, n = modes.shape[axis], shape[axis]
+        if count < n:
+            first = count // 2 + 1 if basis == "fourier" else count
+            last = n // 2 + 1 if basis == "fourier" else n
+            parts = modes.split((first, count - first), axis)
+            zeros = modes.new_zeros(n - count).expand(*modes.movedim(axis, -1).shape[:-1], -1)
+            gaps = zeros.movedim(-1, axis).split((last - first, n - count - last + first), axis)
+            modes = torch.cat([parts[0], gaps[0], parts[1], gaps[1]], axis)
+    return modes
+
+
+def frequencies(basis: Basis, n: int) -> Tensor:
+    r"""The angle :math:`\theta_k` by which each mode of ``n`` cells turns per cell, float64."""
+    if basis == "fourier":
+        k = torch.cat([torch.arange(n // 2 + 1), torch.arange(1, (n + 1) // 2)])
+        return 2 * math.pi / n * k.double()
+    shift = {"cosine": 0.0, "sine": 1.0, "cosine-sine": 0.5, "sine-cosine": 0.5}[basis]
+    return math.pi / n * (torch.arange(n, dtype=torch.float64) + shift)
+
+
+def insulating_bases(grid: Grid) -> tuple[Basis, ...]:
+    """Fourier on the periodic axes of ``grid``, cosines between walls (zero slope)."""
+    return tuple("fourier" if b == "periodic" else "cosine" for b in grid.boundaries)
+
+
+def laplacian_symbols(
+    grid: Grid, bases: tuple[Basis, ...], *, spectral: bool = False
+) -> tuple[Tensor, ...]:
+    r"""Eigenvalues of minus the second difference along each axis, all >= 0.
+
+    Args:
+        grid: the box; its cells must be equal along each axis.
+        bases: one per axis: Fourier where it is periodic, another between walls.
+        spectral: :math:`(\theta_k/h)^2`, of the derivative itself, instead of
+            :math:`(2 - 2\cos\theta_k)/h^2`, of the three-point difference.
+
+    Returns:
+        One tensor ``(N_d,)`` per axis, float64, in 1 / L².
+
+    Raises:
+        ValueError: a graded axis, or a basis that is unknown or does not fit the axis.
+    """
+    if len(bases) != grid.ndim:
+        raise ValueError(f"`bases` must have one entry per axis, {grid.ndim}, got {bases!r}.")
+    symbols = []
+    for axis, basis in enumerate(bases):
+        if basis not in get_args(Basis):
+            raise ValueError(f"`bases` must be among {get_args(Basis)}, got {basis!r}.")
+        if (basis == "fourier") != (grid.boundaries[axis] == "periodic"):
+            raise ValueError(
+                f'axis {axis} is "{grid.boundaries[axis]}", which the basis {basis!r} does not '
+                f'fit; "fourier" is for periodic axes, the others are for walls.'
+            )
+        if grid.edges is not None and grid.edges[axis] is not None:
+            raise ValueError(
+                f"transforms need equal cells, but `edges[{axis}]` grades them; leave it None."
+            )
+        angle, width = frequencies(basis, grid.shape[axis]), grid.lengths[axis] / grid.shape[axis]
+        symbols.append(((angle if spectral else 2 * (angle / 2).sin()) / width).square())
+    return tuple(symbols)
+
+
+def sum_over_axes(terms: tuple[Tensor, ...]) -> Tensor:
+    """The sum of one vector per axis as a tensor over all axes, ``(N_1, ..., N_D)``."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total.unsqueeze(-1) + term
+    return total
+
+
+def solve_by_transform(
+    load: Tensor,
+    grid: Grid,
+    bases: tuple[Basis, ...],
+    permittivity: float | Tensor,
+    screening: float | Tensor = 0.0,
+    *,
+    spectral: bool = False,
+) -> Tensor:
+    r"""Solves :math:`-\varepsilon\nabla^2\phi + s\,\phi = f`, exactly and in O(N log N).
+
+    With the finite-volume symbol this inverts the cell-centred operator of order 2 to round-off,
+    walls at half a cell's distance; with the spectral one the operator itself on the modes. Where
+    the operator takes a constant to zero (no sine axis, s = 0), the mean of ``load`` is left out
+    and the mean of the answer is zero: whoever calls must check that it is small.
+
+    Args:
+        load: f, shape ``(B, *grid.shape)``.
+        grid: the box, with equal cells along each axis.
+        bases: one per axis; what :math:`\phi` does at the walls.
+        permittivity: :math:`\varepsilon > 0`, a number or shape ``(B or 1,)``.
+        screening: :math:`s \ge 0`, a number or shape ``(B or 1,)``.
+        spectral: see :func:`laplacian_symbols`.
+
+    Returns:
+        :math:`\phi`, of the shape of ``load``; differentiable to any order in it, in
+        ``permittivity`` and in ``screening`` (there, to the operator that is not singular).
+
+    Raises:
+        ValueError: see :func:`laplacian_symbols`.
+    """
+    symbol = _symbol(grid, tuple(bases), spectral, load.dtype, load.device)
+
+    def per_sample(value: float | Tensor) -> Tensor:
+        values = value if isinstance(value, Tensor) else load.new_tensor(value)
+        return values.reshape(-1, *(1,) * grid.ndim)
+
+    divisor = per_sample(permittivity) * symbol + per_sample(screening)
+    singular = divisor == 0
+    modes = to_modes(load, bases) / torch.where(singular, 1, divisor)
+    return from_modes(torch.where(singular, 0, modes), bases)
+
+
+@lru_cache(maxsize=64)
+def _symbol(
+    grid: Grid, bases: tuple[Basis, ...], spectral: bool, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """The eigenvalues of minus the Laplacian, ``grid.shape``."""
+    with torch.inference_mode(False):
+        total = sum_over_axes(laplacian_symbols(grid, bases, spectral=spectral))
+        return total.to(dtype=dtype, device=device)
