@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pnpfusion.solvers.banded import solve_block_tridiagonal
 from pnpfusion.solvers.dense_newton import once_differentiable_only
+from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.nernst_planck import Electrolyte, Faces
-from pnpfusion.solvers.steppers.base import ImplicitSolve
 
 Blocks = tuple[Tensor, Tensor, Tensor]
 

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.implicit_solve import ImplicitSolve as ImplicitSolve
 from pnpfusion.solvers.outcome import Outcome
 
 #: Called now and then with the share of the time span that every sample has behind it.
 Report = Callable[[float], None]
-
-
-@dataclass(frozen=True, eq=False)
-class ImplicitSolve:
-    """The solution of one implicit equation u - h f(u) = b, per sample."""
-
-    u: Tensor  #: shape (B, *state); carries the gradient
-    converged: Tensor  #: bool, (B,)
-    iterations: Tensor  #: Newton iterations, (B,)
 
 
 class Law(Protocol):
@@ -64,6 +56,47 @@ class Work:
 
 
 @dataclass(frozen=True, eq=False)
+class Pace:
+    """What the choice of the next step remembers, per sample: tensors of shape (B,)."""
+
+    dt: Tensor  #: the step that the last one suggested
+    failures: Tensor  #: in a row
+    land: Tensor  #: whether the next step must end at a saved time
+
+    @classmethod
+    def of(cls, dt: Tensor) -> Pace:
+        """The pace of a run that begins with steps ``dt``."""
+        failures = torch.zeros_like(dt, dtype=torch.long)
+        return cls(dt, failures, torch.zeros_like(failures, dtype=torch.bool))
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """Where a run of a flat batch of B samples stands between two sweeps of steps."""
+
+    t: Tensor  #: (B,)
+    u: Tensor  #: (B, *state)
+    slope: Tensor  #: du/dt there, (B, *state)
+    next: Tensor  #: index of the next saved time, which is how many were reached, (B,)
+    going: Tensor  #: which samples have not ended, bool (B,)
+    outcomes: tuple[Outcome, ...]  #: of those that have, one per sample
+    pace: Pace
+    work: Work
+    lowest: Tensor | None  #: smallest of ``Law.lowest`` since the last saved time, (B,)
+    pieces: int  #: how many pieces were saved
+
+    def stopped(self, which: Tensor, outcome: Outcome) -> Standing:
+        """The same with the samples ``which`` that were still going at their end."""
+        now = which & self.going
+        if not now.any():
+            return self
+        outcomes = list(self.outcomes)
+        for sample in now.nonzero().squeeze(1).tolist():
+            outcomes[sample] = outcome
+        return replace(self, going=self.going & ~now, outcomes=tuple(outcomes))
+
+
+@dataclass(frozen=True, eq=False)
 class Path:
     """What a stepper returns, for a flat batch of B samples."""
 
@@ -78,7 +111,6 @@ class Stepper(ABC):
     """A way to follow a law of motion through time. It holds settings only, no state."""
 
     order: ClassVar[int]  #: global order of accuracy; tests/test_orders.py measures it
-    energy_stable: ClassVar[bool] = False  #: whether the free energy of a closed cell never rises
 
     @abstractmethod
     def integrate(self, law: Law, u0: Tensor, times: Tensor, report: Report | None = None) -> Path:
