@@ -24,6 +24,7 @@ def simulate(
     rtol: float | None = None,
     atol: float | None = None,
     progress: bool = False,
+    checkpoints: int | None = None,
 ) -> Solution:
     r"""Follow :math:`\dot u = f(t, u; x)` from ``u0`` at ``times[0]``.
 
@@ -34,19 +35,24 @@ def simulate(
     Args:
         dynamics: the law.
         u0: states at ``times[0]``, shape ``(*batch, *state)``; its dtype and device are the run's.
-        times: where to keep the state, shape ``(T,)``, increasing, in L²/D_ref.
+        times: where to keep the state, shape ``(T,)``, increasing, in L²/D_ref. The clock of a run
+            is float64, also where its states are float32.
         x: what drives the law; see there.
         stepper: how to step; None is the law's own default.
         rtol: relative error of a step, for the default stepper.
         atol: absolute error of a step, for the default stepper.
         progress: whether to show a progress bar.
+        checkpoints: how many states may be held for the gradient, beside those at ``times``. Steps
+            between them are taken again, one at a time, when the gradient is computed: it is the
+            same, takes less memory and more time, and cannot be differentiated again. None: every
+            step is recorded.
 
     Returns:
         The run. Its ``times`` end early if no sample reached the end.
 
     Raises:
-        ValueError: ``u0`` is no state of the law, ``times`` do not increase, or tolerances stand
-            beside a stepper, which has its own.
+        ValueError: ``u0`` is no state of the law, ``times`` do not increase, tolerances stand
+            beside a stepper, which has its own, or ``checkpoints`` is no number >= 1.
         Interrupted: on Ctrl-C, with the run so far.
     """
     if not isinstance(dynamics, Dynamics):
@@ -60,13 +66,17 @@ def simulate(
             "`rtol` and `atol` belong to the default stepper; beside `stepper` give them to it, "
             f"e.g. stepper={type(stepper).__name__}(rtol=...)."
         )
+    if checkpoints is not None and not (type(checkpoints) is int and checkpoints >= 1):
+        raise ValueError(f"`checkpoints` must be a whole number >= 1 or None, got {checkpoints!r}.")
     dynamics.check_state("u0", u0, x)
     times = _checked_times(times, u0)
     stepper = stepper or dynamics.default_stepper(rtol, atol)
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
     state = tuple(u0.shape[len(batch) :])
     with _progress_bar(progress) as report:
-        path = stepper.integrate(dynamics.bind(u0, x), u0.reshape(-1, *state), times, report)
+        path = stepper.integrate(
+            dynamics.bind(u0, x), u0.reshape(-1, *state), times.double(), report, checkpoints
+        )
     solution = _solution(path, dynamics, times, batch, x)
     if Outcome.INTERRUPTED in path.outcomes:
         raise Interrupted(solution)
@@ -74,7 +84,8 @@ def simulate(
 
 
 def _checked_times(times: Tensor, u0: Tensor) -> Tensor:
-    times = torch.as_tensor(times).to(u0).detach()
+    times = torch.as_tensor(times).detach()
+    times = times.to(u0.device, torch.promote_types(times.dtype, u0.dtype))
     if times.ndim != 1 or not len(times):
         raise ValueError(f"`times` must have shape (T,) with T >= 1, got {tuple(times.shape)}.")
     if not torch.isfinite(times).all():
@@ -96,7 +107,7 @@ def _solution(
     states = path.states[:reached].reshape((reached, *batch, *path.states.shape[2:]))
     axes = tuple(range(1 + len(batch), states.ndim))
     gaps = times[:reached].diff().reshape(-1, *(1 for _ in states.shape[1:]))
-    rates = states.detach().diff(dim=0) / gaps
+    rates = states.detach().diff(dim=0) / gaps.to(states.dtype)
     succeeded = torch.tensor([o.is_success for o in path.outcomes], device=states.device)
     worst = max(path.outcomes, key=lambda outcome: outcome.severity, default=Outcome.REACHED_END)
     return Solution(

@@ -113,8 +113,17 @@ class Stepper(ABC):
     order: ClassVar[int]  #: global order of accuracy; tests/test_orders.py measures it
 
     @abstractmethod
-    def integrate(self, law: Law, u0: Tensor, times: Tensor, report: Report | None = None) -> Path:
+    def integrate(
+        self,
+        law: Law,
+        u0: Tensor,
+        times: Tensor,
+        report: Report | None = None,
+        checkpoints: int | None = None,
+    ) -> Path:
         """The states at ``times`` ``(T,)`` from ``u0`` ``(B, *state)`` at ``times[0]``.
 
+        ``times`` are float64 whatever the states are; the law is told them in the states' dtype.
+        ``checkpoints`` bounds how many states are held for the gradient; None: every step is.
         An interruption from the keyboard ends the run early and is reported as an outcome.
         """

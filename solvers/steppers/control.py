@@ -148,12 +148,13 @@ class AdaptiveSteps(Control):
         tiny = torch.finfo(u.dtype).tiny
         trial = 0.01 * size(u) / (size(slope) + tiny)
         trial = torch.minimum(trial, span).clamp_min(1e-12 * span)
-        ahead = law.rate(self.times[0] + trial, u + per_state(trial, u) * slope)
+        at = (self.times[0] + trial).to(u.dtype)
+        ahead = law.rate(at, u + per_state(trial, u).to(u.dtype) * slope)
         curvature = size(ahead - slope) / trial
         steepest = torch.maximum(size(slope), curvature).clamp_min(tiny)
         wanted = (0.01 / steepest).pow(1 / self.error_order)
         first = torch.minimum(torch.minimum(100 * trial, wanted), span)
-        return Pace.of(first.nan_to_num(1e-6 * float(span)))
+        return Pace.of(first.nan_to_num(1e-6 * float(span)).to(self.times.dtype))
 
     def plan(self, pace: Pace, t: Tensor, following: Tensor, going: Tensor) -> Plan:
         robust = going & (pace.failures >= FAILURES_BEFORE_ROBUST_STEP)

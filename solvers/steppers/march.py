@@ -13,32 +13,49 @@ from pnpfusion.solvers.outcome import Outcome
 from pnpfusion.solvers.steppers.base import Law, Path, Report, Standing, Work
 from pnpfusion.solvers.steppers.control import Control, Verdict
 from pnpfusion.solvers.steppers.record import Record, Step
+from pnpfusion.solvers.steppers.tape import Again, Method, Sweep, Tape
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.steppers.one_step import OneStep
 
 
 def march(
-    stepper: OneStep, law: Law, u0: Tensor, times: Tensor, report: Report | None = None
+    stepper: OneStep,
+    law: Law,
+    u0: Tensor,
+    times: Tensor,
+    report: Report | None = None,
+    checkpoints: int | None = None,
 ) -> Path:
     """See :meth:`Stepper.integrate`."""
     record, control = Record(law, times), stepper.control(u0, times)
+    method = Method(stepper, law, control.tolerance, record)
     here = _start(law, control, record, u0, times)
-    differentiable = torch.is_grad_enabled() and (here.slope.requires_grad or u0.requires_grad)
+    start = here.u, here.slope
+    differentiable = torch.is_grad_enabled() and any(values.requires_grad for values in start)
+    again: Again | None = None
+    if differentiable:
+        again = method.again
+        if checkpoints is not None:
+            again = Tape(method, checkpoints)
+            here = replace(here, u=u0.detach(), slope=here.slope.detach())
     try:
         while here.going.any():
             # One assignment: an interruption finds all of a sweep done, or nothing of it.
-            here = _swept(stepper, law, control, record, here, differentiable)
+            here = _swept(method, control, here, again)
             if report is not None:
                 report(_progress(here, times))
     except KeyboardInterrupt:
         here = here.stopped(here.going, Outcome.INTERRUPTED)
-    return record.path(here)
+    pieces = record.pieces[: here.pieces]
+    if isinstance(again, Tape):
+        pieces = again.attach(pieces, start)
+    return record.path(here, pieces)
 
 
 def _start(law: Law, control: Control, record: Record, u0: Tensor, times: Tensor) -> Standing:
     batch, t = len(u0), times[:1].expand(len(u0)).clone()
-    slope = law.rate(t, u0)
+    slope = law.rate(t.to(u0.dtype), u0)
     work = Work.none(batch, u0.device)
     record.begin(u0)
     with torch.no_grad():  # the sizes of steps count as constants
@@ -58,17 +75,10 @@ def _start(law: Law, control: Control, record: Record, u0: Tensor, times: Tensor
     )
 
 
-def _swept(
-    stepper: OneStep,
-    law: Law,
-    control: Control,
-    record: Record,
-    here: Standing,
-    differentiable: bool,
-) -> Standing:
+def _swept(method: Method, control: Control, here: Standing, again: Again | None) -> Standing:
     """Where the run stands after one step of every sample that is going."""
     t, u, slope, going, work = here.t, here.u, here.slope, here.going, here.work
-    tolerance = control.tolerance
+    stepper, law, tolerance, record = method.stepper, method.law, method.tolerance, method.record
     plan = control.plan(here.pace, t, here.next, going)
     u_0, k_0 = u.detach(), slope.detach()
     with torch.no_grad():
@@ -78,13 +88,13 @@ def _swept(
         accept, pushed = record.may_keep(
             valid & (ratio <= 1), Step(t, plan, u_0, k_0, trial.u, trial.slope)
         )
-    if differentiable and accept.any():  # the steps that stand once more, recorded
-        taken = replace(plan, dt=torch.where(accept, plan.dt, 0))
-        stages = tuple(torch.where(per_state(accept, u), s, u_0) for s in trial.stages)
-        again = stepper.take(law, t, taken, u, slope, tolerance, stages)
-        trial = replace(trial, u=again.u, slope=again.slope)
-    step = Step(t, plan, u, slope, trial.u, trial.slope)
-    following, lowest = record.keep(accept, step, here.next, here.lowest)
+    if again is not None and accept.any():  # the steps that stand once more, recorded
+        sweep = Sweep(t, plan, accept, bool(trial.stages), len(record.pieces))
+        after = again(sweep, (u, slope), trial.stages)
+    else:
+        keep = per_state(accept, u)
+        after = torch.where(keep, trial.u, u), torch.where(keep, trial.slope, slope)
+    following, lowest = record.keep(accept, Step(t, plan, u, slope, *after), here.next, here.lowest)
     t = torch.where(accept, plan.ends, t)
     work = Work(
         steps=work.steps + accept,
@@ -94,10 +104,10 @@ def _swept(
         rate_calls=work.rate_calls + torch.where(going, trial.rate_calls, 0),
     )
     pace = control.learn(here.pace, plan, Verdict(accept, valid, ratio, pushed))
-    after = Standing(
+    there = Standing(
         t=t,
-        u=torch.where(per_state(accept, u), trial.u, u),
-        slope=torch.where(per_state(accept, u), trial.slope, slope),
+        u=after[0],
+        slope=after[1],
         next=following,
         going=going & (following < len(record.times)),
         outcomes=here.outcomes,
@@ -107,8 +117,8 @@ def _swept(
         pieces=len(record.pieces),
     )
     for which, outcome in control.ended(pace, t, going & ~accept, trial.u, work):
-        after = after.stopped(which, outcome)
-    return after
+        there = there.stopped(which, outcome)
+    return there
 
 
 def _progress(here: Standing, times: Tensor) -> float:

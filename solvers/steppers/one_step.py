@@ -60,9 +60,16 @@ class OneStep(Stepper):
     def control(self, u: Tensor, times: Tensor) -> Control:
         """What chooses the steps of a run from states such as ``u`` through ``times``."""
 
-    def integrate(self, law: Law, u0: Tensor, times: Tensor, report: Report | None = None) -> Path:
+    def integrate(
+        self,
+        law: Law,
+        u0: Tensor,
+        times: Tensor,
+        report: Report | None = None,
+        checkpoints: int | None = None,
+    ) -> Path:
         """See :meth:`Stepper.integrate`."""
-        return march(self, law, u0, times, report)
+        return march(self, law, u0, times, report, checkpoints)
 
     def take(
         self,
@@ -75,22 +82,23 @@ class OneStep(Stepper):
         stages: tuple[Tensor, ...] = (),
     ) -> Attempt:
         """This method's step, or where the plan says so two halves of the law's robust step."""
-        dt = torch.where(plan.robust, 0, plan.dt)
+        t, steps, ends = (clock.to(u.dtype) for clock in (t, plan.dt, plan.ends))
+        dt = torch.where(plan.robust, 0, steps)
         trial = self.attempt(law, Start(t, dt, u, slope, tolerance.scale(u.detach()), stages))
         if not plan.robust.any():
             return trial
-        robust, dt = per_state(plan.robust, u), torch.where(plan.robust, plan.dt, 0)
-        steps = _robust_steps(law, t, dt, u)
-        if steps is None:
+        robust, dt = per_state(plan.robust, u), torch.where(plan.robust, steps, 0)
+        halves = _robust_steps(law, t, dt, u)
+        if halves is None:
             return replace(trial, solved=trial.solved & ~plan.robust)
-        twice, once = steps
+        twice, once = halves
         error = trial.error  # fixed steps have none: the robust step then stands as it is
         if error is not None:
             error = torch.where(robust, once - twice, error).detach()
         return replace(
             trial,
             u=torch.where(robust, twice, trial.u),
-            slope=torch.where(robust, law.rate(plan.ends, twice), trial.slope),
+            slope=torch.where(robust, law.rate(ends, twice), trial.slope),
             error=error,
             solved=trial.solved | plan.robust,
             rate_calls=trial.rate_calls + 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -60,8 +61,8 @@ class Record:
         which, sample = among.nonzero(as_tuple=True)
         u_0, k_0, u_1, k_1 = (v[sample] for v in (step.u_0, step.k_0, step.u_1, step.k_1))
         dt = step.plan.dt[sample]
-        h = per_state(dt, u_0)
-        s = per_state((self.times[which] - t[sample]) / dt, u_0)
+        h = per_state(dt, u_0).to(u_0.dtype)
+        s = per_state((self.times[which] - t[sample]) / dt, u_0).to(u_0.dtype)
         bend = (1 - 2 * s) * (u_1 - u_0) + (s - 1) * h * k_0 + s * h * k_1
         inside = (1 - s) * u_0 + s * u_1 + s * (s - 1) * bend
         at_end = per_state(self.times[which] == ends[sample], u_0)
@@ -113,9 +114,8 @@ class Record:
             self.pieces.append(passed)
         return after, lowest
 
-    def path(self, here: Standing) -> Path:
+    def path(self, here: Standing, pieces: Sequence[Piece]) -> Path:
         """Everything that was saved up to ``here``; NaN where a sample did not get to."""
-        pieces = self.pieces[: here.pieces]
         which, sample, values = (
             torch.cat([getattr(piece, name) for piece in pieces])
             for name in ("which", "sample", "values")
