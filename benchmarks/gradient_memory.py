@@ -63,15 +63,13 @@ def held(stepper: type, checkpoints: int | None) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor):
         final = run(*inputs(), stepper, checkpoints)
-    kept, nodes = 0, [final.grad_fn]
-    while nodes:
-        node = nodes.pop()
-        nodes += [after for after, _ in getattr(node, "next_functions", ())]
-        if hasattr(node, "replayed"):
-            states = [state for _, pair in node.replayed.kept for state in pair]
-            kept = sum(state.numel() * state.element_size() for state in states)
-            break
-    return sum(live.values()) + kept
+    if checkpoints is None:
+        return sum(live.values())
+    node: Any = final.grad_fn
+    while not hasattr(node, "replayed"):  # the saved states follow each other to the run
+        node = next(after for after, _ in reversed(node.next_functions) if after is not None)
+    states = [state for _, pair in node.replayed.kept for state in pair]
+    return sum(live.values()) + sum(state.numel() * state.element_size() for state in states)
 
 
 def seconds(stepper: type, checkpoints: int | None) -> tuple[float, float]:

@@ -163,13 +163,13 @@ def held_after(stepper, checkpoints):
 
 def test_the_states_held_are_as_many_as_asked_however_long_the_run():
     few = held_after(RK4(dt=1 / 20), 4)[0]
-    many, run = held_after(RK4(dt=1 / 500), 4)
-    assert int(run.work.steps) == 500
+    many, run = held_after(RK4(dt=1 / 150), 4)
+    assert int(run.work.steps) == 150
     assert many <= few + 4
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         (run.final.sum() * 1).backward()
-    assert len(saved) > 500  # steps are taken again by the backward pass
+    assert len(saved) > 150  # steps are taken again by the backward pass
 
 
 def test_a_sample_that_fails_leaves_the_gradient_of_its_mates():

@@ -11,7 +11,7 @@ from torch import Tensor
 from pnpfusion.dynamics.base import Dynamics, Input
 from pnpfusion.solution import Interrupted, Solution
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.steppers.base import Path, Report, Stepper
+from pnpfusion.solvers.steppers.base import Law, Path, Report, Stepper
 
 
 def simulate(
@@ -25,6 +25,7 @@ def simulate(
     atol: float | None = None,
     progress: bool = False,
     checkpoints: int | None = None,
+    resume: Solution | None = None,
 ) -> Solution:
     r"""Follow :math:`\dot u = f(t, u; x)` from ``u0`` at ``times[0]``.
 
@@ -46,13 +47,18 @@ def simulate(
             between them are taken again, one at a time, when the gradient is computed: it is the
             same, takes less memory and more time, and cannot be differentiated again. None: every
             step is recorded.
+        resume: an earlier part of this run, such as :attr:`Interrupted.solution`, maybe saved and
+            loaded since. Make the same call again with it beside: what it saved is kept, and the
+            rest follows as if nothing had happened, on the CPU bit for bit if neither part has a
+            gradient. ``times`` may go on for longer than they did; samples that failed stay so.
 
     Returns:
         The run. Its ``times`` end early if no sample reached the end.
 
     Raises:
         ValueError: ``u0`` is no state of the law, ``times`` do not increase, tolerances stand
-            beside a stepper, which has its own, or ``checkpoints`` is no number >= 1.
+            beside a stepper, which has its own, ``checkpoints`` is no number >= 1, or ``resume`` is
+            of another run or would need a gradient.
         Interrupted: on Ctrl-C, with the run so far.
     """
     if not isinstance(dynamics, Dynamics):
@@ -73,10 +79,10 @@ def simulate(
     stepper = stepper or dynamics.default_stepper(rtol, atol)
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
     state = tuple(u0.shape[len(batch) :])
+    law, clock = dynamics.bind(u0, x), times.double()
+    earlier = None if resume is None else _earlier(resume, law, u0, times, state)
     with _progress_bar(progress) as report:
-        path = stepper.integrate(
-            dynamics.bind(u0, x), u0.reshape(-1, *state), times.double(), report, checkpoints
-        )
+        path = stepper.integrate(law, u0.reshape(-1, *state), clock, report, checkpoints, earlier)
     solution = _solution(path, dynamics, times, batch, x)
     if Outcome.INTERRUPTED in path.outcomes:
         raise Interrupted(solution)
@@ -120,6 +126,49 @@ def _solution(
         dynamics=dynamics,
         x=x,
         lowest=None if path.lowest is None else path.lowest[:reached].reshape(reached, *batch),
+        standing=path.standing,
+    )
+
+
+def _earlier(resume: Solution, law: Law, u0: Tensor, times: Tensor, state: tuple[int, ...]) -> Path:
+    """What ``resume`` saved, over a flat batch, once it is known to be a part of this run."""
+    if not isinstance(resume, Solution):
+        raise ValueError(f"`resume` must be a Solution, got {type(resume).__name__}.")
+    if resume.standing is None:
+        raise ValueError(
+            "`resume` does not know where its steps stood: it comes from `unroll`, from `Odeint` "
+            "or from an older file; start from its `final` state instead."
+        )
+    states, reached = resume.states.detach().to(u0.device), len(resume.times)
+    if states.dtype != u0.dtype or not torch.equal(states[0], u0):
+        raise ValueError("`resume` began from another state; give the `u0` that it began from.")
+    if not torch.equal(resume.times.to(times), times[:reached]):
+        raise ValueError(
+            f"`times` must begin with the {reached} times that `resume` has saved; they may go on "
+            f"as they like."
+        )
+    here = resume.standing.mapped(lambda values: values.to(u0.device))
+    waiting, clock = here.next < len(times), times.double()
+    if (clock[here.next[waiting]] <= here.t[waiting]).any():
+        raise ValueError(
+            f"`times` must not ask for states that `resume` passed without saving them; those that "
+            f"it has not must be later than {float(here.t.max()):.17g}."
+        )
+    if torch.is_grad_enabled() and (
+        u0.requires_grad or law.rate(here.t.to(u0.dtype), here.u).requires_grad
+    ):
+        raise ValueError(
+            "`resume` goes on without gradient, and this law or `u0` asks for one; call `simulate` "
+            "under torch.no_grad()."
+        )
+    lowest = resume.lowest
+    return Path(
+        states=states.reshape(reached, len(here.t), *state),
+        reached=here.next,
+        outcomes=here.outcomes,
+        lowest=None if lowest is None else lowest.to(u0.device).reshape(reached, len(here.t)),
+        work=here.work,
+        standing=here,
     )
 
 

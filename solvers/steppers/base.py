@@ -85,6 +85,25 @@ class Standing:
     lowest: Tensor | None  #: smallest of ``Law.lowest`` since the last saved time, (B,)
     pieces: int  #: how many pieces were saved
 
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Standing:
+        """The same with ``change`` of every tensor."""
+
+        def of(group: Pace | Work) -> dict[str, Tensor]:
+            return {f.name: change(getattr(group, f.name)) for f in fields(group)}
+
+        return Standing(
+            t=change(self.t),
+            u=change(self.u),
+            slope=change(self.slope),
+            next=change(self.next),
+            going=change(self.going),
+            outcomes=self.outcomes,
+            pace=Pace(**of(self.pace)),
+            work=Work(**of(self.work)),
+            lowest=None if self.lowest is None else change(self.lowest),
+            pieces=self.pieces,
+        )
+
     def stopped(self, which: Tensor, outcome: Outcome) -> Standing:
         """The same with the samples ``which`` that were still going at their end."""
         now = which & self.going
@@ -105,6 +124,7 @@ class Path:
     outcomes: tuple[Outcome, ...]  #: one per sample
     lowest: Tensor | None  #: smallest of ``Law.lowest`` over all steps up to each time, (T, B)
     work: Work
+    standing: Standing | None = None  #: where the run can be continued; detached
 
 
 class Stepper(ABC):
@@ -120,10 +140,13 @@ class Stepper(ABC):
         times: Tensor,
         report: Report | None = None,
         checkpoints: int | None = None,
+        resume: Path | None = None,
     ) -> Path:
         """The states at ``times`` ``(T,)`` from ``u0`` ``(B, *state)`` at ``times[0]``.
 
         ``times`` are float64 whatever the states are; the law is told them in the states' dtype.
         ``checkpoints`` bounds how many states are held for the gradient; None: every step is.
+        ``resume`` is an earlier part of the same run, with its :attr:`Path.standing`: what it saved
+        is kept and the rest follows, without gradient.
         An interruption from the keyboard ends the run early and is reported as an outcome.
         """

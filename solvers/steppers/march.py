@@ -26,15 +26,19 @@ def march(
     times: Tensor,
     report: Report | None = None,
     checkpoints: int | None = None,
+    resume: Path | None = None,
 ) -> Path:
     """See :meth:`Stepper.integrate`."""
     record, control = Record(law, times), stepper.control(u0, times)
     method = Method(stepper, law, control.tolerance, record)
-    here = _start(law, control, record, u0, times)
+    if resume is None or resume.standing is None:
+        here = _start(law, control, record, u0, times)
+    else:
+        here = _resumed(control, record, resume, resume.standing)
     start = here.u, here.slope
-    differentiable = torch.is_grad_enabled() and any(values.requires_grad for values in start)
+    enabled = torch.is_grad_enabled()
     again: Again | None = None
-    if differentiable:
+    if enabled and any(values.requires_grad for values in start):
         again = method.again
         if checkpoints is not None:
             again = Tape(method, checkpoints)
@@ -46,6 +50,10 @@ def march(
             if report is not None:
                 report(_progress(here, times))
     except KeyboardInterrupt:
+        # In the line of a `with` statement it may come before what the statement restores.
+        torch.set_grad_enabled(enabled)
+        if isinstance(again, Tape):
+            again.outside.forget_modes()
         here = here.stopped(here.going, Outcome.INTERRUPTED)
     pieces = record.pieces[: here.pieces]
     if isinstance(again, Tape):
@@ -73,6 +81,25 @@ def _start(law: Law, control: Control, record: Record, u0: Tensor, times: Tensor
         lowest=None if lowest is None else torch.full_like(lowest, torch.inf),
         pieces=len(record.pieces),
     )
+
+
+def _resumed(control: Control, record: Record, path: Path, standing: Standing) -> Standing:
+    """Where ``path`` stopped, with the samples going that did not fail."""
+    record.resume(path)
+    ended = (Outcome.NOT_FINITE, Outcome.STEP_TOO_SMALL)
+    lost = [outcome in ended for outcome in standing.outcomes]
+    going = standing.next < len(record.times)
+    going = going & ~torch.tensor(lost, dtype=torch.bool, device=going.device)
+    here = replace(
+        standing,
+        going=going,
+        outcomes=tuple(
+            outcome if over else Outcome.REACHED_END
+            for outcome, over in zip(standing.outcomes, lost, strict=True)
+        ),
+        pieces=len(record.pieces),
+    )
+    return here.stopped(control.spent(here.work), Outcome.OUT_OF_STEPS)
 
 
 def _swept(method: Method, control: Control, here: Standing, again: Again | None) -> Standing:

@@ -67,9 +67,10 @@ class OneStep(Stepper):
         times: Tensor,
         report: Report | None = None,
         checkpoints: int | None = None,
+        resume: Path | None = None,
     ) -> Path:
         """See :meth:`Stepper.integrate`."""
-        return march(self, law, u0, times, report, checkpoints)
+        return march(self, law, u0, times, report, checkpoints, resume)
 
     def take(
         self,

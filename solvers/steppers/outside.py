@@ -34,6 +34,11 @@ class Outside:
         with _Swap(self._leaf_of):
             yield
 
+    def forget_modes(self) -> None:
+        """Make a mode inert that an interruption, in a `with` statement's own line, left behind."""
+        left, self._leaf_of = self._leaf_of, dict(self._leaf_of)
+        left.clear()
+
     def step(self, own: Sequence[Tensor], take: Callable[[], Sequence[Tensor]]) -> Sequence[Tensor]:
         """What ``take`` returns, its graph ending at ``own`` and at :attr:`leaves`.
 

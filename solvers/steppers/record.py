@@ -52,6 +52,13 @@ class Record:
         lowest = self.law.lowest(u0.detach())
         self.pieces.append(Piece(torch.zeros_like(sample), sample, u0, lowest))
 
+    def resume(self, path: Path) -> None:
+        """Save what ``path`` has saved."""
+        rows = torch.arange(len(path.states), device=path.reached.device)
+        which, sample = (rows[:, None] < path.reached).nonzero(as_tuple=True)
+        lowest = None if path.lowest is None else path.lowest[which, sample]
+        self.pieces.append(Piece(which, sample, path.states[which, sample], lowest))
+
     def passed(self, accept: Tensor, step: Step) -> Piece | None:
         """The saved times that the accepted steps pass, and the states there."""
         ends, t = step.plan.ends, step.t
@@ -138,4 +145,5 @@ class Record:
             reached=here.next,
             outcomes=here.outcomes,
             work=here.work,
+            standing=here.mapped(Tensor.detach),
         )
