@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion.solution import Interrupted as Interrupted
     from pnpfusion.solution import Solution as Solution
     from pnpfusion.solvers.boundary import Wall as Wall
+    from pnpfusion.solvers.chebyshev import ChebyshevGrid as ChebyshevGrid
     from pnpfusion.solvers.field import Field as Field
     from pnpfusion.solvers.grid import Grid as Grid
     from pnpfusion.solvers.outcome import Outcome as Outcome
@@ -50,6 +51,7 @@ else:  # what Python runs; tests/test_imports.py compares the two halves
         "Interrupted": "pnpfusion.solution",
         "Solution": "pnpfusion.solution",
         "Wall": "pnpfusion.solvers.boundary",
+        "ChebyshevGrid": "pnpfusion.solvers.chebyshev",
         "Field": "pnpfusion.solvers.field",
         "Grid": "pnpfusion.solvers.grid",
         "Outcome": "pnpfusion.solvers.outcome",

@@ -11,7 +11,7 @@ from torch import Tensor
 from pnpfusion.dynamics.base import Dynamics, Input
 from pnpfusion.ledger import Ledger
 from pnpfusion.solvers.outcome import Outcome, SolveError
-from pnpfusion.solvers.steppers.base import Work
+from pnpfusion.solvers.steppers.base import Standing, Work
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,10 @@ class Solution:
     x: Input = field(default=None, repr=False)  #: the input that the law was under
     lowest: Tensor | None = field(default=None, repr=False)
     """Smallest of what must stay positive over the steps up to each time, (T, *batch)."""
+    standing: Standing | None = field(default=None, repr=False)
+    """Where the run stopped, over a flat batch: what ``simulate(..., resume=run)`` goes on from."""
+
+    choice: str = ""  #: how the run was made, and why, where that was left to us
 
     @property
     def final(self) -> Tensor:
@@ -72,7 +76,10 @@ class Solution:
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was interrupted from the keyboard; :attr:`solution` holds what was computed."""
+    """A run was interrupted from the keyboard; :attr:`solution` holds what was computed.
+
+    Save it with ``.solution.save(path)``, and go on with ``simulate(..., resume=load(path))``.
+    """
 
     def __init__(self, solution: Solution) -> None:
         super().__init__("the run was interrupted; what was computed is in `.solution`")

@@ -1,7 +1,8 @@
 """One self-describing file for a run: tensors by safetensors, everything else in a JSON header.
 
 The header, under the key ``pnpfusion``, holds ``format`` (1), ``version`` (of the package),
-``outcome``, ``units`` (of every tensor) and ``dynamics`` (the law with its parameters, so that
+``outcome``, ``outcomes`` (of each sample, if the run can be continued from its tensors
+``standing.*``), ``units`` (of every tensor) and ``dynamics`` (the law with its parameters, so that
 :func:`load` returns a run whose ledger and pictures work). A parameter that is a tensor is written
 as ``{"$tensor": key}``, one that varies in space as ``{"$field": key}``. Nothing in the file is
 executed.
@@ -25,7 +26,7 @@ from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.field import Field
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.steppers.base import Work
+from pnpfusion.solvers.steppers.base import Pace, Standing, Work
 
 FORMAT = 1
 UNITS = {
@@ -43,6 +44,10 @@ UNITS = {
     "stern": "L",
     "concentration": "c_ref",
     "flux": "D_ref c_ref/L",
+    "t": "L^2/D_ref",
+    "u": "c_ref",
+    "slope": "c_ref D_ref/L^2",
+    "dt": "L^2/D_ref",
 }
 LAWS: dict[str, type[Dynamics]] = {"PNP": PNP}  #: by the name that a file gives its law
 
@@ -71,6 +76,8 @@ def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Pa
     if solution.lowest is not None:
         tensors["lowest"] = solution.lowest
     tensors |= {f"work.{f.name}": getattr(solution.work, f.name) for f in fields(Work)}
+    if solution.standing is not None:
+        tensors |= _tensors_of(solution.standing)
     dynamics = solution.dynamics
     if dynamics is not None and type(dynamics).__name__ not in LAWS:
         raise ValueError(
@@ -86,6 +93,7 @@ def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Pa
         "format": FORMAT,
         "version": pnpfusion.__version__,
         "outcome": solution.outcome.name,
+        "outcomes": _outcomes_of(solution.standing),
         "law": None if dynamics is None else type(dynamics).__name__,
         "units": {name: _unit(name) for name in tensors},
         **described,
@@ -146,9 +154,37 @@ def load(path: str | Path) -> Solution:
             dynamics=dynamics,
             x=x,
             lowest=tensors.get("lowest"),
+            standing=_standing(header.get("outcomes"), tensors),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{source} is damaged: {type(error).__name__} {error}.") from None
+
+
+def _tensors_of(standing: Standing) -> dict[str, Tensor]:
+    """Where a run stands, without its work, which the file holds already."""
+    named = {name: getattr(standing, name) for name in ("t", "u", "slope", "next", "going")}
+    named |= {f"pace.{f.name}": getattr(standing.pace, f.name) for f in fields(Pace)}
+    if standing.lowest is not None:
+        named["lowest"] = standing.lowest
+    return {f"standing.{name}": value for name, value in named.items()}
+
+
+def _outcomes_of(standing: Standing | None) -> list[str] | None:
+    return None if standing is None else [outcome.name for outcome in standing.outcomes]
+
+
+def _standing(outcomes: list[str] | None, tensors: Mapping[str, Tensor]) -> Standing | None:
+    """The inverse of the two above; None if the file does not say where the run stands."""
+    if outcomes is None:
+        return None
+    return Standing(
+        **{name: tensors[f"standing.{name}"] for name in ("t", "u", "slope", "next", "going")},
+        outcomes=tuple(Outcome[name] for name in outcomes),
+        pace=Pace(*(tensors[f"standing.pace.{f.name}"] for f in fields(Pace))),
+        work=Work(*(tensors[f"work.{f.name}"].reshape(-1) for f in fields(Work))),
+        lowest=tensors.get("standing.lowest"),
+        pieces=1,
+    )
 
 
 def _unit(name: str) -> str:

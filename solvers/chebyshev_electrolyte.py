@@ -8,15 +8,15 @@ more points or finite volumes where it is negative.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.boundary import Wall, check_walls
+from pnpfusion.solvers.boundary import Walls, check_walls
 from pnpfusion.solvers.chebyshev import ChebyshevGrid
-from pnpfusion.solvers.field import Parameter, spread
+from pnpfusion.solvers.field import Drive, Parameter, at_time, spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +50,11 @@ class ChebyshevElectrolyte:
         diffusivities: Sequence[Parameter],
         *,
         permittivity: Parameter,
-        walls: Mapping[str, Wall] | None,
+        walls: Walls | None,
         fixed_charge: Parameter,
         batch: tuple[int, ...],
         like: Tensor,
+        t: Tensor | None = None,
     ) -> ChebyshevElectrolyte:
         """Check the parameters and spread them over the batch; dtype and device are ``like``'s.
 
@@ -67,18 +68,30 @@ class ChebyshevElectrolyte:
             fixed_charge: may be a :class:`Field`.
             batch: the batch axes of the state.
             like: a tensor of the state's dtype and device.
+            t: the time, ``(*batch,)``, for conditions that are functions of it.
 
         Raises:
             ValueError: a reservoir, a permittivity that varies in space, or a bad parameter.
         """
-        sides = check_walls(grid, walls)
+        sides = {side: parts[0] for side, parts in check_walls(grid, walls).items()}
 
-        def number(name: str, value: Parameter) -> Tensor:
-            return spread(name, value, grid, batch, like, may_vary=False)
+        def now(name: str, value: Drive) -> Parameter:
+            found = at_time(name, value, t)
+            return 0.0 if found is None else found
 
-        def stacked(what: str, values: Sequence[Parameter], *, may_vary: bool = False) -> Tensor:
+        def number(name: str, value: Drive) -> Tensor:
+            return spread(name, now(name, value), grid.shape, batch, like, may_vary=False)
+
+        def stacked(what: str, values: Sequence[Drive], *, may_vary: bool = False) -> Tensor:
             rows = [
-                spread(f"{what} of {name!r}", value, grid, batch, like, may_vary=may_vary)
+                spread(
+                    f"{what} of {name!r}",
+                    now(what, value),
+                    grid.shape,
+                    batch,
+                    like,
+                    may_vary=may_vary,
+                )
                 for name, value in zip(names, values, strict=True)
             ]
             return torch.stack(torch.broadcast_tensors(*rows), 1)
@@ -137,7 +150,7 @@ class ChebyshevElectrolyte:
             valence=stacked("valence", valences),
             diffusivity=diffusivity,
             imposed=inflow * inflow.new_tensor([1.0, -1.0]),
-            fixed_charge=spread("fixed_charge", fixed_charge, grid, batch, like),
+            fixed_charge=spread("fixed_charge", fixed_charge, grid.shape, batch, like),
             closed=tuple(name not in fed for name in names),
         )
 
@@ -173,7 +186,7 @@ class ChebyshevElectrolyte:
         """The potential ``(B, n)`` of concentrations, in kT/e; of zero mean where it floats."""
         return self._of_charge(self.charge(c)) + self.wall_potential
 
-    def fluxes(self, c: Tensor) -> Tensor:
+    def flux_across(self, c: Tensor, axis: int = 0) -> Tensor:
         """Fluxes along +x at the points, ``(B, S, n)``, in D_ref c_ref / L."""
         field = self._slope(self.potential(c)).unsqueeze(1)
         inner = -self.diffusivity * (self._slope(c) + self.valence * c * field)
@@ -182,7 +195,7 @@ class ChebyshevElectrolyte:
 
     def rate(self, c: Tensor) -> Tensor:
         """dc/dt ``(B, S, n)``, the potential following the charge at once."""
-        return -self._slope(self.fluxes(c))
+        return -self._slope(self.flux_across(c))
 
     def jacobian(self, c: Tensor) -> Tensor:
         """Derivatives of the rates by the concentrations, ``(B, S, n, S, n)``."""
@@ -199,21 +212,37 @@ class ChebyshevElectrolyte:
         eye = torch.eye(species).to(c).reshape(1, species, 1, species, 1)
         return (others + eye * own.unsqueeze(3)).expand(batch, species, n, species, n)
 
-    def energy(self, c: Tensor) -> Tensor:
-        r"""The free energy, ``(B,)``, in R T c_ref L; NaN where a concentration is negative.
+    def displacement_of(self, rho: Tensor, axis: int = 0) -> Tensor:
+        """The displacement at the points that a charge density and the walls make, ``(B, n)``."""
+        return -self.permittivity * self._slope(self._of_charge(rho) + self.wall_potential)
 
-        .. math:: F = \int \sum_i c_i (\ln c_i - 1) + \tfrac12 (\rho + \rho_f) (\phi + \phi_w),
+    def field_across(self, c: Tensor, axis: int = 0) -> Tensor:
+        """The electric field at the points, ``(B, n)``."""
+        return self.displacement_of(self.charge(c)) / self.permittivity
 
-        or with :math:`\tfrac12 \int \varepsilon |\partial_x\phi|^2` where no wall fixes the
-        potential.
+    def electrode_charge(self, c: Tensor, axis: int, end: int) -> Tensor:
+        """The charge on a wall, ``(B,)``."""
+        through = self.displacement_of(self.charge(c))
+        return through[:, 0] if end == 0 else -through[:, -1]
+
+    def room(self, c: Tensor) -> None:
+        """What crowding leaves free; there is none."""
+
+    def osmotic_energy(self, c: Tensor) -> Tensor:
+        r""":math:`\int \sum_i c_i (\ln c_i - 1)`, ``(B,)``; NaN where c is negative."""
+        return (self.widths * (torch.xlogy(c, c) - c)).sum((1, 2))
+
+    def electric_energy(self, c: Tensor) -> Tensor:
+        r""":math:`\tfrac12 \int (\rho + \rho_f) (\phi + \phi_w)`, ``(B,)``.
+
+        Where no wall fixes the potential, :math:`\tfrac12 \int \varepsilon |\partial_x\phi|^2`.
         """
-        mixing = (self.widths * (torch.xlogy(c, c) - c)).sum((1, 2))
         phi = self.potential(c)
         if self.floating:
             electric = self.permittivity * self._slope(phi).square()
         else:
             electric = self.charge(c) * (phi + self.wall_potential)
-        return mixing + (self.widths * electric).sum(-1) / 2
+        return (self.widths * electric).sum(-1) / 2
 
     def _of_charge(self, rho: Tensor) -> Tensor:
         return (self.green @ rho.unsqueeze(-1)).squeeze(-1)

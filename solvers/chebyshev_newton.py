@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.dense_newton import once_differentiable_only
-from pnpfusion.solvers.steppers.base import ImplicitSolve
+from pnpfusion.solvers.implicit_solve import ImplicitSolve
 
 
 def solve_implicit(

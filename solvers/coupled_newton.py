@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.nernst_planck import Electrolyte, Faces
 from pnpfusion.solvers.stencil import Stencil
-from pnpfusion.solvers.steppers.base import ImplicitSolve
 
 LINEAR_TOLERANCE = 1e-3  # of the linear solves on more than one axis, before the last
 

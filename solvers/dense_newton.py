@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pnpfusion.solvers.steppers.base import ImplicitSolve
-from pnpfusion.solvers.steppers.control import per_state
+from pnpfusion.solvers.implicit_solve import ImplicitSolve, per_state
 
 
 def solve_implicit_dense(

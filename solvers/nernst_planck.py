@@ -17,26 +17,10 @@ from pnpfusion.solvers.dielectric import Dielectric, ElectricLine
 from pnpfusion.solvers.field import Parameter, spread
 from pnpfusion.solvers.fluxes import FaceScheme
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.lines import (
-    along,
-    edge_columns,
-    face_resistances,
-    on_edges,
-    with_ends,
-)
+from pnpfusion.solvers.ion_lines import IonLine, ion_line
+from pnpfusion.solvers.lines import along, back, edge_columns, face_resistances, with_ends
 from pnpfusion.solvers.reactions import MassAction, Reaction
 from pnpfusion.solvers.wall_values import WallPair
-
-
-@dataclass(frozen=True, eq=False)
-class IonLine:
-    """How the species pass the faces across one axis; every tensor has that axis last."""
-
-    transmissivity: Tensor
-    """D * area / distance, 0 where a species cannot pass; (B|1, S, *others|1, N+1)"""
-    reservoir: Tensor  #: concentrations behind the two walls; (B|1, S, *others|1, 2)
-    held: Tensor  #: 1.0 where a reservoir holds a species at the wall; (1, S, *others|1, 2)
-    imposed: Tensor  #: what the walls let through by prescription; (B|1, S, *others|1, N+1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +96,7 @@ class Electrolyte:
         pairs = [WallPair(grid, axis, parts, batch, like, t) for axis in range(grid.ndim)]
         lines, crossed = [], torch.zeros(len(names), dtype=torch.bool, device=like.device)
         for electric, pair in zip(dielectric.lines, pairs, strict=True):
-            line, crosses = _ion_line(diffusivity, electric, pair, names)
+            line, crosses = ion_line(diffusivity, electric, pair, names)
             lines.append(line)
             crossed = crossed | crosses
         if dielectric.floating and crossed.any():
@@ -204,42 +188,64 @@ class Electrolyte:
         rate = -leaving / medium.volumes
         return rate if self.reactions is None else rate + self.reactions.sources(c)
 
+    # ---- what users ask, per area of a face where it lives on faces
 
-def _ion_line(
-    diffusivity: Tensor, electric: ElectricLine, pair: WallPair, names: Sequence[str]
-) -> tuple[IonLine, Tensor]:
-    """How the species pass along one axis, and which of them cross its walls, bool (S,)."""
-    grid, axis = pair.grid, pair.axis
-    widths = grid.widths(axis).to(diffusivity)
-    area = electric.areas[..., None]
-    conduction = area / face_resistances(
-        widths, along(diffusivity, grid, axis), periodic=pair.periodic
-    )
-    n, others = len(widths), (1,) * (grid.ndim - 1)
-    if pair.periodic:
-        none = torch.zeros((1, len(names), *others, 2)).to(diffusivity)
-        crosses = torch.zeros(len(names), dtype=torch.bool, device=diffusivity.device)
-        return IonLine(conduction, none, none, on_edges(none, n + 1)), crosses
+    def flux_across(self, c: Tensor, axis: int) -> Tensor:
+        """Fluxes J through the faces across ``axis``, N + 1 along it, in D_ref c_ref / L."""
+        return self._per_area(self.fluxes(self.faces(c, self.potential(c)))[axis], axis)
 
-    def of_species(what: str) -> tuple[Tensor, Tensor]:
-        columns = [pair.values(what, name) for name in names]
-        value, given = (
-            torch.stack(torch.broadcast_tensors(*c), 1) for c in zip(*columns, strict=True)
-        )
-        return value, given
+    def displacement_of(self, rho: Tensor, axis: int) -> Tensor:
+        """The displacement through the faces that a charge density and the walls make."""
+        medium = self.dielectric
+        return self._per_area(medium.displacement(medium.potential(rho))[axis], axis)
 
-    reservoir, held = of_species("concentration")
-    influx, fed = of_species("flux")
-    if (reservoir.detach() < 0).any():
-        raise ValueError(
-            f"a wall's `concentration` must be >= 0, got {float(reservoir.detach().min()):g}."
-        )
-    passable = with_ends(held.new_ones(1, len(names), *others, n - 1), held)
-    line = IonLine(
-        transmissivity=conduction * passable,
-        reservoir=reservoir,
-        held=held,
-        imposed=on_edges(area * influx * influx.new_tensor([1.0, -1.0]), n + 1),
-    )
-    crosses = ((held + fed) > 0).movedim(1, 0).flatten(1).any(1)
-    return line, crosses
+    def field_across(self, c: Tensor, axis: int) -> Tensor:
+        """The electric field at the faces across ``axis``."""
+        grid, line = self.dielectric.grid, self.dielectric.lines[axis]
+        widths = grid.widths(axis).to(c)
+        lengths = face_resistances(widths, torch.ones_like(widths), periodic=line.periodic)
+        values = along(self.dielectric.permittivity, grid, axis)
+        mean = lengths / face_resistances(widths, values, periodic=line.periodic)
+        return self.displacement_of(self.charge(c), axis) / back(mean, grid, axis)
+
+    def electrode_charge(self, c: Tensor, axis: int, end: int) -> Tensor:
+        """The charge on the wall before (``end`` 0) or after (1) the cells, ``(B,)``."""
+        through = self.dielectric.displacement(self.potential(c))[axis]
+        at_wall = through[..., 0] if end == 0 else -through[..., -1]
+        return at_wall.reshape(len(at_wall), -1).sum(1)
+
+    def osmotic_energy(self, c: Tensor) -> Tensor:
+        r"""Mixing, crowding and reactions, ``(B,)``; NaN where a concentration is negative.
+
+        .. math:: \int \sum_i c_i (\ln c_i - 1 + \mu_i^0) + \tfrac{s}{a^3} (\ln s - 1), \quad
+                  s = 1 - a^3 \sum_i c_i.
+        """
+        density = (torch.xlogy(c, c) - c).sum(1)
+        if self.crowding is not None:
+            free = 1 - self.crowding * c.sum(1)
+            density = density + (torch.xlogy(free, free) - free) / self.crowding
+        if self.reactions is not None:
+            density = density + (self.reactions.standard_potentials() * c).sum(1)
+        return self.dielectric.total(density)
+
+    def electric_energy(self, c: Tensor) -> Tensor:
+        r""":math:`\tfrac12 \int (\rho + \rho_f) (\phi + \phi_w)`, ``(B,)``.
+
+        Where no wall fixes the potential, :math:`\tfrac12 \int \varepsilon |\nabla\phi|^2`.
+        """
+        medium, charge = self.dielectric, self.charge(c)
+        phi = medium.potential(charge)
+        if not medium.floating:
+            alone = medium.potential(torch.zeros_like(charge))
+            return medium.total(charge * (phi + alone)) / 2
+        energy = torch.zeros(len(c), dtype=c.dtype, device=c.device)
+        for line, through in zip(medium.lines, medium.displacement(phi), strict=True):
+            inner = slice(1, None) if line.periodic else slice(1, -1)
+            part = through[..., inner].square() / line.conductance[..., inner]
+            energy = energy + part.flatten(1).sum(1) / 2
+        return energy
+
+    def _per_area(self, through: Tensor, axis: int) -> Tensor:
+        """What goes through faces, per area, in the order of the grid's axes."""
+        line = self.dielectric.lines[axis]
+        return back(through / line.areas[..., None], self.dielectric.grid, axis)

@@ -10,13 +10,13 @@ concentration of a run, and take more cells or finite volumes where it is negati
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.boundary import Wall, check_walls
+from pnpfusion.solvers.boundary import Wall, Walls, check_walls
 from pnpfusion.solvers.field import Parameter, spread
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.spectral_derivative import AxisDerivative, axis_derivative
@@ -72,7 +72,7 @@ class SpectralElectrolyte:
         diffusivities: Sequence[Parameter],
         *,
         permittivity: Parameter,
-        walls: Mapping[str, Wall] | None,
+        walls: Walls | None,
         fixed_charge: Parameter,
         batch: tuple[int, ...],
         like: Tensor,
@@ -96,8 +96,8 @@ class SpectralElectrolyte:
         Raises:
             ValueError: a wall with a condition, a graded axis, or a bad parameter.
         """
-        for side, wall in check_walls(grid, walls).items():
-            if repr(wall) != repr(Wall()):
+        for side, (wall, *more) in check_walls(grid, walls).items():
+            if more or repr(wall) != repr(Wall()):
                 raise ValueError(
                     f"`walls[{side!r}]` is {wall}, but a cosine series needs walls that insulate "
                     f"and block; use a finite-volume scheme, or in 1-D a ChebyshevGrid."
@@ -106,7 +106,7 @@ class SpectralElectrolyte:
         symbol = sum_over_axes(laplacian_symbols(grid, bases, spectral=True)).to(like)
 
         def uniform(name: str, value: Parameter) -> Tensor:
-            return spread(name, value, grid, batch, like, may_vary=False)
+            return spread(name, value, grid.shape, batch, like, may_vary=False)
 
         def stacked(what: str, values: Sequence[Parameter]) -> Tensor:
             pairs = zip(names, values, strict=True)
@@ -118,7 +118,9 @@ class SpectralElectrolyte:
         for name, value in (("permittivity", epsilon), ("diffusivity", diffusivity)):
             if not (value.detach() > 0).all():
                 raise ValueError(f"`{name}` must be > 0, got {float(value.detach().min()):g}.")
-        charge = spread("fixed_charge", fixed_charge, grid, batch, like).expand(-1, *grid.shape)
+        charge = spread("fixed_charge", fixed_charge, grid.shape, batch, like).expand(
+            -1, *grid.shape
+        )
         mean_mode = torch.zeros_like(symbol)
         mean_mode.view(-1)[0] = math.sqrt(symbol.numel())
         inverse_symbol = torch.where(mean_mode > 0, 0, 1 / (symbol + mean_mode))
@@ -175,29 +177,44 @@ class SpectralElectrolyte:
         """The potential ``(B, *grid.shape)`` of concentrations, in kT/e; of zero mean."""
         return from_modes(self._potential_modes(to_modes(self.charge(c), self.bases)), self.bases)
 
-    def fluxes(self, c: Tensor) -> Tensor:
-        """Fluxes J at the cell centres, ``(B, S, D, *grid.shape)``, in D_ref c_ref / L.
+    def flux_across(self, c: Tensor, axis: int) -> Tensor:
+        """Fluxes J along ``axis`` at the cell centres, like ``c``, in D_ref c_ref / L.
 
-        Nothing is left out of the product here, as in :meth:`rate`.
+        Nothing is left out of the product here, unlike in :meth:`rate`.
         """
-        modes = to_modes(c, self.bases)
-        phi = self._potential_modes(to_modes(self.charge(c), self.bases)).unsqueeze(1)
-        along = []
-        for axis, n in enumerate(self.grid.shape):
-            d = axis_derivative(self.grid, self.bases, axis, n, c)
-            slope_c, slope_phi = (from_modes(d.slope(m), d.bases) for m in (modes, phi))
-            along.append(-self.diffusivity * (slope_c + self.valence * c * slope_phi))
-        return torch.stack(along, 2)
+        slope_c = self._slope(to_modes(c, self.bases), axis)
+        field = self.displacement_of(self.charge(c), axis) / self.permittivity
+        return -self.diffusivity * (slope_c - self.valence * c * field.unsqueeze(1))
 
-    def energy(self, c: Tensor) -> Tensor:
-        r"""The free energy, ``(B,)``, in R T c_ref L^D; NaN where a concentration is negative.
+    def displacement_of(self, rho: Tensor, axis: int) -> Tensor:
+        """The displacement at the cell centres that a charge density makes, like ``rho``."""
+        phi = self._potential_modes(to_modes(rho, self.bases))
+        return -self.permittivity * self._slope(phi, axis)
 
-        .. math:: F = \int \sum_i c_i (\ln c_i - 1) + \tfrac12 \varepsilon |\nabla\phi|^2.
-        """
-        mixing = (torch.xlogy(c, c) - c).flatten(1).sum(1)
+    def field_across(self, c: Tensor, axis: int) -> Tensor:
+        """The electric field along ``axis`` at the cell centres, ``(B, *grid.shape)``."""
+        return self.displacement_of(self.charge(c), axis) / self.permittivity
+
+    def electrode_charge(self, c: Tensor, axis: int, end: int) -> Tensor:
+        """The charge on a wall: walls here carry none."""
+        return torch.zeros_like(self.net_charge(c))
+
+    def osmotic_energy(self, c: Tensor) -> Tensor:
+        r""":math:`\int \sum_i c_i (\ln c_i - 1)`, ``(B,)``; NaN where c is negative."""
+        return self._cell_volume * (torch.xlogy(c, c) - c).flatten(1).sum(1)
+
+    def electric_energy(self, c: Tensor) -> Tensor:
+        r""":math:`\tfrac12 \int \varepsilon |\nabla\phi|^2`, ``(B,)``."""
         rho = to_modes(self.charge(c), self.bases)
-        electric = (rho * self._potential_modes(rho)).flatten(1).sum(1) / 2
-        return self._cell_volume * (mixing + electric)
+        return self._cell_volume * (rho * self._potential_modes(rho)).flatten(1).sum(1) / 2
+
+    def room(self, c: Tensor) -> None:
+        """What crowding leaves free; there is none."""
+
+    def _slope(self, modes: Tensor, axis: int) -> Tensor:
+        """The derivative along ``axis`` at the cell centres."""
+        d = axis_derivative(self.grid, self.bases, axis, self.grid.shape[axis], modes)
+        return from_modes(d.slope(modes), d.bases)
 
     def rate(self, c: Tensor) -> Tensor:
         """dc/dt ``(B, S, *grid.shape)``, the potential following the charge at once."""

@@ -78,6 +78,8 @@ def test_the_signatures():
         "rtol",
         "atol",
         "progress",
+        "checkpoints",
+        "resume",
     ]
     assert parameters(pf.equilibrium) == ["dynamics", "u0", "x", "solver", "tol"]
     assert parameters(pf.unroll) == ["dynamics", "u0", "rounds", "x", "step"]

@@ -292,6 +292,18 @@ def test_time_may_begin_anywhere():
     assert float(late.final) == pytest.approx(torch.tensor(-1.0).exp().item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("stepper", [KenCarp4(), TRBDF2(dt=1e-4), Euler(dt=1e-4)], ids=repr)
+def test_the_clock_of_a_single_precision_run_is_exact_far_from_zero(stepper):
+    span = times(0, 1e-3, 3e-3)
+    near, far = (
+        pf.simulate(blocking_cell(), torch.ones(2, 32), span + t, stepper=stepper) for t in (0, 1e5)
+    )
+    assert far.states.dtype == torch.float32
+    assert torch.equal(far.times, span + 1e5)  # in float32 the three would be the same number
+    assert torch.equal(far.work.steps, near.work.steps)
+    torch.testing.assert_close(far.states, near.states)
+
+
 def test_the_bar_goes_to_the_end(capfd):
     pf.simulate(blocking_cell(), torch.ones(2, 32), times(0, 0.1), progress=True)
     assert "100%" in capfd.readouterr().err

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from pnpfusion.solvers.convex_equilibrium import Rest
 from pnpfusion.solvers.dense_newton import solve_implicit_dense
 from pnpfusion.solvers.field import Field
-from pnpfusion.solvers.steppers.base import ImplicitSolve, Law, Stepper
+from pnpfusion.solvers.implicit_solve import ImplicitSolve
+from pnpfusion.solvers.steppers.base import Law, Stepper
 
 if TYPE_CHECKING:
     from pnpfusion.ledger import Ledger
@@ -60,12 +61,15 @@ class Dynamics(nn.Module, ABC):
         """The law for one run, on a flat batch: what steppers see."""
         return _Bound(self, tuple(u0.shape[: u0.ndim - self.state_ndim]), x)
 
-    def default_stepper(self, rtol: float | None, atol: float | None) -> Stepper:
-        """What `simulate` uses if it is told no stepper; here for laws that are not stiff."""
+    def choose_stepper(
+        self, u0: Tensor, x: Input, rtol: float | None, atol: float | None
+    ) -> tuple[Stepper, str]:
+        """What `simulate` uses if it is told no stepper, and why; here for laws not stiff."""
         from pnpfusion.solvers.steppers.odeint import Odeint
 
         rtol = 1e-6 if rtol is None else rtol
-        return Odeint("dopri5", rtol=rtol, atol=rtol / 100 if atol is None else atol)
+        stepper = Odeint("dopri5", rtol=rtol, atol=rtol / 100 if atol is None else atol)
+        return stepper, "Odeint, explicit and adaptive, since nothing says that the law is stiff"
 
     def solve_equilibrium(self, u0: Tensor, x: Input, tolerance: float) -> Rest:
         """The state of rest that ``u0`` leads to, on a flat batch, for laws that can find it.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pnpfusion.dynamics.base import Input
 from pnpfusion.dynamics.pnp_bound import BoundPNP
+from pnpfusion.dynamics.pnp_choice import choose
 from pnpfusion.dynamics.pnp_description import (
     describe_grid,
     describe_reaction,
@@ -23,17 +24,19 @@ from pnpfusion.dynamics.resolution import warn_if_coarse
 from pnpfusion.dynamics.species import Species
 from pnpfusion.ledger import Ledger
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
+from pnpfusion.solvers.cell import Cell, free_energy
+from pnpfusion.solvers.chebyshev import ChebyshevGrid
+from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.convex_equilibrium import Rest
 from pnpfusion.solvers.field import Field, Parameter
 from pnpfusion.solvers.fluxes import FACE_SCHEMES
-from pnpfusion.solvers.free_energy import free_energy
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.reactions import Reaction, null_rows
+from pnpfusion.solvers.spectral import SpectralElectrolyte
 from pnpfusion.solvers.steppers.base import Stepper
-from pnpfusion.solvers.steppers.implicit import KenCarp4
 
-Scheme = Literal["scharfetter-gummel", "central", "harmonic"]
+Scheme = Literal["scharfetter-gummel", "central", "harmonic", "spectral", "auto"]
 
 
 class PNP(CellObservables):
@@ -56,9 +59,14 @@ class PNP(CellObservables):
         walls: what holds at ``"x-"``, ``"x+"``, ``"y-"``, ...: a :class:`Wall` each, or several
             with masks. A wall that is not named insulates and lets nothing through.
         fixed_charge: :math:`\rho_f`; may be a Field.
-        scheme: how faces weigh their neighbours. ``"scharfetter-gummel"`` and ``"harmonic"`` keep
-            concentrations positive at any field and Boltzmann equilibria exactly; ``"central"``
-            promises neither, and should not be used where a cell's potential step is above 2.
+        scheme: how space is discretised. Finite volumes, by how faces weigh their neighbours:
+            ``"scharfetter-gummel"`` and ``"harmonic"`` keep concentrations positive at any field
+            and Boltzmann equilibria exactly; ``"central"`` promises neither, and should not be used
+            where a cell's potential step is above 2. ``"spectral"``: Fourier and cosine series in
+            boxes of equal cells whose walls insulate and block, or polynomials on a
+            :class:`ChebyshevGrid`; far more accurate where the state is smooth, positive only
+            where it is resolved. ``"auto"``: spectral where series will do, else
+            Scharfetter-Gummel.
         steric: :math:`a^3`, the volume that a particle takes times c_ref (Bikerman's crowding
             [KBA07]); the sum of all concentrations then stays below :math:`1/a^3`. None: points.
         reactions: mass action between the species, see :class:`Reaction`.
@@ -95,15 +103,17 @@ class PNP(CellObservables):
         self.names = tuple(one.name for one in species)
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"`species` must have different names, got {self.names}.")
-        if scheme not in FACE_SCHEMES:
+        if scheme not in get_args(Scheme):
             raise ValueError(f"`scheme` must be one of {list(get_args(Scheme))}, got {scheme!r}.")
-        self.grid, self.species, self.scheme = grid, species, scheme
+        self.grid, self.species = grid, species
         self.walls: dict[str, Wall | tuple[Wall, ...]] = {
             side: parts[0] if len(parts) == 1 else parts
             for side, parts in check_walls(grid, walls).items()
         }
         self.permittivity, self.steric, self.reactions = permittivity, steric, tuple(reactions)
         self.fixed_charge: Parameter = 0.0 if fixed_charge is None else fixed_charge
+        self.scheme = self._series_or_faces() if scheme == "auto" else scheme
+        self._check_scheme()
         self.state_ndim = 1 + grid.ndim
         values = self._values()
         for name, value in values.items():
@@ -142,6 +152,29 @@ class PNP(CellObservables):
                     given = getattr(wall, what) or {}
                     values |= {f"{what}:{where}:{name}": value for name, value in given.items()}
         return {name.replace(".", "_"): v for name, v in values.items() if v is not None}
+
+    def _series_or_faces(self) -> Scheme:
+        """Series where nothing varies in space and every wall insulates and blocks."""
+        uniform = [self.permittivity, *(one.diffusivity for one in self.species)]
+        plain = (
+            all(repr(wall) == repr(Wall()) for wall in self.walls.values())
+            and not any(isinstance(value, Field) for value in uniform)
+            and (self.grid.edges is None or all(e is None for e in self.grid.edges))
+            and self.steric is None
+            and not self.reactions
+        )
+        return "spectral" if plain else "scharfetter-gummel"
+
+    def _check_scheme(self) -> None:
+        if isinstance(self.grid, ChebyshevGrid) and self.scheme != "spectral":
+            raise ValueError(
+                f'a ChebyshevGrid has no faces, so `scheme` must be "spectral", got '
+                f"{self.scheme!r}; or use a Grid."
+            )
+        if self.scheme == "spectral" and (self.steric is not None or self.reactions):
+            raise ValueError(
+                "spectral cells have neither `steric` nor `reactions`; use a finite-volume scheme."
+            )
 
     def rate(self, t: Tensor, u: Tensor, x: Input = None) -> Tensor:
         """dc/dt, like ``u``; the potential follows the charge at once."""
@@ -203,7 +236,7 @@ class PNP(CellObservables):
                 f"`{name}` leaves no room: the sum of its concentrations is "
                 f"{-float(room.min()):.4g} beyond the 1 / steric that there is."
             )
-        if len(flat):
+        if len(flat) and isinstance(cell, Electrolyte):
             warn_if_coarse(cell, flat)
 
     def bind(self, u0: Tensor, x: Input = None) -> BoundPNP:
@@ -227,9 +260,11 @@ class PNP(CellObservables):
         law = self.bind(u0, x)
         return law.rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), tolerance)
 
-    def default_stepper(self, rtol: float | None, atol: float | None) -> Stepper:
-        """KenCarp4: stiff, order 4, with steps chosen per sample."""
-        return KenCarp4(rtol=rtol, atol=atol)
+    def choose_stepper(
+        self, u0: Tensor, x: Input, rtol: float | None, atol: float | None
+    ) -> tuple[Stepper, str]:
+        """See :meth:`Dynamics.choose_stepper` and :func:`choose`."""
+        return choose(self.grid, self.scheme, self.bind(u0, x).cell, u0, rtol, atol)
 
     def ledger(
         self, times: Tensor, states: Tensor, lowest: Tensor | None, x: Input = None
@@ -305,9 +340,7 @@ class PNP(CellObservables):
 
     # ---- its parameters, spread over a batch
 
-    def electrolyte(
-        self, batch: tuple[int, ...], like: Tensor, x: Input, t: Time = None
-    ) -> Electrolyte:
+    def electrolyte(self, batch: tuple[int, ...], like: Tensor, x: Input, t: Time = None) -> Cell:
         """See :class:`CellObservables`."""
         charge = x.get("fixed_charge") if isinstance(x, Mapping) else None
         return self.electrolyte_of(self.walls_under(x), batch, like, t, charge)
@@ -319,17 +352,45 @@ class PNP(CellObservables):
         like: Tensor,
         t: Time,
         fixed_charge: Parameter | None = None,
-    ) -> Electrolyte:
+    ) -> Cell:
         """See :class:`CellObservables`."""
         at = None if t is None else torch.as_tensor(t).to(like).expand(batch)
+        valences = [one.valence for one in self.species]
+        diffusivities = [one.diffusivity for one in self.species]
+        fixed_charge = self.fixed_charge if fixed_charge is None else fixed_charge
+        if isinstance(self.grid, ChebyshevGrid):
+            return ChebyshevElectrolyte.build(
+                self.grid,
+                self.names,
+                valences,
+                diffusivities,
+                permittivity=self.permittivity,
+                walls=walls,
+                fixed_charge=fixed_charge,
+                batch=batch,
+                like=like,
+                t=at,
+            )
+        if self.scheme == "spectral":
+            return SpectralElectrolyte.build(
+                self.grid,
+                self.names,
+                valences,
+                diffusivities,
+                permittivity=self.permittivity,
+                walls=walls,
+                fixed_charge=fixed_charge,
+                batch=batch,
+                like=like,
+            )
         return Electrolyte.build(
             self.grid,
             self.names,
-            [one.valence for one in self.species],
-            [one.diffusivity for one in self.species],
+            valences,
+            diffusivities,
             permittivity=self.permittivity,
             walls=walls,
-            fixed_charge=self.fixed_charge if fixed_charge is None else fixed_charge,
+            fixed_charge=fixed_charge,
             scheme=FACE_SCHEMES[self.scheme],
             steric=self.steric,
             reactions=self.reactions,

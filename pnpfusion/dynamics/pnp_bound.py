@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from pnpfusion.dynamics.pnp_equilibrium import cell_at_rest
+from pnpfusion.solvers import chebyshev_newton, coupled_newton
 from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
+from pnpfusion.solvers.cell import Cell
+from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.convex_equilibrium import Rest
-from pnpfusion.solvers.coupled_newton import solve_implicit
+from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.nernst_planck import Electrolyte
-from pnpfusion.solvers.steppers.base import ImplicitSolve
+from pnpfusion.solvers.spectral import SpectralElectrolyte
+from pnpfusion.solvers.steppers.base import Semilinear
 
 
 @dataclass(frozen=True, eq=False)
 class BoundPNP:
-    """A PNP cell on a flat batch."""
+    """A PNP cell on a flat batch, whichever its discretisation."""
 
-    build: Callable[[Tensor], Electrolyte]  #: the cell at times ``(B,)``
-    cell: Electrolyte  #: the cell at time 0
+    build: Callable[[Tensor], Cell]  #: the cell at times ``(B,)``
+    cell: Cell  #: the cell at time 0
     driven: bool  #: whether a condition at a wall is a function of time
     invariants: Tensor  #: what is conserved, in orthonormal rows, (K, S)
 
-    def at(self, t: Tensor) -> Electrolyte:
+    def at(self, t: Tensor) -> Cell:
         """The cell at the times ``t`` ``(B,)``."""
         return self.build(t) if self.driven else self.cell
 
@@ -37,14 +42,33 @@ class BoundPNP:
         self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
     ) -> ImplicitSolve:
         """See :class:`Law`."""
-        return solve_implicit(self.at(t), base, step, guess, scale)
+        cell = self.at(t)
+        if isinstance(cell, SpectralElectrolyte):
+            raise ValueError(
+                "cells in series have no implicit steps, which would couple all modes; use an "
+                "exponential stepper, e.g. ETDRK4(dt=...), or a finite-volume scheme."
+            )
+        if isinstance(cell, ChebyshevElectrolyte):
+            return chebyshev_newton.solve_implicit(cell, base, step, guess, scale)
+        return coupled_newton.solve_implicit(cast(Electrolyte, cell), base, step, guess, scale)
 
-    def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> Tensor:
-        """See :class:`Law`."""
-        return asymptotic_preserving_step(self.at(t + dt), u, dt)
+    def semilinear(self, u0: Tensor) -> Semilinear | None:
+        """See :class:`SemilinearLaw`; only series have a linear part that is known in full."""
+        cell = self.cell
+        return cell.semilinear(u0) if isinstance(cell, SpectralElectrolyte) else None
+
+    def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> Tensor | None:
+        """See :class:`Law`; spectral cells have none."""
+        cell = self.at(t + dt)
+        return asymptotic_preserving_step(cell, u, dt) if isinstance(cell, Electrolyte) else None
 
     def rest(self, u: Tensor, tolerance: float) -> Rest:
         """Where ``u`` comes to rest; see :func:`cell_at_rest`."""
+        if not isinstance(self.cell, Electrolyte):
+            raise ValueError(
+                "`equilibrium` needs a finite-volume scheme; a spectral cell can be simulated to a "
+                "long time instead."
+            )
         return cell_at_rest(self.cell, u, self.invariants, tolerance)
 
     def lowest(self, u: Tensor) -> Tensor:

@@ -13,11 +13,9 @@ from torch.autograd import forward_ad
 from pnpfusion.dynamics.base import Dynamics, Input
 from pnpfusion.dynamics.species import Species
 from pnpfusion.solvers.boundary import Wall, Walls
+from pnpfusion.solvers.cell import Cell, free_energy
 from pnpfusion.solvers.field import Drive, Field
-from pnpfusion.solvers.free_energy import electric_energy, free_energy, osmotic_energy
 from pnpfusion.solvers.grid import AXIS_NAMES, Grid
-from pnpfusion.solvers.lines import along, back, face_resistances
-from pnpfusion.solvers.nernst_planck import Electrolyte
 
 Time = float | Tensor | None
 
@@ -28,16 +26,14 @@ class CellObservables(Dynamics):
     All take ``x`` (see :class:`PNP`) and ``t``, the time, which counts only where a condition at a
     wall is a function of it. What lives on faces is given for one ``axis``: that axis of the grid
     then has N + 1 entries, at ``grid.faces(axis)``; on a periodic axis the first is the last.
-    Everything is differentiable.
+    Spectral cells have no faces and give it where the concentrations are. All is differentiable.
     """
 
     grid: Grid
     species: tuple[Species, ...]
 
     @abstractmethod
-    def electrolyte(
-        self, batch: tuple[int, ...], like: Tensor, x: Input, t: Time = None
-    ) -> Electrolyte:
+    def electrolyte(self, batch: tuple[int, ...], like: Tensor, x: Input, t: Time = None) -> Cell:
         """The cell's parameters spread over a batch, at a time."""
 
     @abstractmethod
@@ -45,7 +41,7 @@ class CellObservables(Dynamics):
         """Raise ValueError unless ``c`` has the shape of a state."""
 
     def _flat(
-        self, c: Tensor, x: Input, t: Time, function: Callable[[Electrolyte, Tensor], Tensor]
+        self, c: Tensor, x: Input, t: Time, function: Callable[[Cell, Tensor], Tensor]
     ) -> Tensor:
         """``function`` of the cell and ``c`` with the batch axes made one, and back again."""
         self.check_shape("c", c)
@@ -53,11 +49,6 @@ class CellObservables(Dynamics):
         flat = c.reshape(-1, *c.shape[len(batch) :])
         result = function(self.electrolyte(batch, c, x, t), flat)
         return result.reshape((*batch, *result.shape[1:]))
-
-    def _across(self, faces: tuple[Tensor, ...], cell: Electrolyte, axis: int) -> Tensor:
-        """What goes through the faces across ``axis`` per area, in the order of the grid's axes."""
-        line = cell.dielectric.lines[self._checked(axis)]
-        return back(faces[axis] / line.areas[..., None], self.grid, axis)
 
     def _checked(self, axis: int) -> int:
         if axis not in range(self.grid.ndim):
@@ -76,25 +67,19 @@ class CellObservables(Dynamics):
         return self._flat(c, x, t, lambda cell, flat: cell.charge(flat))
 
     def flux(self, c: Tensor, x: Input = None, *, axis: int = 0, t: Time = None) -> Tensor:
-        """Fluxes through the faces across ``axis``, positive along it, in D_ref c_ref / L.
+        """Fluxes across ``axis``, positive along it, ``(*batch, species, ...)``.
 
-        Shape ``(*batch, species, ...)`` with N + 1 entries along the axis.
+        In D_ref c_ref / L.
         """
-
-        def fluxes(cell: Electrolyte, flat: Tensor) -> Tensor:
-            through = cell.fluxes(cell.faces(flat, cell.potential(flat)))
-            return self._across(through, cell, axis)
-
-        return self._flat(c, x, t, fluxes)
+        self._checked(axis)
+        return self._flat(c, x, t, lambda cell, flat: cell.flux_across(flat, axis))
 
     def current(self, c: Tensor, x: Input = None, *, axis: int = 0, t: Time = None) -> Tensor:
-        r"""The ionic current density :math:`\sum_i z_i J_i` at faces, in F D_ref c_ref / L."""
-
-        def currents(cell: Electrolyte, flat: Tensor) -> Tensor:
-            fluxes = cell.fluxes(cell.faces(flat, cell.potential(flat)))
-            return self._across(tuple((cell.valence * one).sum(1) for one in fluxes), cell, axis)
-
-        return self._flat(c, x, t, currents)
+        r"""The ionic current density :math:`\sum_i z_i J_i`, in F D_ref c_ref / L."""
+        self._checked(axis)
+        return self._flat(
+            c, x, t, lambda cell, flat: (cell.valence * cell.flux_across(flat, axis)).sum(1)
+        )
 
     def displacement_current(
         self, c: Tensor, x: Input = None, *, axis: int = 0, t: Time = None
@@ -104,16 +89,14 @@ class CellObservables(Dynamics):
         In F D_ref c_ref / L. Together with :meth:`current` it has no divergence: the same total
         current passes every cross-section of a cell between two walls.
         """
+        self._checked(axis)
         self.check_shape("c", c)
         batch = tuple(c.shape[: c.ndim - self.state_ndim])
         change = self._flat(c, x, t, lambda cell, flat: cell.rate(flat))
-        moving = self.electrolyte_of(
-            _rates_of_change(self.walls_under(x), t, batch, c), batch, c, t
-        )
-        flat = change.reshape(-1, *c.shape[len(batch) :])
-        rho = (moving.valence * flat).sum(1)
-        medium = moving.dielectric
-        found = self._across(medium.displacement(medium.potential(rho)), moving, axis)
+        walls = _rates_of_change(self.walls_under(x), t, batch, c)
+        moving = self.electrolyte_of(walls, batch, c, t)
+        rho = (moving.valence * change.reshape(-1, *c.shape[len(batch) :])).sum(1)
+        found = moving.displacement_of(rho, axis)
         return found.reshape(*batch, *found.shape[1:])
 
     @abstractmethod
@@ -121,35 +104,18 @@ class CellObservables(Dynamics):
         """The conditions of every side under the input ``x``."""
 
     @abstractmethod
-    def electrolyte_of(
-        self, walls: Walls, batch: tuple[int, ...], like: Tensor, t: Time
-    ) -> Electrolyte:
+    def electrolyte_of(self, walls: Walls, batch: tuple[int, ...], like: Tensor, t: Time) -> Cell:
         """The cell's parameters with other conditions at the walls."""
 
     def displacement(self, c: Tensor, x: Input = None, *, axis: int = 0, t: Time = None) -> Tensor:
-        r"""The displacement :math:`-\varepsilon\,\partial_n\phi` at faces, in F c_ref L."""
-
-        def through(cell: Electrolyte, flat: Tensor) -> Tensor:
-            medium = cell.dielectric
-            return self._across(medium.displacement(cell.potential(flat)), cell, axis)
-
-        return self._flat(c, x, t, through)
+        r"""The displacement :math:`-\varepsilon\,\partial_n\phi`, in F c_ref L."""
+        self._checked(axis)
+        return self._flat(c, x, t, lambda cell, u: cell.displacement_of(cell.charge(u), axis))
 
     def field(self, c: Tensor, x: Input = None, *, axis: int = 0, t: Time = None) -> Tensor:
-        r"""The electric field :math:`-\partial_n\phi` at faces, in kT/(e L)."""
-
-        def fields(cell: Electrolyte, flat: Tensor) -> Tensor:
-            medium = cell.dielectric
-            widths = self.grid.widths(axis).to(flat)
-            epsilon = along(medium.permittivity, self.grid, axis)
-            periodic = medium.lines[axis].periodic
-            distance = face_resistances(widths, torch.ones_like(widths), periodic=periodic)
-            mean = distance / face_resistances(widths, epsilon, periodic=periodic)
-            through = self._across(medium.displacement(cell.potential(flat)), cell, axis)
-            return through / back(mean, self.grid, axis)
-
+        r"""The electric field :math:`-\partial_n\phi`, in kT/(e L)."""
         self._checked(axis)
-        return self._flat(c, x, t, fields)
+        return self._flat(c, x, t, lambda cell, flat: cell.field_across(flat, axis))
 
     def electrode_charge(self, c: Tensor, side: str, x: Input = None, *, t: Time = None) -> Tensor:
         r"""The charge on a wall, :math:`\int \varepsilon\,\partial_n\phi`, ``(*batch,)``.
@@ -160,13 +126,7 @@ class CellObservables(Dynamics):
         if side not in self.grid.sides:
             raise ValueError(f"`side` must be one of {list(self.grid.sides)}, got {side!r}.")
         axis, end = AXIS_NAMES.index(side[0]), "-+".index(side[1])
-
-        def charges(cell: Electrolyte, flat: Tensor) -> Tensor:
-            through = cell.dielectric.displacement(cell.potential(flat))[axis]
-            at_wall = through[..., 0] if end == 0 else -through[..., -1]
-            return at_wall.reshape(len(at_wall), -1).sum(1)
-
-        return self._flat(c, x, t, charges)
+        return self._flat(c, x, t, lambda cell, flat: cell.electrode_charge(flat, axis, end))
 
     def energy(self, c: Tensor, x: Input = None, *, t: Time = None) -> Tensor:
         """The free energy, ``(*batch,)``, in R T c_ref L^d; see :func:`free_energy`."""
@@ -174,11 +134,11 @@ class CellObservables(Dynamics):
 
     def osmotic_energy(self, c: Tensor, x: Input = None, *, t: Time = None) -> Tensor:
         """The part of :meth:`energy` due to mixing, crowding and reactions, ``(*batch,)``."""
-        return self._flat(c, x, t, osmotic_energy)
+        return self._flat(c, x, t, lambda cell, flat: cell.osmotic_energy(flat))
 
     def electric_energy(self, c: Tensor, x: Input = None, *, t: Time = None) -> Tensor:
         """The part of :meth:`energy` due to charge, ``(*batch,)``."""
-        return self._flat(c, x, t, electric_energy)
+        return self._flat(c, x, t, lambda cell, flat: cell.electric_energy(flat))
 
     def mass(self, c: Tensor) -> Tensor:
         """The amount of each species, ``(*batch, species)``, in c_ref L^d."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from pnpfusion.dynamics.base import Dynamics, Input
 from pnpfusion.solution import Interrupted, Solution
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.steppers.base import Path, Report, Stepper
+from pnpfusion.solvers.steppers.base import Law, Path, Report, Stepper
 
 
 def simulate(
@@ -24,6 +25,8 @@ def simulate(
     rtol: float | None = None,
     atol: float | None = None,
     progress: bool = False,
+    checkpoints: int | None = None,
+    resume: Solution | None = None,
 ) -> Solution:
     r"""Follow :math:`\dot u = f(t, u; x)` from ``u0`` at ``times[0]``.
 
@@ -34,19 +37,29 @@ def simulate(
     Args:
         dynamics: the law.
         u0: states at ``times[0]``, shape ``(*batch, *state)``; its dtype and device are the run's.
-        times: where to keep the state, shape ``(T,)``, increasing, in L²/D_ref.
+        times: where to keep the state, shape ``(T,)``, increasing, in L²/D_ref. The clock of a run
+            is float64, also where its states are float32.
         x: what drives the law; see there.
         stepper: how to step; None is the law's own default.
         rtol: relative error of a step, for the default stepper.
         atol: absolute error of a step, for the default stepper.
         progress: whether to show a progress bar.
+        checkpoints: how many states may be held for the gradient, beside those at ``times``. Steps
+            between them are taken again, one at a time, when the gradient is computed: it is the
+            same, takes less memory and more time, and cannot be differentiated again. None: every
+            step is recorded.
+        resume: an earlier part of this run, such as :attr:`Interrupted.solution`, maybe saved and
+            loaded since. Make the same call again with it beside: what it saved is kept, and the
+            rest follows as if nothing had happened, on the CPU bit for bit if neither part has a
+            gradient. ``times`` may go on for longer than they did; samples that failed stay so.
 
     Returns:
         The run. Its ``times`` end early if no sample reached the end.
 
     Raises:
-        ValueError: ``u0`` is no state of the law, ``times`` do not increase, or tolerances stand
-            beside a stepper, which has its own.
+        ValueError: ``u0`` is no state of the law, ``times`` do not increase, tolerances stand
+            beside a stepper, which has its own, ``checkpoints`` is no number >= 1, or ``resume`` is
+            of another run or would need a gradient.
         Interrupted: on Ctrl-C, with the run so far.
     """
     if not isinstance(dynamics, Dynamics):
@@ -60,21 +73,28 @@ def simulate(
             "`rtol` and `atol` belong to the default stepper; beside `stepper` give them to it, "
             f"e.g. stepper={type(stepper).__name__}(rtol=...)."
         )
+    if checkpoints is not None and not (type(checkpoints) is int and checkpoints >= 1):
+        raise ValueError(f"`checkpoints` must be a whole number >= 1 or None, got {checkpoints!r}.")
     dynamics.check_state("u0", u0, x)
     times = _checked_times(times, u0)
-    stepper = stepper or dynamics.default_stepper(rtol, atol)
+    choice = f"{stepper!r}, as asked"
+    if stepper is None:
+        stepper, choice = dynamics.choose_stepper(u0, x, rtol, atol)
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
     state = tuple(u0.shape[len(batch) :])
+    law, clock = dynamics.bind(u0, x), times.double()
+    earlier = None if resume is None else _earlier(resume, law, u0, times, state)
     with _progress_bar(progress) as report:
-        path = stepper.integrate(dynamics.bind(u0, x), u0.reshape(-1, *state), times, report)
-    solution = _solution(path, dynamics, times, batch, x)
+        path = stepper.integrate(law, u0.reshape(-1, *state), clock, report, checkpoints, earlier)
+    solution = replace(_solution(path, dynamics, times, batch, x), choice=choice)
     if Outcome.INTERRUPTED in path.outcomes:
         raise Interrupted(solution)
     return solution
 
 
 def _checked_times(times: Tensor, u0: Tensor) -> Tensor:
-    times = torch.as_tensor(times).to(u0).detach()
+    times = torch.as_tensor(times).detach()
+    times = times.to(u0.device, torch.promote_types(times.dtype, u0.dtype))
     if times.ndim != 1 or not len(times):
         raise ValueError(f"`times` must have shape (T,) with T >= 1, got {tuple(times.shape)}.")
     if not torch.isfinite(times).all():
@@ -96,7 +116,7 @@ def _solution(
     states = path.states[:reached].reshape((reached, *batch, *path.states.shape[2:]))
     axes = tuple(range(1 + len(batch), states.ndim))
     gaps = times[:reached].diff().reshape(-1, *(1 for _ in states.shape[1:]))
-    rates = states.detach().diff(dim=0) / gaps
+    rates = states.detach().diff(dim=0) / gaps.to(states.dtype)
     succeeded = torch.tensor([o.is_success for o in path.outcomes], device=states.device)
     worst = max(path.outcomes, key=lambda outcome: outcome.severity, default=Outcome.REACHED_END)
     return Solution(
@@ -109,6 +129,49 @@ def _solution(
         dynamics=dynamics,
         x=x,
         lowest=None if path.lowest is None else path.lowest[:reached].reshape(reached, *batch),
+        standing=path.standing,
+    )
+
+
+def _earlier(resume: Solution, law: Law, u0: Tensor, times: Tensor, state: tuple[int, ...]) -> Path:
+    """What ``resume`` saved, over a flat batch, once it is known to be a part of this run."""
+    if not isinstance(resume, Solution):
+        raise ValueError(f"`resume` must be a Solution, got {type(resume).__name__}.")
+    if resume.standing is None:
+        raise ValueError(
+            "`resume` does not know where its steps stood: it comes from `unroll`, from `Odeint` "
+            "or from an older file; start from its `final` state instead."
+        )
+    states, reached = resume.states.detach().to(u0.device), len(resume.times)
+    if states.dtype != u0.dtype or not torch.equal(states[0], u0):
+        raise ValueError("`resume` began from another state; give the `u0` that it began from.")
+    if not torch.equal(resume.times.to(times), times[:reached]):
+        raise ValueError(
+            f"`times` must begin with the {reached} times that `resume` has saved; they may go on "
+            f"as they like."
+        )
+    here = resume.standing.mapped(lambda values: values.to(u0.device))
+    waiting, clock = here.next < len(times), times.double()
+    if (clock[here.next[waiting]] <= here.t[waiting]).any():
+        raise ValueError(
+            f"`times` must not ask for states that `resume` passed without saving them; those that "
+            f"it has not must be later than {float(here.t.max()):.17g}."
+        )
+    if torch.is_grad_enabled() and (
+        u0.requires_grad or law.rate(here.t.to(u0.dtype), here.u).requires_grad
+    ):
+        raise ValueError(
+            "`resume` goes on without gradient, and this law or `u0` asks for one; call `simulate` "
+            "under torch.no_grad()."
+        )
+    lowest = resume.lowest
+    return Path(
+        states=states.reshape(reached, len(here.t), *state),
+        reached=here.next,
+        outcomes=here.outcomes,
+        lowest=None if lowest is None else lowest.to(u0.device).reshape(reached, len(here.t)),
+        work=here.work,
+        standing=here,
     )
 
 

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.implicit_solve import ImplicitSolve as ImplicitSolve
 from pnpfusion.solvers.outcome import Outcome
 
 #: Called now and then with the share of the time span that every sample has behind it.
 Report = Callable[[float], None]
-
-
-@dataclass(frozen=True, eq=False)
-class ImplicitSolve:
-    """The solution of one implicit equation u - h f(u) = b, per sample."""
-
-    u: Tensor  #: shape (B, *state); carries the gradient
-    converged: Tensor  #: bool, (B,)
-    iterations: Tensor  #: Newton iterations, (B,)
 
 
 class Law(Protocol):
@@ -85,6 +77,66 @@ class Work:
 
 
 @dataclass(frozen=True, eq=False)
+class Pace:
+    """What the choice of the next step remembers, per sample: tensors of shape (B,)."""
+
+    dt: Tensor  #: the step that the last one suggested
+    failures: Tensor  #: in a row
+    land: Tensor  #: whether the next step must end at a saved time
+
+    @classmethod
+    def of(cls, dt: Tensor) -> Pace:
+        """The pace of a run that begins with steps ``dt``."""
+        failures = torch.zeros_like(dt, dtype=torch.long)
+        return cls(dt, failures, torch.zeros_like(failures, dtype=torch.bool))
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """Where a run of a flat batch of B samples stands between two sweeps of steps."""
+
+    t: Tensor  #: (B,)
+    u: Tensor  #: (B, *state)
+    slope: Tensor  #: du/dt there, (B, *state)
+    next: Tensor  #: index of the next saved time, which is how many were reached, (B,)
+    going: Tensor  #: which samples have not ended, bool (B,)
+    outcomes: tuple[Outcome, ...]  #: of those that have, one per sample
+    pace: Pace
+    work: Work
+    lowest: Tensor | None  #: smallest of ``Law.lowest`` since the last saved time, (B,)
+    pieces: int  #: how many pieces were saved
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Standing:
+        """The same with ``change`` of every tensor."""
+
+        def of(group: Pace | Work) -> dict[str, Tensor]:
+            return {f.name: change(getattr(group, f.name)) for f in fields(group)}
+
+        return Standing(
+            t=change(self.t),
+            u=change(self.u),
+            slope=change(self.slope),
+            next=change(self.next),
+            going=change(self.going),
+            outcomes=self.outcomes,
+            pace=Pace(**of(self.pace)),
+            work=Work(**of(self.work)),
+            lowest=None if self.lowest is None else change(self.lowest),
+            pieces=self.pieces,
+        )
+
+    def stopped(self, which: Tensor, outcome: Outcome) -> Standing:
+        """The same with the samples ``which`` that were still going at their end."""
+        now = which & self.going
+        if not now.any():
+            return self
+        outcomes = list(self.outcomes)
+        for sample in now.nonzero().squeeze(1).tolist():
+            outcomes[sample] = outcome
+        return replace(self, going=self.going & ~now, outcomes=tuple(outcomes))
+
+
+@dataclass(frozen=True, eq=False)
 class Path:
     """What a stepper returns, for a flat batch of B samples."""
 
@@ -93,17 +145,29 @@ class Path:
     outcomes: tuple[Outcome, ...]  #: one per sample
     lowest: Tensor | None  #: smallest of ``Law.lowest`` over all steps up to each time, (T, B)
     work: Work
+    standing: Standing | None = None  #: where the run can be continued; detached
 
 
 class Stepper(ABC):
     """A way to follow a law of motion through time. It holds settings only, no state."""
 
     order: ClassVar[int]  #: global order of accuracy; tests/test_orders.py measures it
-    energy_stable: ClassVar[bool] = False  #: whether the free energy of a closed cell never rises
 
     @abstractmethod
-    def integrate(self, law: Law, u0: Tensor, times: Tensor, report: Report | None = None) -> Path:
+    def integrate(
+        self,
+        law: Law,
+        u0: Tensor,
+        times: Tensor,
+        report: Report | None = None,
+        checkpoints: int | None = None,
+        resume: Path | None = None,
+    ) -> Path:
         """The states at ``times`` ``(T,)`` from ``u0`` ``(B, *state)`` at ``times[0]``.
 
+        ``times`` are float64 whatever the states are; the law is told them in the states' dtype.
+        ``checkpoints`` bounds how many states are held for the gradient; None: every step is.
+        ``resume`` is an earlier part of the same run, with its :attr:`Path.standing`: what it saved
+        is kept and the rest follows, without gradient.
         An interruption from the keyboard ends the run early and is reported as an outcome.
         """

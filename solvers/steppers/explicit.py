@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
+from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.steppers.base import Law
-from pnpfusion.solvers.steppers.control import Control, FixedSteps, Tolerance, per_state
-from pnpfusion.solvers.steppers.march import Attempt, OneStep
+from pnpfusion.solvers.steppers.one_step import Attempt, FixedOneStep, Start
 
 
 @dataclass(frozen=True)
-class ExplicitRK(OneStep):
+class ExplicitRK(FixedOneStep):
     r"""Explicit Runge-Kutta steps of fixed size.
 
     .. math:: k_i = f(t + c_i \Delta t,\; u + \Delta t \sum_{j<i} a_{ij} k_j), \quad
@@ -24,42 +21,20 @@ class ExplicitRK(OneStep):
     outcome, and nothing keeps concentrations positive meanwhile.
     """
 
-    dt: float  #: steps of at most this size; they are made to fit between the saved times
-    max_steps: int = 1_000_000  #: per sample
-
     nodes: ClassVar[tuple[float, ...]]
     stages: ClassVar[tuple[tuple[float, ...], ...]]
     weights: ClassVar[tuple[float, ...]]
-    implicit: ClassVar[bool] = False
+    keeps_positive: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        if not self.dt > 0:
-            raise ValueError(f"`dt` must be > 0, got {self.dt}.")
-
-    def control(self, law: Law, u: Tensor, slope: Tensor, times: Tensor) -> Control:
+    def attempt(self, law: Law, start: Start) -> Attempt:
         """See :class:`OneStep`."""
-        exact = Tolerance(0.0, 1.0)
-        return FixedSteps(self.dt, times, exact, self.max_steps, len(u), retry=False)
-
-    def attempt(
-        self,
-        law: Law,
-        t: Tensor,
-        dt: Tensor,
-        u: Tensor,
-        slope: Tensor,
-        scale: Tensor,
-        stages: tuple[Tensor, ...] = (),
-    ) -> Attempt:
-        """See :class:`OneStep`."""
+        t, dt, u, slope = start.t, start.dt, start.u, start.slope
         h, slopes = per_state(dt, u), [slope]
         for node, row in zip(self.nodes, self.stages, strict=True):
             at = u + h * sum(a * k for a, k in zip(row, slopes, strict=True) if a)
             slopes.append(law.rate(t + node * dt, at))
         new = u + h * sum(b * k for b, k in zip(self.weights, slopes, strict=True) if b)
-        solved = torch.ones_like(dt, dtype=torch.bool)
-        none = torch.zeros_like(dt, dtype=torch.long)
-        return Attempt(new, law.rate(t + dt, new), None, solved, none, len(slopes))
+        return Attempt.unsolved(start, new, law.rate(t + dt, new), len(slopes))
 
 
 class Euler(ExplicitRK):

@@ -9,24 +9,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.implicit_solve import ImplicitSolve, per_state
 from pnpfusion.solvers.phi_functions import apply, doubled, phi_functions
-from pnpfusion.solvers.steppers.base import (
-    ImplicitSolve,
-    Law,
-    Path,
-    Report,
-    Semilinear,
-    SemilinearLaw,
-)
-from pnpfusion.solvers.steppers.control import Control, FixedSteps, Tolerance, per_state
-from pnpfusion.solvers.steppers.march import Attempt, OneStep
+from pnpfusion.solvers.steppers.base import Law, Path, Report, Semilinear, SemilinearLaw
+from pnpfusion.solvers.steppers.one_step import Attempt, FixedOneStep, Start
 
 #: One tensor per coefficient of a method, each (B|1, S, S, *modes).
 Coefficients = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Exponential(OneStep):
+class Exponential(FixedOneStep):
     r"""Fixed steps of order 4 for laws :math:`\dot v = M v + N(t, v)` in modes.
 
     What M holds, diffusion and the mean drift of PNP, limits no step; the rest is explicit. A step
@@ -37,15 +30,8 @@ class Exponential(OneStep):
         ValueError: ``dt`` is not positive, or the law has no linear part to offer.
     """
 
-    dt: float  #: steps of at most this size; they are made to fit between the saved times
-    max_steps: int = 1_000_000  #: per sample
-
     order: ClassVar[int] = 4
-    implicit: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if not self.dt > 0:
-            raise ValueError(f"`dt` must be > 0, got {self.dt}.")
+    keeps_positive: ClassVar[bool] = False
 
     @abstractmethod
     def coefficients(self, linear: Tensor, h: Tensor) -> Coefficients:
@@ -57,7 +43,15 @@ class Exponential(OneStep):
     ) -> Tensor:
         """The modes after ``dt`` ``(B,)`` from ``v`` at ``t``, where the remainder is ``n``."""
 
-    def integrate(self, law: Law, u0: Tensor, times: Tensor, report: Report | None = None) -> Path:
+    def integrate(
+        self,
+        law: Law,
+        u0: Tensor,
+        times: Tensor,
+        report: Report | None = None,
+        checkpoints: int | None = None,
+        resume: Path | None = None,
+    ) -> Path:
         """See :meth:`Stepper.integrate`."""
         part = law.semilinear(u0) if isinstance(law, SemilinearLaw) else None
         if part is None:
@@ -65,35 +59,20 @@ class Exponential(OneStep):
                 f"`{type(self).__name__}` follows the linear part of a law exactly, but this law "
                 f"offers none; use another stepper, e.g. KenCarp4(), or for PNP series in space."
             )
-        return super().integrate(_Split(law, part), u0, times, report)
+        return super().integrate(_Split(law, part), u0, times, report, checkpoints, resume)
 
-    def control(self, law: Law, u: Tensor, slope: Tensor, times: Tensor) -> Control:
-        """See :class:`OneStep`."""
-        exact = Tolerance(0.0, 1.0)
-        return FixedSteps(self.dt, times, exact, self.max_steps, len(u), retry=False)
-
-    def attempt(
-        self,
-        law: Law,
-        t: Tensor,
-        dt: Tensor,
-        u: Tensor,
-        slope: Tensor,
-        scale: Tensor,
-        stages: tuple[Tensor, ...] = (),
-    ) -> Attempt:
+    def attempt(self, law: Law, start: Start) -> Attempt:
         """See :class:`OneStep`."""
         if not isinstance(law, _Split):
             raise TypeError("an exponential step is taken by `integrate` only.")
         part = law.part
-        v, n = law.start(t, u, slope)
+        t, dt = start.t, start.dt
+        v, n = law.start(t, start.u, start.slope)
         v = self.advance(part, law.matrices(self, dt), t, dt, v, n)
         n = part.remainder(t + dt, v)
         new, slope = part.from_modes(v), part.from_modes(apply(part.linear, v, plus=n))
         law.keep(t + dt, new, v, n)
-        solved = torch.ones_like(dt, dtype=torch.bool)
-        none = torch.zeros_like(dt, dtype=torch.long)
-        return Attempt(new, slope, None, solved, none, 4)
+        return Attempt.unsolved(start, new, slope, rate_calls=4)
 
 
 @dataclass(eq=False)

@@ -9,15 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.steppers.base import Law
-from pnpfusion.solvers.steppers.control import (
-    AdaptiveSteps,
-    Control,
-    FixedSteps,
-    Tolerance,
-    per_state,
-)
-from pnpfusion.solvers.steppers.march import Attempt, OneStep
+from pnpfusion.solvers.steppers.control import AdaptiveSteps, Control, FixedSteps, Tolerance
+from pnpfusion.solvers.steppers.one_step import Attempt, OneStep, Start
 
 NEWTON_SHARE = 0.02  # of the error allowed in a step, left to the solution of its equations
 
@@ -50,7 +45,7 @@ class ESDIRK(OneStep):
     max_steps: int = 100_000  #: per sample, tried steps included
 
     tableau: ClassVar[Tableau]
-    implicit: ClassVar[bool] = True
+    keeps_positive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.dt is not None and (self.rtol is not None or self.atol is not None):
@@ -60,43 +55,35 @@ class ESDIRK(OneStep):
             if value is not None and not value > 0:
                 raise ValueError(f"`{name}` must be > 0, got {value}.")
 
-    def control(self, law: Law, u: Tensor, slope: Tensor, times: Tensor) -> Control:
+    def control(self, u: Tensor, times: Tensor) -> Control:
         """See :class:`OneStep`."""
         double = u.dtype == torch.float64
         if self.dt is not None:
             tight = Tolerance(1e-9, 1e-11) if double else Tolerance(1e-4, 1e-5)
-            return FixedSteps(self.dt, times, tight, self.max_steps, len(u), retry=True)
+            return FixedSteps(self.dt, times, tight, self.max_steps, retry=True)
         rtol = self.rtol if self.rtol is not None else (1e-5 if double else 1e-3)
         least = 5e2 * torch.finfo(u.dtype).eps
         if rtol < least:
             raise ValueError(f"`rtol` must be >= {least:.1e} for {u.dtype}, got {rtol:g}.")
         atol = self.atol if self.atol is not None else rtol / 100
         allowed = Tolerance(rtol, atol)
-        return AdaptiveSteps(
-            law, u, slope, times, allowed, self.max_steps, self.tableau.error_order
-        )
+        return AdaptiveSteps(times, allowed, self.max_steps, error_order=self.tableau.error_order)
 
-    def attempt(
-        self,
-        law: Law,
-        t: Tensor,
-        dt: Tensor,
-        u: Tensor,
-        slope: Tensor,
-        scale: Tensor,
-        stages: tuple[Tensor, ...] = (),
-    ) -> Attempt:
+    def attempt(self, law: Law, start: Start) -> Attempt:
         """See :class:`OneStep`."""
-        rows, h = self.tableau.stages, per_state(dt, u)
-        slopes, solved = [slope], torch.ones_like(dt, dtype=torch.bool)
+        dt, u, rows = start.dt, start.u, self.tableau.stages
+        h, slopes = per_state(dt, u), [start.slope]
+        solved = torch.ones_like(dt, dtype=torch.bool)
         iterations = torch.zeros_like(dt, dtype=torch.long)
         values: list[Tensor] = []
         current = u.detach()
         for i, (node, row) in enumerate(zip(self.tableau.nodes[1:], rows, strict=True)):
             base = u + h * _weighted(row[:-1], slopes)
             own = row[-1] * dt
-            guess = stages[i] if stages else _guess(law, current, base, own, slopes[-1])
-            stage = law.solve_implicit(t + node * dt, base, own, guess, NEWTON_SHARE * scale)
+            known = start.stages
+            guess = known[i] if known else _guess(law, current, base, own, slopes[-1])
+            scale = NEWTON_SHARE * start.scale
+            stage = law.solve_implicit(start.t + node * dt, base, own, guess, scale)
             current = stage.u.detach()
             values.append(current)
             slopes.append((stage.u - base) / per_state(torch.where(dt > 0, own, 1), u))
@@ -128,7 +115,6 @@ class BackwardEuler(ESDIRK):
     """First order, L-stable; positive and energy-stable for monotone face schemes."""
 
     order = 1
-    energy_stable = True
     tableau = Tableau((0, 1), ((0, 1),), (0.5, 0.5), error_order=2)
 
 

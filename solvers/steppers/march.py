@@ -2,153 +2,154 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.steppers.base import Law, Path, Report, Stepper, Work
-from pnpfusion.solvers.steppers.control import Control, Plan, Tolerance, per_state
-from pnpfusion.solvers.steppers.record import Record
+from pnpfusion.solvers.steppers.base import Law, Path, Report, Standing, Work
+from pnpfusion.solvers.steppers.control import Control, Verdict
+from pnpfusion.solvers.steppers.record import Record, Step
+from pnpfusion.solvers.steppers.tape import Again, Method, Sweep, Tape
+
+if TYPE_CHECKING:
+    from pnpfusion.solvers.steppers.one_step import OneStep
 
 
-@dataclass(frozen=True, eq=False)
-class Attempt:
-    """One step of every sample, which may still be thrown away."""
-
-    u: Tensor  #: state at the end, (B, *state)
-    slope: Tensor  #: du/dt there, (B, *state)
-    error: Tensor | None  #: estimate of the local error, (B, *state); None: the method has none
-    solved: Tensor  #: whether its equations were solved, bool (B,)
-    iterations: Tensor  #: Newton iterations, (B,)
-    rate_calls: int  #: evaluations of the rate
-    stages: tuple[Tensor, ...] = ()  #: where to begin if the same step is solved again
-
-
-class OneStep(Stepper):
-    """A stepper that needs nothing but the state and slope at the beginning of its step."""
-
-    #: Whether a step solves equations (and must keep what is positive positive).
-    implicit: ClassVar[bool]
-
-    @abstractmethod
-    def attempt(
-        self,
-        law: Law,
-        t: Tensor,
-        dt: Tensor,
-        u: Tensor,
-        slope: Tensor,
-        scale: Tensor,
-        stages: tuple[Tensor, ...] = (),
-    ) -> Attempt:
-        """A step of ``dt`` ``(B,)`` from ``u`` at ``t``, solved to a small part of ``scale``."""
-
-    @abstractmethod
-    def control(self, law: Law, u: Tensor, slope: Tensor, times: Tensor) -> Control:
-        """What chooses the steps of one run."""
-
-    def integrate(self, law: Law, u0: Tensor, times: Tensor, report: Report | None = None) -> Path:
-        """See :meth:`Stepper.integrate`."""
-        t, u = times[:1].expand(len(u0)).clone(), u0
-        slope = law.rate(t, u)
-        differentiable = torch.is_grad_enabled() and (slope.requires_grad or u0.requires_grad)
-        record, work = Record(law, u0, times), Work.none(len(u0), u0.device)
-        work.rate_calls.add_(1)
-        with torch.no_grad():  # the sizes of steps count as constants
-            control = self.control(law, u.detach(), slope.detach(), times)
-        try:
-            while record.going.any():
-                going = record.going
-                plan = control.plan(t, record.next, going)
-                u_0, slope_0 = u.detach(), slope.detach()
-                with torch.no_grad():
-                    trial = self._try(law, t, plan, u_0, slope_0, control.tolerance)
-                    ratio = control.tolerance.ratio(trial.error, u_0, trial.u)
-                    valid = going & trial.solved & self._admissible(law, plan, u_0, trial.u)
-                    accept = valid & (ratio <= 1)
-                    accept, pushed = record.may_keep(
-                        accept, t, plan, u_0, slope_0, trial.u, trial.slope
-                    )
-                if differentiable and accept.any():  # the steps that stand once more, recorded
-                    taken = replace(plan, dt=torch.where(accept, plan.dt, 0))
-                    stages = tuple(torch.where(per_state(accept, u), s, u_0) for s in trial.stages)
-                    again = self._try(law, t, taken, u, slope, control.tolerance, stages)
-                    trial = replace(trial, u=again.u, slope=again.slope)
-                record.keep(accept, t, plan, u, slope, trial.u, trial.slope)
-                u = torch.where(per_state(accept, u), trial.u, u)
-                slope = torch.where(per_state(accept, u), trial.slope, slope)
-                t = torch.where(accept, plan.ends, t)
-
-                work.steps.add_(accept)
-                work.rejected.add_(going & ~accept)
-                work.fallbacks.add_(accept & plan.robust)
-                work.iterations.add_(torch.where(going, trial.iterations, 0))
-                work.rate_calls.add_(torch.where(going, trial.rate_calls, 0))
-                control.learn(plan, accept, valid, ratio, pushed)
-                for which, outcome in control.ended(t, going & ~accept, trial.u, work):
-                    record.stop(which, outcome)
-                if report is not None:
-                    report(record.progress(t))
-        except KeyboardInterrupt:
-            record.stop(record.going, Outcome.INTERRUPTED)
-        return record.path(work)
-
-    def _admissible(self, law: Law, plan: Plan, before: Tensor, after: Tensor) -> Tensor:
-        """Whether a step ended well: finite, and positive where the law and method ask for it.
-
-        Zero will do where it was zero before, and after a robust step, which gets there only where
-        the value is below the smallest number there is.
-        """
-        finite = after.isfinite().flatten(1).all(1)
-        lowest, lowest_before = law.lowest(after), law.lowest(before)
-        if not self.implicit or lowest is None or lowest_before is None:
-            return finite
-        return finite & ((lowest > 0) | ((lowest == 0) & (plan.robust | (lowest_before == 0))))
-
-    def _try(
-        self,
-        law: Law,
-        t: Tensor,
-        plan: Plan,
-        u: Tensor,
-        slope: Tensor,
-        tolerance: Tolerance,
-        stages: tuple[Tensor, ...] = (),
-    ) -> Attempt:
-        """This method's step, or where the plan says so two halves of the law's robust step."""
-        scale = tolerance.scale(u.detach())
-        dt = torch.where(plan.robust, 0, plan.dt)
-        trial = self.attempt(law, t, dt, u, slope, scale, stages)
-        if not plan.robust.any():
-            return trial
-        robust, dt = per_state(plan.robust, u), torch.where(plan.robust, plan.dt, 0)
-        steps = _robust_steps(law, t, dt, u)
-        if steps is None:
-            return replace(trial, solved=trial.solved & ~plan.robust)
-        twice, once = steps
-        error = trial.error  # fixed steps have none: the robust step then stands as it is
-        if error is not None:
-            error = torch.where(robust, once - twice, error).detach()
-        return replace(
-            trial,
-            u=torch.where(robust, twice, trial.u),
-            slope=torch.where(robust, law.rate(plan.ends, twice), trial.slope),
-            error=error,
-            solved=trial.solved | plan.robust,
-            rate_calls=trial.rate_calls + 1,
-        )
+def march(
+    stepper: OneStep,
+    law: Law,
+    u0: Tensor,
+    times: Tensor,
+    report: Report | None = None,
+    checkpoints: int | None = None,
+    resume: Path | None = None,
+) -> Path:
+    """See :meth:`Stepper.integrate`."""
+    record, control = Record(law, times), stepper.control(u0, times)
+    method = Method(stepper, law, control.tolerance, record)
+    if resume is None or resume.standing is None:
+        here = _start(law, control, record, u0, times)
+    else:
+        here = _resumed(control, record, resume, resume.standing)
+    start = here.u, here.slope
+    enabled = torch.is_grad_enabled()
+    again: Again | None = None
+    if enabled and any(values.requires_grad for values in start):
+        again = method.again
+        if checkpoints is not None:
+            again = Tape(method, checkpoints)
+            here = replace(here, u=u0.detach(), slope=here.slope.detach())
+    try:
+        while here.going.any():
+            # One assignment: an interruption finds all of a sweep done, or nothing of it.
+            here = _swept(method, control, here, again)
+            if report is not None:
+                report(_progress(here, times))
+    except KeyboardInterrupt:
+        # In the line of a `with` statement it may come before what the statement restores.
+        torch.set_grad_enabled(enabled)
+        if isinstance(again, Tape):
+            again.outside.forget_modes()
+        here = here.stopped(here.going, Outcome.INTERRUPTED)
+    pieces = record.pieces[: here.pieces]
+    if isinstance(again, Tape):
+        pieces = again.attach(pieces, start)
+    return record.path(here, pieces)
 
 
-def _robust_steps(law: Law, t: Tensor, dt: Tensor, u: Tensor) -> tuple[Tensor, Tensor] | None:
-    """The law's robust step taken as two halves, and at once without gradient; None without one."""
-    half = law.robust_step(t, dt / 2, u)
-    twice = None if half is None else law.robust_step(t + dt / 2, dt / 2, half)
-    if twice is None:
-        return None
+def _start(law: Law, control: Control, record: Record, u0: Tensor, times: Tensor) -> Standing:
+    batch, t = len(u0), times[:1].expand(len(u0)).clone()
+    slope = law.rate(t.to(u0.dtype), u0)
+    work = Work.none(batch, u0.device)
+    record.begin(u0)
+    with torch.no_grad():  # the sizes of steps count as constants
+        pace = control.first(law, u0.detach(), slope.detach())
+        lowest = law.lowest(u0)
+    return Standing(
+        t=t,
+        u=u0,
+        slope=slope,
+        next=torch.ones_like(work.steps),
+        going=torch.full_like(work.steps, len(times) > 1, dtype=torch.bool),
+        outcomes=(Outcome.REACHED_END,) * batch,
+        pace=pace,
+        work=replace(work, rate_calls=work.rate_calls + 1),
+        lowest=None if lowest is None else torch.full_like(lowest, torch.inf),
+        pieces=len(record.pieces),
+    )
+
+
+def _resumed(control: Control, record: Record, path: Path, standing: Standing) -> Standing:
+    """Where ``path`` stopped, with the samples going that did not fail."""
+    record.resume(path)
+    ended = (Outcome.NOT_FINITE, Outcome.STEP_TOO_SMALL)
+    lost = [outcome in ended for outcome in standing.outcomes]
+    going = standing.next < len(record.times)
+    going = going & ~torch.tensor(lost, dtype=torch.bool, device=going.device)
+    here = replace(
+        standing,
+        going=going,
+        outcomes=tuple(
+            outcome if over else Outcome.REACHED_END
+            for outcome, over in zip(standing.outcomes, lost, strict=True)
+        ),
+        pieces=len(record.pieces),
+    )
+    return here.stopped(control.spent(here.work), Outcome.OUT_OF_STEPS)
+
+
+def _swept(method: Method, control: Control, here: Standing, again: Again | None) -> Standing:
+    """Where the run stands after one step of every sample that is going."""
+    t, u, slope, going, work = here.t, here.u, here.slope, here.going, here.work
+    stepper, law, tolerance, record = method.stepper, method.law, method.tolerance, method.record
+    plan = control.plan(here.pace, t, here.next, going)
+    u_0, k_0 = u.detach(), slope.detach()
     with torch.no_grad():
-        once = law.robust_step(t, dt, u)
-    return None if once is None else (twice, once)
+        trial = stepper.take(law, t, plan, u_0, k_0, tolerance)
+        ratio = tolerance.ratio(trial.error, u_0, trial.u)
+        valid = going & trial.solved & stepper.admissible(law, plan, u_0, trial.u)
+        accept, pushed = record.may_keep(
+            valid & (ratio <= 1), Step(t, plan, u_0, k_0, trial.u, trial.slope)
+        )
+    if again is not None and accept.any():  # the steps that stand once more, recorded
+        sweep = Sweep(t, plan, accept, bool(trial.stages), len(record.pieces))
+        after = again(sweep, (u, slope), trial.stages)
+    else:
+        keep = per_state(accept, u)
+        after = torch.where(keep, trial.u, u), torch.where(keep, trial.slope, slope)
+    following, lowest = record.keep(accept, Step(t, plan, u, slope, *after), here.next, here.lowest)
+    t = torch.where(accept, plan.ends, t)
+    work = Work(
+        steps=work.steps + accept,
+        rejected=work.rejected + (going & ~accept),
+        fallbacks=work.fallbacks + (accept & plan.robust),
+        iterations=work.iterations + torch.where(going, trial.iterations, 0),
+        rate_calls=work.rate_calls + torch.where(going, trial.rate_calls, 0),
+    )
+    pace = control.learn(here.pace, plan, Verdict(accept, valid, ratio, pushed))
+    there = Standing(
+        t=t,
+        u=after[0],
+        slope=after[1],
+        next=following,
+        going=going & (following < len(record.times)),
+        outcomes=here.outcomes,
+        pace=pace,
+        work=work,
+        lowest=lowest,
+        pieces=len(record.pieces),
+    )
+    for which, outcome in control.ended(pace, t, going & ~accept, trial.u, work):
+        there = there.stopped(which, outcome)
+    return there
+
+
+def _progress(here: Standing, times: Tensor) -> float:
+    """The share of the time span that every sample still going has behind it."""
+    if not here.going.any():
+        return 1.0
+    return float(((here.t[here.going] - times[0]) / (times[-1] - times[0])).min())

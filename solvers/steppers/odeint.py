@@ -48,8 +48,26 @@ class Odeint(Stepper):
         """Order of the method chosen."""
         return _ORDERS[self.method]
 
-    def integrate(self, law: Law, u0: Tensor, times: Tensor, report: Report | None = None) -> Path:
+    def integrate(
+        self,
+        law: Law,
+        u0: Tensor,
+        times: Tensor,
+        report: Report | None = None,
+        checkpoints: int | None = None,
+        resume: Path | None = None,
+    ) -> Path:
         """See :meth:`Stepper.integrate`."""
+        if checkpoints is not None:
+            raise ValueError(
+                "`checkpoints` needs a stepper of pnpfusion, such as KenCarp4() or RK4(dt=...); "
+                "`Odeint` records every step of torchdiffeq."
+            )
+        if resume is not None:
+            raise ValueError(
+                "`resume` needs a stepper of pnpfusion, such as KenCarp4() or RK4(dt=...); "
+                "torchdiffeq does not tell `Odeint` where its steps stand."
+            )
         from torchdiffeq import odeint
 
         def largest_over_batch(values: Tensor) -> Tensor:

@@ -2,134 +2,148 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.steppers.base import Law, Path, Work
-from pnpfusion.solvers.steppers.control import Plan, per_state
+from pnpfusion.solvers.implicit_solve import per_state
+from pnpfusion.solvers.steppers.base import Law, Path, Standing
+from pnpfusion.solvers.steppers.control import Plan
 
-Pieces = tuple[Tensor, Tensor, Tensor]  #: indices of times, of samples, and their states
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of every sample, with the states and slopes at both its ends."""
+
+    t: Tensor  #: when it begins, (B,)
+    plan: Plan
+    u_0: Tensor  #: (B, *state), as the next three
+    k_0: Tensor
+    u_1: Tensor
+    k_1: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """What one sweep saved: P states, each of one sample at one time."""
+
+    which: Tensor  #: indices of times, (P,)
+    sample: Tensor  #: indices of samples, (P,)
+    values: Tensor  #: (P, *state); carry the gradient
+    lowest: Tensor | None  #: smallest of `Law.lowest` since the time before, (P,)
 
 
 class Record:
-    """What was saved so far, and which samples are still going.
+    """What was saved so far.
 
     Between the ends of a step the state is the cubic Hermite interpolant, so saved times do not
     shorten steps; a step whose interpolant is not positive is pushed back onto them.
     """
 
-    def __init__(self, law: Law, u0: Tensor, times: Tensor) -> None:
-        batch, device = len(u0), u0.device
+    def __init__(self, law: Law, times: Tensor) -> None:
         self.law, self.times = law, times
-        self.next = torch.ones(batch, dtype=torch.long, device=device)  #: next saved time of each
-        self.going = torch.full((batch,), len(times) > 1, device=device)
-        self.outcomes = [Outcome.REACHED_END] * batch
-        self.pieces: list[Pieces] = [
-            (torch.zeros_like(self.next), torch.arange(batch, device=device), u0)
-        ]
-        lowest = law.lowest(u0.detach())
-        self.lowest: Tensor | None = None
-        if lowest is not None:
-            self.lowest = torch.full((len(times), batch), torch.inf).to(lowest)
-            self.lowest[0] = lowest
+        self.pieces: list[Piece] = []
 
-    def _passed(
-        self,
-        accept: Tensor,
-        t: Tensor,
-        plan: Plan,
-        u_0: Tensor,
-        k_0: Tensor,
-        u_1: Tensor,
-        k_1: Tensor,
-    ) -> Pieces | None:
+    def begin(self, u0: Tensor) -> None:
+        """Save the states at the first time."""
+        sample = torch.arange(len(u0), device=u0.device)
+        lowest = self.law.lowest(u0.detach())
+        self.pieces.append(Piece(torch.zeros_like(sample), sample, u0, lowest))
+
+    def resume(self, path: Path) -> None:
+        """Save what ``path`` has saved."""
+        rows = torch.arange(len(path.states), device=path.reached.device)
+        which, sample = (rows[:, None] < path.reached).nonzero(as_tuple=True)
+        lowest = None if path.lowest is None else path.lowest[which, sample]
+        self.pieces.append(Piece(which, sample, path.states[which, sample], lowest))
+
+    def passed(self, accept: Tensor, step: Step) -> Piece | None:
         """The saved times that the accepted steps pass, and the states there."""
-        among = (self.times[:, None] > t) & (self.times[:, None] <= plan.ends) & accept
+        ends, t = step.plan.ends, step.t
+        among = (self.times[:, None] > t) & (self.times[:, None] <= ends) & accept
         if not among.any():
             return None
         which, sample = among.nonzero(as_tuple=True)
-        u_0, k_0, u_1, k_1 = (values[sample] for values in (u_0, k_0, u_1, k_1))
-        h = per_state(plan.dt[sample], u_0)
-        s = per_state((self.times[which] - t[sample]) / plan.dt[sample], u_0)
+        u_0, k_0, u_1, k_1 = (v[sample] for v in (step.u_0, step.k_0, step.u_1, step.k_1))
+        dt = step.plan.dt[sample]
+        h = per_state(dt, u_0).to(u_0.dtype)
+        s = per_state((self.times[which] - t[sample]) / dt, u_0).to(u_0.dtype)
         bend = (1 - 2 * s) * (u_1 - u_0) + (s - 1) * h * k_0 + s * h * k_1
         inside = (1 - s) * u_0 + s * u_1 + s * (s - 1) * bend
-        at_end = per_state(self.times[which] == plan.ends[sample], u_0)
-        return which, sample, torch.where(at_end, u_1, inside)
+        at_end = per_state(self.times[which] == ends[sample], u_0)
+        values = torch.where(at_end, u_1, inside)
+        return Piece(which, sample, values, self.law.lowest(values.detach()))
 
-    def may_keep(
-        self,
-        accept: Tensor,
-        t: Tensor,
-        plan: Plan,
-        u_0: Tensor,
-        k_0: Tensor,
-        u_1: Tensor,
-        k_1: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    def may_keep(self, accept: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         """Which accepted steps may stand, and which must first be taken onto a saved time."""
         pushed = torch.zeros_like(accept)
-        passed = None if self.lowest is None else self._passed(accept, t, plan, u_0, k_0, u_1, k_1)
-        if passed is not None:
-            _, sample, values = passed
-            lowest, ends = self.law.lowest(values), self.law.lowest(torch.minimum(u_0, u_1)[sample])
-            if lowest is not None and ends is not None:
+        passed = self.passed(accept, step)
+        if passed is not None and passed.lowest is not None:
+            ends = self.law.lowest(torch.minimum(step.u_0, step.u_1)[passed.sample])
+            if ends is not None:
+                lowest = passed.lowest
                 below = (lowest < 0) & (ends >= 0) | (lowest == 0) & (ends > 0)
-                pushed[sample[below]] = True
+                pushed[passed.sample[below]] = True
         return accept & ~pushed, pushed
 
     def keep(
-        self,
-        accept: Tensor,
-        t: Tensor,
-        plan: Plan,
-        u_0: Tensor,
-        k_0: Tensor,
-        u_1: Tensor,
-        k_1: Tensor,
-    ) -> None:
-        """Save the states that the accepted steps pass, and move on."""
-        passed = self._passed(accept, t, plan, u_0, k_0, u_1, k_1)
+        self, accept: Tensor, step: Step, following: Tensor, lowest: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Save the states that the accepted steps pass.
+
+        Args:
+            accept: which steps stand, ``(B,)``.
+            step: the steps.
+            following: index of the next saved time of each sample, ``(B,)``.
+            lowest: smallest value since the last saved time, ``(B,)``.
+
+        Returns:
+            ``following`` and ``lowest`` after the step.
+        """
+        passed, at_end = self.passed(accept, step), self.law.lowest(step.u_1.detach())
+        after = torch.where(
+            accept, torch.searchsorted(self.times, step.plan.ends, right=True), following
+        )
+        if lowest is not None and at_end is not None:
+            # What a step ends with counts for the first saved time that is not before its end.
+            beyond = torch.where(
+                accept & (self.times[after - 1] == step.plan.ends), torch.inf, at_end
+            )
+            if passed is not None and passed.lowest is not None:
+                first = passed.which == following[passed.sample]
+                waited = torch.where(first, lowest[passed.sample], torch.inf)
+                passed = replace(passed, lowest=torch.minimum(passed.lowest, waited))
+            since = torch.where(after > following, beyond, torch.minimum(lowest, beyond))
+            lowest = torch.where(accept, since, lowest)
         if passed is not None:
             self.pieces.append(passed)
-            self._note_lowest(*passed)
-        ends = torch.where(accept, plan.ends, t)
-        sample = accept.nonzero().squeeze(1)
-        row = torch.searchsorted(self.times, ends[sample]).clamp_max(len(self.times) - 1)
-        self._note_lowest(row, sample, u_1[sample])
-        self.next = torch.where(
-            self.going, torch.searchsorted(self.times, ends, right=True), self.next
+        return after, lowest
+
+    def path(self, here: Standing, pieces: Sequence[Piece]) -> Path:
+        """Everything that was saved up to ``here``; NaN where a sample did not get to."""
+        which, sample, values = (
+            torch.cat([getattr(piece, name) for piece in pieces])
+            for name in ("which", "sample", "values")
         )
-        self.going = self.going & (self.next < len(self.times))
-
-    def _note_lowest(self, row: Tensor, sample: Tensor, u: Tensor) -> None:
-        lowest = self.law.lowest(u.detach())
-        if self.lowest is not None and lowest is not None:
-            self.lowest[row, sample] = torch.minimum(self.lowest[row, sample], lowest)
-
-    def stop(self, which: Tensor, outcome: Outcome) -> None:
-        """End the run of the samples ``which`` that are still going."""
-        stopped = which & self.going
-        for sample in stopped.nonzero().squeeze(1).tolist():
-            self.outcomes[sample] = outcome
-        self.going = self.going & ~stopped
-
-    def progress(self, t: Tensor) -> float:
-        """The share of the time span that every sample still going has behind it."""
-        if not self.going.any():
-            return 1.0
-        span = self.times[-1] - self.times[0]
-        return float(((t[self.going] - self.times[0]) / span).min())
-
-    def path(self, work: Work) -> Path:
-        """Everything that was saved; NaN where a sample did not get to."""
-        which, sample, values = (torch.cat(column) for column in zip(*self.pieces, strict=True))
-        shape = (len(self.times), len(self.next), *values.shape[1:])
-        states = torch.full(shape, torch.nan, dtype=values.dtype, device=values.device)
+        shape = (len(self.times), len(here.next))
+        states = torch.full(
+            (*shape, *values.shape[1:]), torch.nan, dtype=values.dtype, device=values.device
+        )
+        lowest = None
+        if here.lowest is not None:
+            lowest = torch.full(shape, torch.inf).to(here.lowest)
+            waiting = (here.next < len(self.times)).nonzero().squeeze(1)
+            lowest[here.next[waiting], waiting] = here.lowest[waiting]
+            lowest[which, sample] = torch.cat(
+                [piece.lowest for piece in pieces if piece.lowest is not None]
+            )
         return Path(
             states=states.index_put((which, sample), values),
-            reached=self.next,
-            outcomes=tuple(self.outcomes),
-            lowest=self.lowest,
-            work=work,
+            lowest=lowest,
+            reached=here.next,
+            outcomes=here.outcomes,
+            work=here.work,
+            standing=here.mapped(Tensor.detach),
         )

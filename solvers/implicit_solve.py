@@ -1,0 +1,21 @@
+"""What solving an implicit equation returns; below the steppers and the Newton iterations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ImplicitSolve:
+    """The solution of one implicit equation u - h f(u) = b, per sample."""
+
+    u: Tensor  #: shape (B, *state); carries the gradient
+    converged: Tensor  #: bool, (B,)
+    iterations: Tensor  #: Newton iterations, (B,)
+
+
+def per_state(values: Tensor, u: Tensor) -> Tensor:
+    """``values`` ``(B,)`` with axes added to multiply a state ``u`` ``(B, *state)``."""
+    return values.reshape(-1, *(1 for _ in u.shape[1:]))
