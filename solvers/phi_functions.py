@@ -68,18 +68,18 @@ def _doubled(change: Tensor, phis: list[Tensor]) -> list[Tensor]:
     """The same for k = 1, ..., n, from e^X - 1, in which small X keep all their digits."""
     twice = []
     for k, phi in enumerate(phis, start=1):
-        total = 2 * phi
+        total = phi if k == 1 else phi * 2 ** (1 - k)
         for j in range(1, k):
-            total = torch.add(total, phis[j - 1], alpha=1 / math.factorial(k - j))
-        twice.append(product(change, phi, plus=total) / 2**k)
+            total = torch.add(total, phis[j - 1], alpha=2**-k / math.factorial(k - j))
+        twice.append(product(change, phi, plus=total, times=2**-k))
     return twice
 
 
-def product(left: Tensor, right: Tensor, *, plus: Tensor) -> Tensor:
-    """The matrix product of each mode added to ``plus``, ``(B, S, S, *modes)``."""
+def product(left: Tensor, right: Tensor, *, plus: Tensor, times: float = 1.0) -> Tensor:
+    """``plus`` and ``times`` the matrix product of each mode, ``(B, S, S, *modes)``."""
     total = plus
     for j in range(left.shape[2]):
-        total = torch.addcmul(total, left[:, :, j : j + 1], right[:, j : j + 1])
+        total = torch.addcmul(total, left[:, :, j : j + 1], right[:, j : j + 1], value=times)
     return total
 
 

@@ -16,22 +16,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.bases import Basis, cut, extended, frequencies, insulating_bases
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
 from pnpfusion.solvers.field import Parameter, spread
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.spectral_derivative import AxisDerivative, axis_derivative
 from pnpfusion.solvers.steppers.base import Semilinear
-from pnpfusion.solvers.transforms import (
-    Basis,
-    cut,
-    extended,
-    frequencies,
-    from_modes,
-    insulating_bases,
-    laplacian_symbols,
-    sum_over_axes,
-    to_modes,
-)
+from pnpfusion.solvers.transforms import from_modes, laplacian_symbols, sum_over_axes, to_modes
 
 
 @dataclass(frozen=True, eq=False)

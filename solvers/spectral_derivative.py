@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.bases import Basis, frequencies, lowest
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.transforms import Basis, frequencies, lowest
 
 Pieces = tuple[tuple[int, int], ...]
 

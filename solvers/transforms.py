@@ -1,31 +1,22 @@
 r"""Orthonormal real transforms of fields on equal cells, and the solves that they make diagonal.
 
-========================  ==========================  ======================================
-basis of an axis          what its functions do       :math:`\theta_k`, k = 0 ... N - 1
-========================  ==========================  ======================================
-``"fourier"``             repeat                      :math:`2\pi/N` times 0, 1, ..., N // 2,
-                                                      then 1, ..., (N - 1) // 2
-``"cosine"``              zero slope at both walls    :math:`\pi k / N` (DCT-II)
-``"sine"``                zero value at both walls    :math:`\pi (k + 1) / N` (DST-II)
-``"cosine-sine"``         zero slope, then value      :math:`\pi (k + 1/2) / N` (DCT-IV)
-``"sine-cosine"``         zero value, then slope      :math:`\pi (k + 1/2) / N` (DST-IV)
-========================  ==========================  ======================================
-
-Fourier modes are the coefficients of the cosines, then those of the sines, so modes are real and
-have the shape of the values. On an axis with cells of width h the second difference has the
-eigenvalues :math:`-(2 - 2\cos\theta_k)/h^2`, and the second derivative
-:math:`-(\theta_k/h)^2` [Str99].
+On an axis with cells of width h, the modes of :mod:`pnpfusion.solvers.bases` are eigenvectors of
+the second difference, with eigenvalues :math:`-(2 - 2\cos\theta_k)/h^2`, and of the second
+derivative of their series, with :math:`-(\theta_k/h)^2` [Str99].
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.bases import Basis as Basis
+from pnpfusion.solvers.bases import frequencies, lowest, transform_matrix
+from pnpfusion.solvers.bases import insulating_bases as insulating_bases
 from pnpfusion.solvers.grid import Grid
 
 if TYPE_CHECKING:
@@ -33,7 +24,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-Basis = Literal["fourier", "cosine", "sine", "cosine-sine", "sine-cosine"]
 #: scipy.fft's name and type of the transform to each basis but Fourier's.
 _KINDS = {
     "cosine": ("dct", 2),
@@ -172,67 +162,6 @@ def _by_matrices(
             matrix = matrix[lowest(basis, count, cells)]
         x = (x.movedim(axis, -1) @ (matrix if inverse else matrix.mT)).movedim(-1, axis)
     return x
-
-
-@lru_cache(maxsize=64)
-def transform_matrix(basis: Basis, n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The orthonormal matrix ``(n, n)`` with one basis function a row: modes = matrix @ values."""
-    with torch.inference_mode(False):
-        cells = torch.arange(n, dtype=torch.float64)
-        k = frequencies(basis, n).unsqueeze(1)
-        angles = k * (cells if basis == "fourier" else cells + 0.5)
-        rows = angles.cos() if basis.startswith(("fourier", "cosine")) else angles.sin()
-        if basis == "fourier":
-            rows[n // 2 + 1 :] = angles[n // 2 + 1 :].sin()
-        rows = rows / rows.square().sum(1, keepdim=True).sqrt()
-        return rows.to(dtype=dtype, device=device)
-
-
-def lowest(basis: Basis, count: int, n: int) -> list[int]:
-    """Where the ``count`` modes of lowest frequency stand among the ``n`` of an axis."""
-    if basis != "fourier" or count == n:
-        return list(range(count))
-    return [*range(count // 2 + 1), *range(n // 2 + 1, n // 2 + 1 + count // 2)]
-
-
-def cut(modes: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...]) -> Tensor:
-    """The lowest modes along each of the last axes, ``(..., *shape)``."""
-    for axis, basis in enumerate(bases, start=-len(bases)):
-        count, n = shape[axis], modes.shape[axis]
-        if count < n and basis == "fourier":
-            at = torch.tensor(lowest(basis, count, n), device=modes.device)
-            modes = modes.index_select(axis, at)
-        elif count < n:
-            modes = modes.narrow(axis, 0, count)
-    return modes
-
-
-def extended(modes: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...]) -> Tensor:
-    """``modes`` with zeros for the higher ones, ``(..., *shape)``; undoes :func:`cut`."""
-    for axis, basis in enumerate(bases, start=-len(bases)):
-        count, n = modes.shape[axis], shape[axis]
-        if count < n:
-            first = count // 2 + 1 if basis == "fourier" else count
-            last = n // 2 + 1 if basis == "fourier" else n
-            parts = modes.split((first, count - first), axis)
-            zeros = modes.new_zeros(n - count).expand(*modes.movedim(axis, -1).shape[:-1], -1)
-            gaps = zeros.movedim(-1, axis).split((last - first, n - count - last + first), axis)
-            modes = torch.cat([parts[0], gaps[0], parts[1], gaps[1]], axis)
-    return modes
-
-
-def frequencies(basis: Basis, n: int) -> Tensor:
-    r"""The angle :math:`\theta_k` by which each mode of ``n`` cells turns per cell, float64."""
-    if basis == "fourier":
-        k = torch.cat([torch.arange(n // 2 + 1), torch.arange(1, (n + 1) // 2)])
-        return 2 * math.pi / n * k.double()
-    shift = {"cosine": 0.0, "sine": 1.0, "cosine-sine": 0.5, "sine-cosine": 0.5}[basis]
-    return math.pi / n * (torch.arange(n, dtype=torch.float64) + shift)
-
-
-def insulating_bases(grid: Grid) -> tuple[Basis, ...]:
-    """Fourier on the periodic axes of ``grid``, cosines between walls (zero slope)."""
-    return tuple("fourier" if b == "periodic" else "cosine" for b in grid.boundaries)
 
 
 def laplacian_symbols(

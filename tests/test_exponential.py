@@ -142,6 +142,16 @@ def test_dielectric_relaxation_of_the_mean_limits_no_step(method):
     assert not bool((lost - 1).abs().max() < 1)
 
 
+def test_what_rests_stays_at_rest_by_exponential_differences_only():
+    grid = box((32,), ("wall",))
+    phi = (math.pi * grid.coordinates(0)).cos()
+    c = torch.stack([(-phi).exp(), phi.exp()]).unsqueeze(0)
+    fixed = pf.solvers.Field(0.05 * math.pi**2 * phi - (c[0, 0] - c[0, 1]))
+    law = SeriesLaw(series_cell(grid, permittivity=0.05, fixed_charge=fixed))
+    moved = [float((final(law, c, 0.2, method, 10) - c).abs().max()) for method in METHODS]
+    assert moved[1] < 1e-12 < 1e-6 < moved[0]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_mass_is_kept_and_saved_times_change_little(method):
     grid = box((12, 8), ("wall", "periodic"))

@@ -7,18 +7,13 @@ import pytest
 import torch
 
 import pnpfusion as pf
+from pnpfusion.solvers.bases import Basis, cut, extended, insulating_bases, lowest, transform_matrix
 from pnpfusion.solvers.transforms import (
-    Basis,
     _by_matrices,
-    cut,
-    extended,
     from_modes,
-    insulating_bases,
     laplacian_symbols,
-    lowest,
     solve_by_transform,
     to_modes,
-    transform_matrix,
 )
 
 f64 = torch.float64

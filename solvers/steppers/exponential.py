@@ -128,7 +128,10 @@ class _Split:
 
 
 class IFRK4(Exponential):
-    r"""Integrating factor [Law67]: the classical method of order 4 for :math:`e^{-tM} v`."""
+    r"""Integrating factor [Law67]: the classical method of order 4 for :math:`e^{-tM} v`.
+
+    One matrix per mode; what rests by a balance of M v and N moves by the error of a step.
+    """
 
     def coefficients(self, linear: Tensor, h: Tensor) -> Coefficients:
         """The propagator of half a step."""
@@ -149,7 +152,10 @@ class IFRK4(Exponential):
 
 
 class ETDRK4(Exponential):
-    r"""Exponential time differencing [CM02]: the remainder is integrated against :math:`e^{tM}`."""
+    r"""Exponential time differencing [CM02]: the remainder is integrated against :math:`e^{tM}`.
+
+    Six matrices per mode; what rests stays at rest, whatever the step.
+    """
 
     def coefficients(self, linear: Tensor, h: Tensor) -> Coefficients:
         """Propagators of half a step and a step, then the weights of the remainders."""
