@@ -46,7 +46,9 @@ def solve_elliptic(
         x, ``(B, *grid.shape)``; NaN for samples that the iteration does not solve.
     """
     extra = load.new_zeros((1,) * load.ndim) if mass is None else mass
-    x: Tensor = _Elliptic.apply(grid, singular, load, extra, *conductances)  # type: ignore[no-untyped-call]
+    # Views, because checkpoints look for what comes from outside in torch's own operations.
+    given = (values.view_as(values) for values in (load, extra, *conductances))
+    x: Tensor = _Elliptic.apply(grid, singular, *given)  # type: ignore[no-untyped-call]
     return x
 
 
