@@ -18,6 +18,7 @@ have the shape of the values. Functions are sampled at the cell centres, Fourier
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -27,6 +28,23 @@ from torch import Tensor
 from pnpfusion.solvers.grid import Grid
 
 Basis = Literal["fourier", "cosine", "sine", "cosine-sine", "sine-cosine"]
+
+
+def wall_bases(grid: Grid, grounded: Sequence[tuple[bool, bool]]) -> tuple[Basis, ...]:
+    """Fourier on periodic axes; between walls what is zero where ``grounded``, else has no slope.
+
+    ``grounded`` says for each axis at which of its two walls the value is held at zero.
+    """
+    kinds: dict[tuple[bool, bool], Basis] = {
+        (False, False): "cosine",
+        (True, True): "sine",
+        (False, True): "cosine-sine",
+        (True, False): "sine-cosine",
+    }
+    return tuple(
+        "fourier" if boundary == "periodic" else kinds[ends]
+        for boundary, ends in zip(grid.boundaries, grounded, strict=True)
+    )
 
 
 def insulating_bases(grid: Grid) -> tuple[Basis, ...]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.bases import Basis, wall_bases
 from pnpfusion.solvers.boundary import Walls, check_walls
 from pnpfusion.solvers.elliptic import solve_elliptic
-from pnpfusion.solvers.field import Parameter, spread
+from pnpfusion.solvers.field import Field, Parameter, spread
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.lines import (
     along,
@@ -21,6 +22,7 @@ from pnpfusion.solvers.lines import (
     on_edges,
     with_ends,
 )
+from pnpfusion.solvers.transforms import solve_by_transform
 from pnpfusion.solvers.wall_values import WallPair
 
 
@@ -61,6 +63,8 @@ class Dielectric:
     floating: bool  #: whether no wall fixes the potential
     permittivity: Tensor  #: eps, (B|1, *grid.shape|1)
     lines: tuple[ElectricLine, ...]  #: one for each axis
+    bases: tuple[Basis, ...] | None
+    """Of each axis, where the operator is diagonal in them: nothing in it varies in space."""
 
     @classmethod
     def build(
@@ -81,22 +85,40 @@ class Dielectric:
                 f"salt it is 2 (Debye length / L)^2."
             )
         pairs = [WallPair(grid, axis, parts, batch, like, t) for axis in range(grid.ndim)]
+        lines = tuple(_line(epsilon, pair) for pair in pairs)
         return cls(
             grid=grid,
             volumes=grid.weights.to(like),
             floating=all(wall.potential is None for side in parts.values() for wall in side),
             permittivity=epsilon,
-            lines=tuple(_line(epsilon, pair) for pair in pairs),
+            lines=lines,
+            bases=None if isinstance(permittivity, Field) else _bases(grid, lines),
         )
 
-    def potential(self, rho: Tensor) -> Tensor:
-        """The potential of ``rho`` ``(B, *grid.shape)``; a floating one is neutralised unasked."""
+    def load(self, rho: Tensor) -> Tensor:
+        """What a charge density and the walls put on Poisson's equation, like ``rho``."""
         load = self.volumes * rho
         for line in self.lines:
             if not line.periodic:
                 ends = edge_columns(line.conductance) * line.electrode + line.surface_charge
                 load = load + back(on_edges(ends, self.grid.shape[line.axis]), self.grid, line.axis)
+        return load
+
+    def potential(self, rho: Tensor) -> Tensor:
+        """The potential of ``rho`` ``(B, *grid.shape)``; a floating one is neutralised unasked."""
+        load = self.load(rho)
+        if self.bases is not None and self.grid.ndim > 1:
+            return self.transformed(load)
         return self.solve(tuple(line.conductance for line in self.lines), load)
+
+    def transformed(self, load: Tensor, screening: float | Tensor = 0.0) -> Tensor:
+        """The potential by transforms, where :attr:`bases` has them."""
+        bases, epsilon = self.bases, self.permittivity.flatten()
+        if bases is None:
+            raise ValueError(
+                "transforms need a constant permittivity, equal cells and whole walls."
+            )
+        return solve_by_transform(load / self.volumes, self.grid, bases, epsilon, screening)
 
     def solve(
         self, conductances: tuple[Tensor, ...], load: Tensor, mass: Tensor | None = None
@@ -197,14 +219,28 @@ def _line(epsilon: Tensor, pair: WallPair) -> ElectricLine:
         raise ValueError(f"`stern` must be >= 0, got {float(stern.detach().min()):g}.")
     surface_charge, _ = pair.values("surface_charge")
     half = edge_columns(resistance)
-    behind = is_electrode / (half + stern / edge_columns(epsilon))
+    through = half + stern / edge_columns(epsilon)
     return ElectricLine(
         axis=axis,
         periodic=False,
         areas=areas,
-        conductance=area * with_ends(1 / resistance[..., 1:-1], behind),
+        conductance=area * with_ends(1 / resistance[..., 1:-1], is_electrode / through),
         electrode=potential,
         surface_charge=area * surface_charge,
-        pull=behind * half,
+        pull=is_electrode * (half / through),
         rise=surface_charge * half,
     )
+
+
+def _bases(grid: Grid, lines: tuple[ElectricLine, ...]) -> tuple[Basis, ...] | None:
+    """The bases that fit equal cells between walls that are electrodes or none, all over."""
+    if grid.edges is not None and any(edges is not None for edges in grid.edges):
+        return None
+    grounded = []
+    for line in lines:
+        pull = line.pull.detach()
+        held = [bool((pull[..., end] == 1).all()) for end in (0, 1)]
+        if any(not held[end] and bool((pull[..., end] != 0).any()) for end in (0, 1)):
+            return None
+        grounded.append((held[0], held[1]))
+    return wall_bases(grid, grounded)

@@ -3,8 +3,9 @@ r"""Symmetric systems on a grid: what flows out of each cell through its faces, 
 .. math:: \sum_{faces} G (x_{here} - x_{there}) + m\,x = b, \qquad x = 0 \text{ behind walls}.
 
 On one axis the solve is direct, O(N). On two or three it is by conjugate gradients, preconditioned
-by the same system with mean coefficients, which fast diagonalisation solves exactly [LRT64]; the
-number of iterations depends on how much the coefficients vary, not on the grid.
+by the same system with mean coefficients, which transforms, or on graded axes fast diagonalisation
+[LRT64], solve exactly; the number of iterations depends on how much the coefficients vary, not on
+the grid.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.banded import solve_tridiagonal
+from pnpfusion.solvers.bases import wall_bases
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.lines import along, back, face_areas, with_ends
+from pnpfusion.solvers.transforms import from_modes, laplacian_symbols, to_modes
 
 MAX_ITERATIONS = 1000
+How = tuple[bool, bool]  # whether the system is singular, and a single axis solved directly
 
 
 def solve_elliptic(
@@ -30,6 +34,7 @@ def solve_elliptic(
     load: Tensor,
     *,
     singular: bool = False,
+    direct: bool = True,
 ) -> Tensor:
     r"""The x that balances ``load``; self-adjoint, and differentiable to any order.
 
@@ -41,6 +46,7 @@ def solve_elliptic(
         load: b, ``(B, *grid.shape)``.
         singular: whether x is free up to a constant (no wall conducts and there is no mass): the
             load is then neutralised evenly and x has zero mean.
+        direct: whether a single axis is solved directly.
 
     Returns:
         x, ``(B, *grid.shape)``; NaN for samples that the iteration does not solve.
@@ -48,32 +54,33 @@ def solve_elliptic(
     extra = load.new_zeros((1,) * load.ndim) if mass is None else mass
     # Views, because checkpoints look for what comes from outside in torch's own operations.
     given = (values.view_as(values) for values in (load, extra, *conductances))
-    x: Tensor = _Elliptic.apply(grid, singular, *given)  # type: ignore[no-untyped-call]
+    x: Tensor = _Elliptic.apply(grid, (singular, direct), *given)  # type: ignore[no-untyped-call]
     return x
 
 
 class _Elliptic(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, grid: Grid, singular: bool, load: Tensor, mass: Tensor, *conductances: Tensor
+        ctx: Any, grid: Grid, how: How, load: Tensor, mass: Tensor, *conductances: Tensor
     ) -> Tensor:
+        singular, direct = how
         volumes = grid.weights.to(load)
         if singular:
             load = load - volumes * (_total(load) / volumes.sum())
-        if grid.ndim == 1:
+        if grid.ndim == 1 and direct:
             x = _solve_line(grid, conductances[0], mass, load, singular)
         else:
             x, _ = conjugate_gradients(grid, conductances, mass, load, singular=singular)
         if singular:
             x = x - _total(volumes * x) / volumes.sum()
-        ctx.grid, ctx.singular = grid, singular
+        ctx.grid, ctx.how = grid, how
         ctx.save_for_backward(x, mass, *conductances)
         return x
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, mass, *conductances = ctx.saved_tensors
-        y = _Elliptic.apply(ctx.grid, ctx.singular, grad, mass, *conductances)  # type: ignore[no-untyped-call]
+        y = _Elliptic.apply(ctx.grid, ctx.how, grad, mass, *conductances)  # type: ignore[no-untyped-call]
         by_conductance: list[Tensor | None] = []
         for axis, conductance in enumerate(conductances):
             product = None
@@ -186,15 +193,22 @@ def _wide(values: Tensor, like: Tensor) -> Tensor:
 def mean_inverse(
     grid: Grid, conductances: tuple[Tensor, ...], mass: Tensor | None, *, singular: bool = False
 ) -> Callable[[Tensor], Tensor]:
-    """The inverse of the system with each sample's mean coefficients, by fast diagonalisation."""
-    total, bases = conductances[0].new_zeros((1,) * (1 + grid.ndim)), []
-    for axis, conductance in enumerate(conductances):
-        walled = grid.boundaries[axis] == "wall"
-        first, last = (
-            walled and bool((conductance.detach()[..., end] != 0).any()) for end in (0, -1)
-        )
-        numbers, basis = line_modes(grid, axis, (first, last))
-        bases.append(basis.to(conductance))
+    """The inverse of the system with each sample's mean coefficients.
+
+    By transforms where the cells of each axis are equal, else in the modes of each axis.
+    """
+    ends = [_grounded(grid, axis, g) for axis, g in enumerate(conductances)]
+    equal = grid.edges is None or all(edges is None for edges in grid.edges)
+    bases = wall_bases(grid, ends) if equal else None
+    vectors = []
+    if bases is not None:
+        numbers = laplacian_symbols(grid, bases)
+    else:
+        modes = [line_modes(grid, axis, end) for axis, end in enumerate(ends)]
+        numbers = tuple(values for values, _ in modes)
+        vectors = [columns.to(conductances[0]) for _, columns in modes]
+    total = conductances[0].new_zeros((1,) * (1 + grid.ndim))
+    for axis, (conductance, values) in enumerate(zip(conductances, numbers, strict=True)):
         # The mean of what makes the inner faces conduct, their area over their length apart:
         areas = face_areas(grid, axis).to(conductance)[..., None]
         if grid.shape[axis] > 1:
@@ -203,24 +217,34 @@ def mean_inverse(
         else:
             mean = (conductance * (grid.lengths[axis] / 2) / areas).flatten(1).amax(1)
         shape = [-1 if other == axis else 1 for other in range(grid.ndim)]
-        total = total + _wide(mean, total) * numbers.to(mean).reshape(1, *shape)
+        total = total + _wide(mean, total) * values.to(mean).reshape(1, *shape)
+    volumes = grid.weights.to(total)
     if mass is not None:
-        weight = grid.weights.to(mass)
-        mean_mass = mass.expand(-1, *grid.shape).flatten(1).sum(1) / weight.sum()
+        mean_mass = mass.expand(-1, *grid.shape).flatten(1).sum(1) / volumes.sum()
         total = total + _wide(mean_mass, total)
     if singular:
         total = torch.where(total > 1e-12 * total.amax(), total, torch.inf)
+    if bases is not None:
+        total = total * volumes.flatten()[0]
+        return lambda load: from_modes(to_modes(load, bases) / total, bases)
 
     def inverse(load: Tensor) -> Tensor:
         modes = load
-        for axis, basis in enumerate(bases):
-            modes = back(along(modes, grid, axis) @ basis, grid, axis)
+        for axis, columns in enumerate(vectors):
+            modes = back(along(modes, grid, axis) @ columns, grid, axis)
         modes = modes / total
-        for axis, basis in enumerate(bases):
-            modes = back(along(modes, grid, axis) @ basis.mT, grid, axis)
+        for axis, columns in enumerate(vectors):
+            modes = back(along(modes, grid, axis) @ columns.mT, grid, axis)
         return modes
 
     return inverse
+
+
+def _grounded(grid: Grid, axis: int, conductance: Tensor) -> tuple[bool, bool]:
+    """At which of the two walls of ``axis`` something conducts."""
+    walled = grid.boundaries[axis] == "wall"
+    first, last = (walled and bool((conductance.detach()[..., e] != 0).any()) for e in (0, -1))
+    return first, last
 
 
 @cache

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 import pnpfusion as pf
 from pnpfusion.solvers import solve_poisson
 from pnpfusion.solvers.dielectric import Dielectric
+from pnpfusion.solvers.elliptic import conjugate_gradients
 from tests.registry import f64, slope
 
 WALLS = {
@@ -190,3 +192,96 @@ def test_round_off_charges_of_a_neutral_box_are_no_error():
     grid = pf.Grid((64,), (1.0,), ("periodic",))
     noise = 1e-17 * torch.randn(64, dtype=f64, generator=torch.Generator().manual_seed(3))
     assert solve_poisson(noise, grid, permittivity=1e-3).abs().max() < 1e-12
+
+
+# ---- more than one axis, screening, and the methods by name
+
+
+def box_cases():
+    """Boxes of 1 to 3 axes with every kind of wall that transforms can take."""
+    for axes in (1, 2, 3):
+        for boundaries in itertools.product(("wall", "periodic"), repeat=axes):
+            grid = pf.Grid((6, 5, 4)[:axes], (1.0, 1.3, 0.8)[:axes], boundaries)
+            yield grid, {}
+            if boundaries[0] == "wall":
+                yield grid, {"x-": pf.Wall(potential=1.0)}
+                yield grid, {"x-": pf.Wall(potential=1.0), "x+": pf.Wall(potential=-2.0)}
+                yield grid, {"x-": pf.Wall(surface_charge=0.3), "x+": pf.Wall(potential=0.0)}
+
+
+@pytest.mark.parametrize("screened", [False, True])
+def test_every_method_gives_the_same_potential(screened):
+    generator = torch.Generator().manual_seed(0)
+    epsilon = torch.tensor([0.5, 2.0], dtype=f64)
+    screening = torch.tensor([1.0, 3.0], dtype=f64) if screened else None
+    for grid, walls in box_cases():
+        rho = torch.randn(2, *grid.shape, dtype=f64, generator=generator)
+        if all(wall.potential is None for wall in walls.values()) and not screened:
+            rho = rho - rho.flatten(1).mean(1).reshape(-1, *(1 for _ in grid.shape))
+        given = {"permittivity": epsilon, "walls": walls, "screening": screening}
+        methods = ["transform", "conjugate-gradients", None]
+        methods += ["tridiagonal"] if grid.ndim == 1 else []
+        first, *others = (solve_poisson(rho, grid, **given, method=m) for m in methods)
+        for other in others:
+            torch.testing.assert_close(other, first, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("contrast", [0.5, 0.9])
+def test_iterations_do_not_grow_with_the_grid_where_the_permittivity_varies(contrast):
+    counts = []
+    for n in (16, 32, 64):
+        grid = pf.Grid((n, n), (1.0, 1.0), ("wall", "wall"))
+        x, y = grid.coordinates(0)[:, None], grid.coordinates(1)
+        epsilon = 1 + contrast * torch.sin(2 * math.pi * x) * torch.cos(math.pi * y)
+        walls = {"x-": pf.Wall(potential=1.0), "x+": pf.Wall(potential=0.0)}
+        medium = Dielectric.build(grid, pf.Field(epsilon), walls, (), torch.zeros((), dtype=f64))
+        load = medium.load(torch.ones(1, n, n, dtype=f64))
+        through = tuple(line.conductance for line in medium.lines)
+        _, iterations = conjugate_gradients(grid, through, None, load)
+        counts.append(int(iterations))
+    assert counts[0] <= counts[-1] <= 1.3 * counts[0]
+    assert counts[-1] <= (30 if contrast == 0.5 else 80)
+
+
+@pytest.mark.parametrize("method", ["transform", "conjugate-gradients"])
+def test_screened_poisson_in_a_box_is_differentiable_twice(method):
+    grid = pf.Grid((3, 4), (1.0, 1.0), ("wall", "periodic"))
+    generator = torch.Generator().manual_seed(1)
+
+    def phi(rho, epsilon, screening, voltage):
+        walls = {"x-": pf.Wall(potential=voltage)}
+        return solve_poisson(
+            rho, grid, permittivity=epsilon, walls=walls, screening=screening, method=method
+        )
+
+    inputs = [torch.rand(2, 3, 4, dtype=f64, generator=generator) + 0.5]
+    inputs += [torch.rand(2, dtype=f64, generator=generator) + 0.5 for _ in range(3)]
+    inputs = [value.requires_grad_() for value in inputs]
+    assert torch.autograd.gradcheck(phi, inputs)
+    assert torch.autograd.gradgradcheck(phi, inputs)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"method": "tridiagonal"}, "needs a grid of one axis, got 2"),
+        ({"method": "fft"}, "must be one of .*'transform'.* got 'fft'"),
+        (
+            {"method": "transform", "permittivity": pf.Field(torch.ones(4, 4))},
+            "needs equal cells, walls that are electrodes all over",
+        ),
+        (
+            {
+                "method": "transform",
+                "walls": {"x-": pf.Wall(potential=1.0, mask=torch.arange(4) < 2)},
+            },
+            "needs equal cells, walls that are electrodes all over",
+        ),
+        ({"screening": -1.0}, "`screening` must be >= 0"),
+        ({"screening": 0.0}, "> 0 somewhere"),
+    ],
+)
+def test_a_method_that_does_not_fit_says_what_it_needs(given, message):
+    grid = pf.Grid((4, 4), (1.0, 1.0), ("wall", "wall"))
+    with pytest.raises(ValueError, match=message):
+        solve_poisson(torch.zeros(4, 4), grid, **given)
