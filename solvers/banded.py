@@ -82,10 +82,23 @@ def _solve_line(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -> 
 
 class _BlockTridiagonal(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -> Tensor:
-        x = _solver(rhs)(lower, diagonal, upper, rhs)
-        ctx.save_for_backward(lower, diagonal, upper, x)
-        return x
+    def forward(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -> Tensor:
+        return _solver(rhs)(lower, diagonal, upper, rhs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:3], output)
+        ctx.save_for_forward(*inputs[:3], output)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        *matrix, x = ctx.saved_tensors
+        change = torch.zeros_like(x) if tangents[3] is None else tangents[3]
+        for block, beside in zip(tangents, (_shifted(x, 1), x, _shifted(x, -1)), strict=False):
+            if block is not None:
+                change = change - (block @ beside.unsqueeze(-1)).squeeze(-1)
+        lower, diagonal, upper = matrix
+        return _solve_line(lower, diagonal, upper, change)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.dense_newton import once_differentiable_only
-from pnpfusion.solvers.implicit_solve import ImplicitSolve
+from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed
 
 
 def solve_implicit(
@@ -55,7 +55,7 @@ def solve_implicit(
                 break
     if torch.is_grad_enabled():
         residual = c - h * cell.rate(c) - base
-        if residual.requires_grad:
+        if is_followed(residual):
             with torch.no_grad():
                 matrix = _matrix(cell, c, step)
             c = once_differentiable_only(c - _solve(matrix, residual))

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.dense_newton import once_differentiable_only
 from pnpfusion.solvers.elliptic import apply_elliptic
+from pnpfusion.solvers.implicit_solve import is_followed
 from pnpfusion.solvers.lines import back, edge_columns, on_edges
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
@@ -85,7 +86,7 @@ def convex_equilibrium(
                 break
     if torch.is_grad_enabled():
         by_phi, by_eta = dual.gradient(phi, eta, totals)
-        if by_phi.requires_grad or by_eta.requires_grad:
+        if is_followed(by_phi, by_eta):
             step_phi, step_eta = dual.newton_step(phi, eta, by_phi, by_eta)
             phi = once_differentiable_only(phi - step_phi)
             eta = once_differentiable_only(eta - step_eta)

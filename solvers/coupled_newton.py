@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.implicit_solve import ImplicitSolve
+from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed
 from pnpfusion.solvers.nernst_planck import Electrolyte, Faces
 from pnpfusion.solvers.stencil import Stencil
 
@@ -88,7 +88,7 @@ def _attach_gradient(
     """One more Newton step with the matrix held fixed: its derivative is the implicit one."""
     faces = cell.faces(c, phi)
     wrong = residual(cell, faces, c, phi, base, step)
-    if not wrong.requires_grad:
+    if not is_followed(wrong):
         return c
     with torch.no_grad():
         matrix = jacobian(cell, faces, c, step)

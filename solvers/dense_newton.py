@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pnpfusion.solvers.implicit_solve import ImplicitSolve, per_state
+from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed, per_state
 
 
 def solve_implicit_dense(
@@ -55,7 +55,7 @@ def solve_implicit_dense(
     if torch.is_grad_enabled():
         _, jacobian = _value_and_jacobian(rate, u)
         residual = u - h * rate(u) - base
-        if residual.requires_grad:
+        if is_followed(residual):
             u = once_differentiable_only(u - _correct(jacobian, step, residual))
     return ImplicitSolve(u, converged, iterations)
 
@@ -68,8 +68,16 @@ def once_differentiable_only(values: Tensor) -> Tensor:
 
 class _OnceDifferentiable(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        return values.view_as(values)
+    def forward(values: Tensor) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return tangent.clone()
 
     @staticmethod
     @once_differentiable

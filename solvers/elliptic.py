@@ -60,9 +60,7 @@ def solve_elliptic(
 
 class _Elliptic(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, grid: Grid, how: How, load: Tensor, mass: Tensor, *conductances: Tensor
-    ) -> Tensor:
+    def forward(grid: Grid, how: How, load: Tensor, mass: Tensor, *conductances: Tensor) -> Tensor:
         singular, direct = how
         volumes = grid.weights.to(load)
         if singular:
@@ -73,9 +71,26 @@ class _Elliptic(torch.autograd.Function):
             x, _ = conjugate_gradients(grid, conductances, mass, load, singular=singular)
         if singular:
             x = x - _total(volumes * x) / volumes.sum()
-        ctx.grid, ctx.how = grid, how
-        ctx.save_for_backward(x, mass, *conductances)
         return x
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.grid, ctx.how, _, *coefficients = inputs
+        ctx.save_for_backward(output, *coefficients)
+        ctx.save_for_forward(output, *coefficients)
+
+    @staticmethod
+    def jvp(ctx: Any, _grid: None, _how: None, load: Any, mass: Any, *conductances: Any) -> Tensor:
+        x, *coefficients = ctx.saved_tensors
+        change = torch.zeros_like(x) if load is None else load
+        if mass is not None:
+            change = change - mass * x
+        for axis, rise in enumerate(conductances):
+            if rise is not None:
+                flow = (rise * _steps(ctx.grid, axis, x)).diff(dim=-1)
+                change = change + back(flow, ctx.grid, axis)
+        y: Tensor = _Elliptic.apply(ctx.grid, ctx.how, change, *coefficients)  # type: ignore[no-untyped-call]
+        return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor
+from torch.autograd import forward_ad
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,6 +15,11 @@ class ImplicitSolve:
     u: Tensor  #: shape (B, *state); carries the gradient
     converged: Tensor  #: bool, (B,)
     iterations: Tensor  #: Newton iterations, (B,)
+
+
+def is_followed(*values: Tensor) -> bool:
+    """Whether a derivative is taken through one of ``values``, backward or forward."""
+    return any(v.requires_grad or forward_ad.unpack_dual(v).tangent is not None for v in values)
 
 
 def per_state(values: Tensor, u: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.field import Parameter, spread
+from pnpfusion.solvers.implicit_solve import is_followed
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,4 +248,4 @@ def _extent(c: Tensor, h: Tensor, row: Row, made: Tensor) -> Tensor:
         at = extent.detach().requires_grad_()
         (slope,) = torch.autograd.grad(residual(at).sum(), at)
     left = residual(extent)
-    return extent - left / slope if left.requires_grad else extent
+    return extent - left / slope if is_followed(left) else extent

@@ -16,6 +16,7 @@ from torch import Tensor
 from pnpfusion.solvers.convex_equilibrium import Rest
 from pnpfusion.solvers.coupled_newton import jacobian, residual
 from pnpfusion.solvers.dense_newton import once_differentiable_only
+from pnpfusion.solvers.implicit_solve import is_followed
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.stencil import Stencil
 
@@ -169,6 +170,6 @@ def _attach_gradient(
 ) -> tuple[Tensor, Tensor]:
     """One more Newton step with the matrix held fixed: its derivative is the implicit one."""
     by_phi, by_c = _correction(cell, c, phi, totals, invariants)
-    if not by_c.requires_grad:
+    if not is_followed(by_c):
         return c, phi
     return once_differentiable_only(c - by_c), once_differentiable_only(phi - by_phi)

@@ -137,9 +137,16 @@ def _times(matrix: Tensor, x: Tensor) -> Tensor:
 
 class _Solve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, matrix: Stencil, tolerance: float | None, rhs: Tensor) -> Tensor:
-        ctx.matrix = matrix
+    def forward(matrix: Stencil, tolerance: float | None, rhs: Tensor) -> Tensor:
         return matrix._solve(rhs, tolerance)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.matrix, ctx.tolerance, _ = inputs
+
+    @staticmethod
+    def jvp(ctx: Any, _matrix: None, _tolerance: None, tangent: Tensor) -> Tensor:
+        return ctx.matrix.solve(tangent, ctx.tolerance)  # type: ignore[no-any-return]
 
     @staticmethod
     @once_differentiable

@@ -83,12 +83,20 @@ class _Transform(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...], inverse: bool
+        x: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...], inverse: bool
     ) -> Tensor:
-        ctx.bases, ctx.shape, ctx.inverse = bases, tuple(x.shape[-len(bases) :]), inverse
         if x.device.type == "cpu":
             return torch.from_numpy(_by_scipy(x.detach().numpy(), bases, shape, inverse))
         return _by_matrices(x, bases, shape, inverse)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, ctx.bases, ctx.wanted, ctx.inverse = inputs
+        ctx.shape = tuple(x.shape[-len(ctx.bases) :])
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return _transform(tangent, ctx.bases, ctx.wanted, ctx.inverse)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:

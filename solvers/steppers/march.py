@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.implicit_solve import per_state
+from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.outcome import Outcome
 from pnpfusion.solvers.steppers.base import Law, Path, Report, Standing, Work
 from pnpfusion.solvers.steppers.control import Control, Verdict
@@ -38,9 +38,10 @@ def march(
     start = here.u, here.slope
     enabled = torch.is_grad_enabled()
     again: Again | None = None
-    if enabled and any(values.requires_grad for values in start):
+    if enabled and is_followed(*start):
         again = method.again
-        if checkpoints is not None:
+        # A forward derivative goes along with the run and holds nothing.
+        if checkpoints is not None and any(values.requires_grad for values in start):
             again = Tape(method, checkpoints)
             here = replace(here, u=u0.detach(), slope=here.slope.detach())
     try:
