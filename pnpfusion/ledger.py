@@ -22,6 +22,8 @@ class Ledger:
     conserved_size: Tensor  #: what a change of these is small against, (*batch, K)
     charge: Tensor  #: net charge with the fixed charge, (T, *batch), in F c_ref L^d
     free_energy: Tensor  #: (T, *batch), in R T c_ref L^d
+    gauss_error: Tensor
+    """What Gauss' law is wrong by in the worst cell, against all charges, (T, *batch)."""
     smallest: Tensor  #: smallest concentration over all steps since the time before, (T, *batch)
     closed: tuple[bool, ...]  #: per species, whether its own mass should stay what it was
     species: tuple[str, ...]  #: their names
@@ -52,14 +54,17 @@ class Ledger:
         return self.smallest.nan_to_num(torch.inf, posinf=torch.inf).amin(0)
 
     def __str__(self) -> str:
-        error = float(self.mass_error.max()) if self.charge[0].numel() else 0.0
+        if not self.charge[0].numel():
+            return "no samples"
+        error = float(self.mass_error.max())
         rows = [
             ("mass error (relative)", f"{error:.1e}" if self.conserved.shape[-1] else "open cell"),
             ("free energy drop", f"{float(self.energy_drop.mean()):.4g}"),
             ("largest rise of free energy", f"{float(self.energy_largest_rise.max()):.1e}"),
+            ("error of Gauss' law (relative)", f"{float(_largest(self.gauss_error).max()):.1e}"),
             ("smallest concentration", f"{float(self.min_concentration.min()):.3e}"),
         ]
-        return "\n".join(f"{name:<28} {value:>12}" for name, value in rows)
+        return "\n".join(f"{name:<31} {value:>12}" for name, value in rows)
 
 
 def _largest(values: Tensor) -> Tensor:

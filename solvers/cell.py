@@ -34,6 +34,9 @@ class Cell(Protocol):
     def potential(self, c: Tensor) -> Tensor:
         """The potential, ``(B, *grid.shape)``, in kT/e."""
 
+    def gauss_error(self, c: Tensor) -> Tensor:
+        """What Gauss' law is wrong by in the worst cell, against all charges, ``(B,)``."""
+
     def rate(self, c: Tensor) -> Tensor:
         """dc/dt, like ``c``."""
 

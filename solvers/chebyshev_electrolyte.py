@@ -220,6 +220,13 @@ class ChebyshevElectrolyte:
         """The electric field at the points, ``(B, n)``."""
         return self.displacement_of(self.charge(c)) / self.permittivity
 
+    def gauss_error(self, c: Tensor) -> Tensor:
+        """How far slopes of the displacement are from the charge, against all charges, (B,)."""
+        charge = self.charge(c)
+        wrong = (self._slope(self.displacement_of(charge)) - charge)[:, 1:-1].abs().amax(1)
+        present = (self.valence * c).abs().sum(1).amax(1)
+        return wrong / present.clamp_min(1e-300)
+
     def electrode_charge(self, c: Tensor, axis: int, end: int) -> Tensor:
         """The charge on a wall, ``(B,)``."""
         through = self.displacement_of(self.charge(c))

@@ -188,6 +188,20 @@ class Electrolyte:
         rate = -leaving / medium.volumes
         return rate if self.reactions is None else rate + self.reactions.sources(c)
 
+    def gauss_error(self, c: Tensor) -> Tensor:
+        """What Gauss' law is wrong by in the worst cell, against all charges, ``(B,)``."""
+        medium = self.dielectric
+        through = medium.displacement(self.potential(c))
+        load = medium.volumes * self.charge(c)
+        present = medium.volumes * (self.valence * c).abs().sum(1)
+        size = torch.stack([one.flatten(1).abs().amax(1) for one in (present, *through)]).amax(0)
+        if medium.floating:  # what net charge round-off has left is not in the potential
+            load = load - medium.volumes * (self.net_charge(c) / medium.volumes.sum()).reshape(
+                -1, *(1,) * medium.grid.ndim
+            )
+        wrong = (medium.leaving(through) - load).flatten(1).abs().amax(1)
+        return wrong / size.clamp_min(torch.finfo(c.dtype).tiny)
+
     # ---- what users ask, per area of a face where it lives on faces
 
     def flux_across(self, c: Tensor, axis: int) -> Tensor:

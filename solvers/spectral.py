@@ -186,6 +186,14 @@ class SpectralElectrolyte:
         """The electric field along ``axis`` at the cell centres, ``(B, *grid.shape)``."""
         return self.displacement_of(self.charge(c), axis) / self.permittivity
 
+    def gauss_error(self, c: Tensor) -> Tensor:
+        """How far slopes of the displacement are from the charge, against all charges, (B,)."""
+        modes = to_modes(self.charge(c), self.bases) * self.moving
+        back = self.permittivity * self.symbol * self._potential_modes(modes)
+        wrong = from_modes(back - modes, self.bases).flatten(1).abs().amax(1)
+        present = (self.valence * c).abs().sum(1).flatten(1).amax(1)
+        return wrong / present.clamp_min(1e-300)
+
     def electrode_charge(self, c: Tensor, axis: int, end: int) -> Tensor:
         """The charge on a wall: walls here carry none."""
         return torch.zeros_like(self.net_charge(c))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import pnpfusion as pf
-from pnpfusion.dynamics.resolution import ResolutionWarning
+from pnpfusion.dynamics.resolution import ResolutionWarning, StabilityWarning
 from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, Euler, KenCarp4, Odeint
 from tests.registry import (
     ALL_DYNAMICS,
@@ -205,9 +205,10 @@ def test_a_coarse_grid_is_a_warning_that_names_the_cells_needed():
 def test_a_blow_up_ends_the_run_with_an_outcome_and_keeps_the_states_before():
     """Forward Euler above its stability limit, h^2 / 2."""
     c0 = 1 + 0.1 * torch.rand(2, 32, dtype=f64, generator=torch.Generator().manual_seed(0))
-    run = pf.simulate(
-        blocking_cell(), c0, torch.linspace(0, 10, 101).double(), stepper=Euler(dt=0.01)
-    )
+    with pytest.warns(StabilityWarning, match="use dt <= 0.002 or an implicit stepper"):
+        run = pf.simulate(
+            blocking_cell(), c0, torch.linspace(0, 10, 101).double(), stepper=Euler(dt=0.01)
+        )
     assert run.outcome is pf.Outcome.NOT_FINITE
     assert not run.succeeded
     assert 1 < len(run.times) < 101
@@ -309,6 +310,7 @@ def test_the_bar_goes_to_the_end(capfd):
     assert "100%" in capfd.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.StabilityWarning")
 def test_the_smallest_concentration_is_over_all_steps_not_only_saved_ones():
     """Explicit steps of a blob: what dips below zero in between is seen though it is not saved."""
     cell = ring(32)

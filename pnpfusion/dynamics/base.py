@@ -71,6 +71,9 @@ class Dynamics(nn.Module, ABC):
         stepper = Odeint("dopri5", rtol=rtol, atol=rtol / 100 if atol is None else atol)
         return stepper, "Odeint, explicit and adaptive, since nothing says that the law is stiff"
 
+    def check_stepper(self, stepper: Stepper, u0: Tensor, x: Input) -> None:
+        """Warn where ``stepper`` does not suit the law from ``u0`` on."""
+
     def solve_equilibrium(self, u0: Tensor, x: Input, tolerance: float) -> Rest:
         """The state of rest that ``u0`` leads to, on a flat batch, for laws that can find it.
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from pnpfusion.dynamics.base import Input
 from pnpfusion.dynamics.pnp_bound import BoundPNP
+from pnpfusion.dynamics.pnp_cell import Scheme, build_cell, check_scheme, series_or_faces
 from pnpfusion.dynamics.pnp_choice import choose
 from pnpfusion.dynamics.pnp_description import (
     describe_grid,
@@ -19,24 +19,21 @@ from pnpfusion.dynamics.pnp_description import (
     describe_wall,
     wall_from_description,
 )
+from pnpfusion.dynamics.pnp_input import walls_under
+from pnpfusion.dynamics.pnp_ledger import keep_ledger
 from pnpfusion.dynamics.pnp_observables import CellObservables, Time
-from pnpfusion.dynamics.resolution import warn_if_coarse
+from pnpfusion.dynamics.resolution import warn_if_coarse, warn_if_long, warn_if_steep
 from pnpfusion.dynamics.species import Species
 from pnpfusion.ledger import Ledger
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
-from pnpfusion.solvers.cell import Cell, free_energy
-from pnpfusion.solvers.chebyshev import ChebyshevGrid
-from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
+from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.convex_equilibrium import Rest
 from pnpfusion.solvers.field import Field, Parameter
-from pnpfusion.solvers.fluxes import FACE_SCHEMES
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.reactions import Reaction, null_rows
-from pnpfusion.solvers.spectral import SpectralElectrolyte
 from pnpfusion.solvers.steppers.base import Stepper
-
-Scheme = Literal["scharfetter-gummel", "central", "harmonic", "spectral", "auto"]
+from pnpfusion.solvers.steppers.explicit import ExplicitRK
 
 
 class PNP(CellObservables):
@@ -112,8 +109,12 @@ class PNP(CellObservables):
         }
         self.permittivity, self.steric, self.reactions = permittivity, steric, tuple(reactions)
         self.fixed_charge: Parameter = 0.0 if fixed_charge is None else fixed_charge
-        self.scheme = self._series_or_faces() if scheme == "auto" else scheme
-        self._check_scheme()
+        uniform = [permittivity, *(one.diffusivity for one in species)]
+        plain = steric is None and not self.reactions
+        if scheme == "auto":
+            scheme = series_or_faces(grid, self.walls, uniform) if plain else "scharfetter-gummel"
+        self.scheme: Scheme = scheme
+        check_scheme(grid, self.scheme, steric, self.reactions)
         self.state_ndim = 1 + grid.ndim
         values = self._values()
         for name, value in values.items():
@@ -152,29 +153,6 @@ class PNP(CellObservables):
                     given = getattr(wall, what) or {}
                     values |= {f"{what}:{where}:{name}": value for name, value in given.items()}
         return {name.replace(".", "_"): v for name, v in values.items() if v is not None}
-
-    def _series_or_faces(self) -> Scheme:
-        """Series where nothing varies in space and every wall insulates and blocks."""
-        uniform = [self.permittivity, *(one.diffusivity for one in self.species)]
-        plain = (
-            all(repr(wall) == repr(Wall()) for wall in self.walls.values())
-            and not any(isinstance(value, Field) for value in uniform)
-            and (self.grid.edges is None or all(e is None for e in self.grid.edges))
-            and self.steric is None
-            and not self.reactions
-        )
-        return "spectral" if plain else "scharfetter-gummel"
-
-    def _check_scheme(self) -> None:
-        if isinstance(self.grid, ChebyshevGrid) and self.scheme != "spectral":
-            raise ValueError(
-                f'a ChebyshevGrid has no faces, so `scheme` must be "spectral", got '
-                f"{self.scheme!r}; or use a Grid."
-            )
-        if self.scheme == "spectral" and (self.steric is not None or self.reactions):
-            raise ValueError(
-                "spectral cells have neither `steric` nor `reactions`; use a finite-volume scheme."
-            )
 
     def rate(self, t: Tensor, u: Tensor, x: Input = None) -> Tensor:
         """dc/dt, like ``u``; the potential follows the charge at once."""
@@ -238,12 +216,14 @@ class PNP(CellObservables):
             )
         if len(flat) and isinstance(cell, Electrolyte):
             warn_if_coarse(cell, flat)
+            warn_if_steep(cell, flat)
 
     def bind(self, u0: Tensor, x: Input = None) -> BoundPNP:
         """See :meth:`Dynamics.bind`."""
         batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
         like = u0.detach()
         return BoundPNP(
+            grid=self.grid,
             build=lambda t: self.electrolyte(batch, like, x, t.reshape(batch)),
             cell=self.electrolyte(batch, like, x, 0.0),
             driven=self._driven,
@@ -266,37 +246,21 @@ class PNP(CellObservables):
         """See :meth:`Dynamics.choose_stepper` and :func:`choose`."""
         return choose(self.grid, self.scheme, self.bind(u0, x).cell, u0, rtol, atol)
 
+    def check_stepper(self, stepper: Stepper, u0: Tensor, x: Input) -> None:
+        """Warn where explicit steps are too long for the grid or the charge."""
+        cell = self.bind(u0, x).cell
+        if isinstance(stepper, ExplicitRK) and isinstance(cell, Electrolyte) and u0.numel():
+            flat = u0.detach().reshape(-1, *u0.shape[-self.state_ndim :])
+            warn_if_long(cell, flat, stepper.dt, stepper.reach)
+
     def ledger(
         self, times: Tensor, states: Tensor, lowest: Tensor | None, x: Input = None
     ) -> Ledger:
         """See :class:`pnpfusion.Ledger`."""
-        with torch.no_grad():
-            exact = states.detach().double()
-            law, batch = self.bind(exact[0], x), exact.shape[1 : -self.state_ndim]
-            rows = [c.reshape(-1, *c.shape[len(batch) :]) for c in exact]
-            cells = [law.at(t.to(exact).expand(len(c))) for t, c in zip(times, rows, strict=True)]
-            pairs = list(zip(cells, rows, strict=True))
-            smallest = exact.flatten(len(batch) + 1).amin(-1)
-            mass, invariants = self.mass(exact), self._invariants().to(exact)
-            reacting = {n for one in self.reactions for n in (*one.reactants, *one.products)}
-            return Ledger(
-                times=times.detach().double(),
-                mass=mass,
-                conserved=mass @ invariants.mT,
-                conserved_size=mass[0].abs() @ invariants.abs().mT,
-                charge=torch.stack([cell.net_charge(c) for cell, c in pairs]).reshape(
-                    len(rows), *batch
-                ),
-                free_energy=torch.stack([free_energy(cell, c) for cell, c in pairs]).reshape(
-                    len(rows), *batch
-                ),
-                smallest=smallest if lowest is None else torch.minimum(smallest, lowest.double()),
-                closed=tuple(
-                    closed and name not in reacting
-                    for name, closed in zip(self.names, law.cell.closed, strict=True)
-                ),
-                species=self.names,
-            )
+        reacting = {n for one in self.reactions for n in (*one.reactants, *one.products)}
+        exact = states.detach().double()
+        law = self.bind(exact[0], x)
+        return keep_ledger(law, self.names, reacting, times.detach().double(), exact, lowest)
 
     def description(
         self, times: Tensor | None = None, batch: tuple[int, ...] = ()
@@ -354,83 +318,23 @@ class PNP(CellObservables):
         fixed_charge: Parameter | None = None,
     ) -> Cell:
         """See :class:`CellObservables`."""
-        at = None if t is None else torch.as_tensor(t).to(like).expand(batch)
-        valences = [one.valence for one in self.species]
-        diffusivities = [one.diffusivity for one in self.species]
-        fixed_charge = self.fixed_charge if fixed_charge is None else fixed_charge
-        if isinstance(self.grid, ChebyshevGrid):
-            return ChebyshevElectrolyte.build(
-                self.grid,
-                self.names,
-                valences,
-                diffusivities,
-                permittivity=self.permittivity,
-                walls=walls,
-                fixed_charge=fixed_charge,
-                batch=batch,
-                like=like,
-                t=at,
-            )
-        if self.scheme == "spectral":
-            return SpectralElectrolyte.build(
-                self.grid,
-                self.names,
-                valences,
-                diffusivities,
-                permittivity=self.permittivity,
-                walls=walls,
-                fixed_charge=fixed_charge,
-                batch=batch,
-                like=like,
-            )
-        return Electrolyte.build(
+        return build_cell(
             self.grid,
-            self.names,
-            valences,
-            diffusivities,
+            self.species,
+            self.scheme,
             permittivity=self.permittivity,
             walls=walls,
-            fixed_charge=fixed_charge,
-            scheme=FACE_SCHEMES[self.scheme],
+            fixed_charge=self.fixed_charge if fixed_charge is None else fixed_charge,
             steric=self.steric,
             reactions=self.reactions,
             batch=batch,
             like=like,
-            t=at,
+            t=None if t is None else torch.as_tensor(t).to(like).expand(batch),
         )
 
     def walls_under(self, x: Input) -> dict[str, tuple[Wall, ...]]:
         """See :class:`CellObservables`."""
-        walls = check_walls(self.grid, self.walls)
-        if x is not None and not isinstance(x, Mapping):
-            raise ValueError(
-                f'`x` of a PNP cell must map names to values, e.g. {{"fixed_charge": ...}}, '
-                f"got {type(x).__name__}."
-            )
-        for key, value in (x or {}).items():
-            what, _, side = key.partition(":")
-            if key == "fixed_charge":
-                continue
-            if what not in ("potential", "surface_charge") or side not in walls:
-                valid = ["fixed_charge"] + [
-                    f"{what}:{side}" for side in walls for what in ("potential", "surface_charge")
-                ]
-                raise ValueError(f"`x` has an unknown key {key!r}; a PNP cell reads {valid}.")
-            parts = walls[side]
-            takes = [len(parts) == 1 or getattr(wall, what) is not None for wall in parts]
-            if not any(takes):
-                raise ValueError(f"`x[{key!r}]`: no part of that wall has a {what} of its own.")
-            walls[side] = tuple(
-                (
-                    replace(w, potential=value)
-                    if what == "potential"
-                    else replace(w, surface_charge=value)
-                )
-                if took
-                else w
-                for w, took in zip(parts, takes, strict=True)
-            )
-        return walls
+        return walls_under(check_walls(self.grid, self.walls), x)
 
     def extra_repr(self) -> str:
         """What the cell holds, for ``print(cell)``."""

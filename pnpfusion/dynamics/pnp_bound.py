@@ -15,6 +15,7 @@ from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.convex_equilibrium import Rest
+from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.spectral import SpectralElectrolyte
@@ -25,6 +26,7 @@ from pnpfusion.solvers.steppers.base import Semilinear
 class BoundPNP:
     """A PNP cell on a flat batch, whichever its discretisation."""
 
+    grid: Grid
     build: Callable[[Tensor], Cell]  #: the cell at times ``(B,)``
     cell: Cell  #: the cell at time 0
     driven: bool  #: whether a condition at a wall is a function of time

@@ -1,4 +1,4 @@
-"""Whether a grid is fine enough for the layers of charge that a cell forms."""
+"""Whether a grid is fine enough for a cell, and a step short enough for a grid."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from pnpfusion.solvers.nernst_planck import Electrolyte
 
 class ResolutionWarning(UserWarning):
     """The grid is too coarse for the thin layers of charge that a cell forms."""
+
+
+class StabilityWarning(UserWarning):
+    """The steps of an explicit method are longer than its stability allows."""
 
 
 def warn_if_coarse(cell: Electrolyte, c: Tensor) -> None:
@@ -39,5 +43,51 @@ def warn_if_coarse(cell: Electrolyte, c: Tensor) -> None:
             f"{math.ceil(4 * grid.lengths[axis] / debye)} equal cells (here {grid.shape[axis]}), "
             f"or a larger `permittivity`.",
             ResolutionWarning,
+            stacklevel=4,
+        )
+
+
+def warn_if_steep(cell: Electrolyte, c: Tensor) -> None:
+    """Warn where central faces see potential steps above 2: concentrations may turn negative."""
+    if cell.scheme.monotone:
+        return
+    with torch.no_grad():
+        faces = cell.faces(c, cell.potential(c))
+        steepest = max(float(face.u.abs().max()) for face in faces)
+    if steepest > 2:
+        warnings.warn(
+            f"central faces between cells whose z phi differs by {steepest:.3g}, above 2, do not "
+            f'keep concentrations positive; use scheme="scharfetter-gummel" or more cells.',
+            ResolutionWarning,
+            stacklevel=4,
+        )
+
+
+def warn_if_long(cell: Electrolyte, c: Tensor, dt: float, reach: float) -> None:
+    r"""Warn where explicit steps exceed what diffusion or the relaxation of charge allow.
+
+    Stable are steps below :math:`r / \lambda`, with :math:`\lambda` the fastest rate of decay, at
+    most :math:`\max (\sum_a 4 D / h_a^2 + \sum z^2 D c / \varepsilon)`, and r, the ``reach`` of
+    the method on the negative real axis.
+    """
+    with torch.no_grad():
+        medium = cell.dielectric
+        fastest = torch.zeros((), dtype=c.dtype, device=c.device)
+        conduction = torch.zeros_like(fastest)
+        for line, ions in zip(medium.lines, cell.lines, strict=True):
+            widths = medium.grid.widths(line.axis).to(c)
+            distance = widths.min()
+            diffusivity = ions.transmissivity[..., 1:-1] * distance / line.areas[..., None]
+            if diffusivity.numel():
+                fastest = fastest + 4 * diffusivity.max() / distance**2
+                conduction = torch.maximum(conduction, diffusivity.max())
+        strength = (cell.valence.square() * c).sum(1).max()
+        fastest = fastest + conduction * strength / medium.permittivity.min()
+        limit = reach / float(fastest.clamp_min(torch.finfo(c.dtype).tiny))
+    if dt > limit:
+        warnings.warn(
+            f"explicit steps of {dt:.3g} are longer than about {limit:.3g}, where states begin to "
+            f"grow without bound; use dt <= {limit:.1g} or an implicit stepper, e.g. KenCarp4().",
+            StabilityWarning,
             stacklevel=4,
         )

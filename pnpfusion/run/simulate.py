@@ -80,6 +80,7 @@ def simulate(
     choice = f"{stepper!r}, as asked"
     if stepper is None:
         stepper, choice = dynamics.choose_stepper(u0, x, rtol, atol)
+    dynamics.check_stepper(stepper, u0, x)
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
     state = tuple(u0.shape[len(batch) :])
     law, clock = dynamics.bind(u0, x), times.double()

@@ -24,6 +24,7 @@ class ExplicitRK(FixedOneStep):
     nodes: ClassVar[tuple[float, ...]]
     stages: ClassVar[tuple[tuple[float, ...], ...]]
     weights: ClassVar[tuple[float, ...]]
+    reach: ClassVar[float]  #: steps times the fastest rate of decay that the method stands
     keeps_positive: ClassVar[bool] = False
 
     def attempt(self, law: Law, start: Start) -> Attempt:
@@ -40,21 +41,21 @@ class ExplicitRK(FixedOneStep):
 class Euler(ExplicitRK):
     """Forward Euler, order 1."""
 
-    order = 1
+    order, reach = 1, 2.0
     nodes, stages, weights = (), (), (1.0,)
 
 
 class Heun(ExplicitRK):
     """Explicit trapezoidal rule, order 2 [HNW93, II.1]."""
 
-    order = 2
+    order, reach = 2, 2.0
     nodes, stages, weights = (1.0,), ((1.0,),), (0.5, 0.5)
 
 
 class RK4(ExplicitRK):
     """The classical method of order 4 [HNW93, II.1]."""
 
-    order = 4
+    order, reach = 4, 2.785
     nodes = (0.5, 0.5, 1.0)
     stages = ((0.5,), (0.0, 0.5), (0.0, 0.0, 1.0))
     weights = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
