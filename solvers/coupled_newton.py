@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.lines import along, edge_columns
 from pnpfusion.solvers.nernst_planck import Electrolyte, Faces
 from pnpfusion.solvers.stencil import Stencil
 from pnpfusion.solvers.steppers.base import ImplicitSolve
@@ -173,8 +174,11 @@ def jacobian(
             free = torch.ones_like(push).expand(*push.shape[:-1], species)
             if not electric.periodic:  # the species that are not held follow their edge cell
                 held = ions.held.movedim(1, -1).unsqueeze(-2)  # (1, *others, 2, 1, S)
+                at_wall = torch.stack([face.before[..., 0], face.after[..., -1]], -1).sum(1)
+                edge = 1 - cell.crowding * edge_columns(along(c.sum(1), grid, axis))
+                ratio = (edge / (1 - cell.crowding * at_wall))[..., None, None]
                 free = free.clone()
-                free[..., [0, -1], :, :] = held.expand(*free.shape[:-3], 2, 1, species)
+                free[..., [0, -1], :, :] = 1 - (1 - held) * ratio
             push = push * free
             if electric.periodic:
                 lows[..., 1:, 1:] += push[..., :-1, :, :] * line.roll(1, -3)
