@@ -114,7 +114,7 @@ def box_of_everything(
     steric: float | None = 0.15,
 ) -> pf.PNP:
     """Three species under every condition there is, all of them fields; walls in two parts."""
-    grid = pf.Grid(shape, (1.0,) * len(shape), boundaries)  # type: ignore[arg-type]
+    grid = pf.Grid(shape, tuple(0.1 * n for n in shape), boundaries)  # type: ignore[arg-type]
     walls: dict[str, pf.Wall | list[pf.Wall]] = {}
     for seed, side in enumerate(grid.sides):
         axis = "xyz".index(side[0])
@@ -144,11 +144,11 @@ def box_of_everything(
     return pf.PNP(
         grid,
         [
-            pf.Species("cation", +1.0, pf.Field(0.5 + random(*shape, seed=1))),
-            pf.Species("anion", -1.0, 1.7),
+            pf.Species("cation", +1.0, pf.Field(0.4 + 0.6 * random(*shape, seed=1))),
+            pf.Species("anion", -1.0, 1.2),
             pf.Species("salt", 0, 0.6),
         ],
-        permittivity=pf.Field(0.3 + random(*shape, seed=2)),
+        permittivity=pf.Field(0.8 + random(*shape, seed=2)),
         walls=walls,
         fixed_charge=pf.Field(random(*shape, seed=3)),
         scheme=scheme,  # type: ignore[arg-type]
