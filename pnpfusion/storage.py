@@ -85,7 +85,9 @@ def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Pa
             f"`states` yourself, or the run with dataclasses.replace(run, dynamics=None)."
         )
     described = {
-        "dynamics": None if dynamics is None else dynamics.description(),
+        "dynamics": None
+        if dynamics is None
+        else dynamics.description(solution.times, tuple(solution.succeeded.shape)),
         "x": dict(solution.x) if isinstance(solution.x, Mapping) else solution.x,
     }
     described = _without_tensors(described, "", tensors)

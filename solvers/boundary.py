@@ -107,6 +107,8 @@ def check_walls(grid: Grid, walls: Walls | None) -> dict[str, tuple[Wall, ...]]:
                     f"e.g. Wall(potential={wall!r})."
                 )
         _check_masks(grid, side, parts[side])
+        # A part that covers no face says nothing, and must not count as an electrode:
+        parts[side] = tuple(w for w in members if w.mask is None or w.mask.any()) or (Wall(),)
     return parts
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed
+from pnpfusion.solvers.lines import along, edge_columns
 from pnpfusion.solvers.nernst_planck import Electrolyte, Faces
 from pnpfusion.solvers.stencil import Stencil
 
@@ -140,9 +141,9 @@ def jacobian(
         diagonal[..., 1:, 1:] -= weight * cell.reactions.slopes(c)
     if medium.floating:
         diagonal.flatten(1, grid.ndim)[:, 0, 0, 0] += medium.grounding
-    crowd = None
-    if cell.crowding is not None:
-        crowd = cell.crowding / (1 - cell.crowding * c.sum(1))
+    nu, crowd = cell.crowding, None
+    if nu is not None:
+        crowd = nu / (1 - nu * c.sum(1))
     lowers, uppers = [], []
     slopes = cell.flux_slopes(faces)
     for axis, (electric, ions, face, slope) in enumerate(
@@ -167,14 +168,17 @@ def jacobian(
         lows[..., 1:, 0] += turn[..., :-1, :]
         ups[..., 1:, 0] += turn[..., 1:, :]
         here[..., 1:, 0] -= turn[..., :-1, :] + turn[..., 1:, :]
-        if crowd is not None:
+        if nu is not None and crowd is not None:
             line = crowd.movedim(axis + 1, -1)[..., None, None]
             push = slope.movedim(1, -1).unsqueeze(-1)  # (B, *others, N+1, S, 1)
             free = torch.ones_like(push).expand(*push.shape[:-1], species)
             if not electric.periodic:  # the species that are not held follow their edge cell
                 held = ions.held.movedim(1, -1).unsqueeze(-2)  # (1, *others, 2, 1, S)
+                at_wall = torch.stack([face.before[..., 0], face.after[..., -1]], -1).sum(1)
+                edge = 1 - nu * edge_columns(along(c.sum(1), grid, axis))
+                ratio = (edge / (1 - nu * at_wall))[..., None, None]
                 free = free.clone()
-                free[..., [0, -1], :, :] = held.expand(*free.shape[:-3], 2, 1, species)
+                free[..., [0, -1], :, :] = 1 - (1 - held) * ratio
             push = push * free
             if electric.periodic:
                 lows[..., 1:, 1:] += push[..., :-1, :, :] * line.roll(1, -3)

@@ -95,7 +95,7 @@ def spread(
     return values
 
 
-def at_time(name: str, value: Drive | None, t: Tensor | None) -> Parameter | None:
+def at_time(name: str, value: Drive, t: Tensor | None) -> Parameter:
     """``value``, or where it is a function its value at ``t``, of shape ``(*batch,)`` or ``()``.
 
     Raises:

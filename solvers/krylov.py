@@ -39,14 +39,16 @@ def gmres(
     x = torch.zeros_like(rhs)
     iterations = torch.zeros(batch, dtype=torch.long, device=rhs.device)
     residual, size = flat, flat.norm(dim=1)
-    while bool((size > goal).any()) and int(iterations.max()) < max_iterations:
-        going = size > goal
+    active = size > goal
+    while bool(active.any()):
+        going = active
         safe = torch.where(size > 0, size, 1.0)
         basis = [residual / safe[:, None]]
         directions: list[Tensor] = []
         hessenberg = flat.new_zeros(batch, restart + 1, restart)
         load = flat.new_zeros(batch, restart + 1)
         load[:, 0] = size
+        weights = flat.new_zeros(batch, restart)  # a sample that is done keeps what it has
         for k in range(restart):
             direction = precondition(basis[k].reshape(rhs.shape))
             directions.append(direction.reshape(batch, -1))
@@ -60,17 +62,17 @@ def gmres(
             hessenberg[:, k + 1, k] = length
             basis.append(image / torch.where(length > 0, length, 1.0)[:, None])
             iterations += going
-            weights, left = _least_squares(hessenberg[:, : k + 2, : k + 1], load[:, : k + 2])
+            closest, left = _least_squares(hessenberg[:, : k + 2, : k + 1], load[:, : k + 2])
+            weights[:, : k + 1] = torch.where(going[:, None], closest, weights[:, : k + 1])
             going = going & (left > goal)
             if not going.any():
                 break
-        step = torch.einsum("bkn,bk->bn", torch.stack(directions, 1), weights)
-        active = (size > goal)[:, None]
-        x = x + torch.where(active, step, 0).reshape(rhs.shape)
+        step = torch.einsum("bkn,bk->bn", torch.stack(directions, 1), weights[:, : k + 1])
+        x = x + torch.where(active[:, None], step, 0).reshape(rhs.shape)
         residual = flat - operator(x).reshape(batch, -1)
         before, size = size, residual.norm(dim=1)
-        if not bool((size < 0.5 * before)[before > goal].any()):
-            break  # round-off, or a stalled iteration
+        # Less than half gone is round-off, or a stalled iteration:
+        active = active & (size > goal) & (size < 0.5 * before) & (iterations < max_iterations)
     unsolved = ~(size <= torch.maximum(100 * goal, torch.full_like(goal, 1e-300)))
     wide = unsolved.reshape(-1, *(1 for _ in rhs.shape[1:]))
     return torch.where(wide, torch.nan, x), iterations

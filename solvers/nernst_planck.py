@@ -112,6 +112,12 @@ class Electrolyte:
                     f"`steric` must be > 0 (None: no crowding), got "
                     f"{float(crowding.detach().min()):g}."
                 )
+            for ions in lines:
+                if (crowding.detach() * ions.reservoir.detach().sum(1) >= 1).any():
+                    raise ValueError(
+                        "the `concentration`s at a wall leave no room: their sum must be below "
+                        "1 / steric."
+                    )
         cell = cls(
             dielectric=dielectric,
             scheme=scheme,

@@ -121,15 +121,11 @@ class MassAction:
         The smallest with :math:`\sum_i (\nu_i^+ - \nu_i^-) \mu_i^0 = -\ln(k_f / k_b)` for the
         reactions that run both ways; the others count as if they did not run.
         """
-        drive = torch.stack(
-            torch.broadcast_tensors(
-                *(
-                    torch.where((f > 0) & (b > 0), torch.log(f / b), 0.0)
-                    for f, b in zip(self.forward, self.backward, strict=True)
-                )
-            ),
-            -1,
-        )
+        drives = []
+        for f, b in zip(self.forward, self.backward, strict=True):
+            both = (f > 0) & (b > 0)  # replaced before the logarithm, so that no gradient is NaN
+            drives.append(torch.log(torch.where(both, f, 1.0) / torch.where(both, b, 1.0)))
+        drive = torch.stack(torch.broadcast_tensors(*drives), -1)
         runs = torch.tensor(
             [
                 bool((f > 0).all() and (b > 0).all())
@@ -218,7 +214,8 @@ def _extent(c: Tensor, h: Tensor, row: Row, made: Tensor) -> Tensor:
     """The root of xi - h r(c + made xi), between the extents at which a concentration vanishes.
 
     The residual rises with the extent there, so bisection finds the root; its derivative is that of
-    one Newton step with the slope held fixed.
+    one Newton step with the slope held fixed. A direction in which nothing is used up (a reaction
+    that feeds itself) goes no further than the present rate takes it.
     """
     forward, backward, before, after = row
 
@@ -227,7 +224,6 @@ def _extent(c: Tensor, h: Tensor, row: Row, made: Tensor) -> Tensor:
         return extent - h * (forward * _product(moved, before) - backward * _product(moved, after))
 
     with torch.no_grad():
-        # Where nothing is used up, one turn at the present rate is the most there can be.
         bounds = []
         for consumed, rate in (
             (-made, h * forward * _product(c, before)),
@@ -248,4 +244,13 @@ def _extent(c: Tensor, h: Tensor, row: Row, made: Tensor) -> Tensor:
         at = extent.detach().requires_grad_()
         (slope,) = torch.autograd.grad(residual(at).sum(), at)
     left = residual(extent)
-    return extent - left / slope if is_followed(left) else extent
+    if not is_followed(left):
+        return extent
+    found = extent - left / slope
+    if not (made < 0).any():
+        most = h * forward * _product(c, before)
+        found = torch.where(residual(most) < 0, most, found)
+    if not (made > 0).any():
+        most = -h * backward * _product(c, after)
+        found = torch.where(residual(most) > 0, most, found)
+    return found

@@ -55,9 +55,9 @@ class WallPair:
             value = getattr(wall, what)
             if species is not None:
                 value, name = (value or {}).get(species), f"{name}[{species!r}]"
-            here = at_time(name, value, self.t)
-            if here is None:
+            if value is None:
                 continue
+            here = at_time(name, value, self.t)
             share = torch.ones_like(zero) if wall.mask is None else wall.mask.to(self.like)[None]
             total = total + share * spread(name, here, shape, self.batch, self.like)
             given = given + share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
@@ -85,6 +86,84 @@ def ring(
     )
 
 
+def random(*shape: int, seed: int = 0) -> Tensor:
+    """Even between 0 and 1, float64."""
+    return torch.rand(shape, dtype=f64, generator=torch.Generator().manual_seed(seed))
+
+
+def masked_walls(cells: tuple[int, int] = (6, 5), *, voltage: float | Tensor = 1.0) -> pf.PNP:
+    """Two ions in a closed box of two axes; electrodes cover a part of two of its walls."""
+    grid = pf.Grid(cells, (0.5, 0.6), ("wall", "wall"))
+    low = grid.coordinates(1) < 0.3
+    return pf.PNP(
+        grid,
+        [pf.Species("cation", +1), pf.Species("anion", -1, 1.5)],
+        permittivity=0.8,
+        walls={
+            "x-": [pf.Wall(potential=voltage, mask=low), pf.Wall(surface_charge=0.2, mask=~low)],
+            "y+": pf.Wall(potential=0.0, stern=0.1),
+        },
+    )
+
+
+def box_of_everything(
+    shape: tuple[int, ...],
+    boundaries: tuple[str, ...],
+    *,
+    scheme: str = "scharfetter-gummel",
+    steric: float | None = 0.15,
+) -> pf.PNP:
+    """Three species under every condition there is, all of them fields; walls in two parts."""
+    grid = pf.Grid(shape, tuple(0.1 * n for n in shape), boundaries)  # type: ignore[arg-type]
+    walls: dict[str, pf.Wall | list[pf.Wall]] = {}
+    for seed, side in enumerate(grid.sides):
+        axis = "xyz".index(side[0])
+        over = shape[:axis] + shape[axis + 1 :]
+
+        def field(k: int, over: tuple[int, ...] = over, seed: int = seed) -> pf.Field:
+            return pf.Field(0.2 + random(*over, seed=10 * seed + k))
+
+        electrode = pf.Wall(
+            potential=field(0),
+            stern=field(1),
+            concentration={"cation": field(2)},
+            flux={"salt": field(3)},
+        )
+        charged = pf.Wall(
+            surface_charge=field(4),
+            flux={"anion": field(5)},
+            concentration={"salt": field(6), "cation": field(7)},
+        )
+        if len(shape) == 1:
+            walls[side] = electrode if side == "x-" else charged
+            continue
+        mask = random(*over, seed=10 * seed + 8) < 0.5
+        mask.view(-1)[0] = True
+        parts = (electrode, mask), (charged, ~mask)
+        walls[side] = [dataclasses.replace(wall, mask=where) for wall, where in parts]
+    return pf.PNP(
+        grid,
+        [
+            pf.Species("cation", +1.0, pf.Field(0.4 + 0.6 * random(*shape, seed=1))),
+            pf.Species("anion", -1.0, 1.2),
+            pf.Species("salt", 0, 0.6),
+        ],
+        permittivity=pf.Field(0.8 + random(*shape, seed=2)),
+        walls=walls,
+        fixed_charge=pf.Field(random(*shape, seed=3)),
+        scheme=scheme,  # type: ignore[arg-type]
+        steric=steric,
+        reactions=[
+            pf.Reaction(
+                ["salt"],
+                ["cation", "anion"],
+                forward=2.0,
+                backward=pf.Field(0.5 + random(*shape, seed=4)),
+            )
+        ],
+    )
+
+
 #: Every law, with a state to start from.
 ALL_DYNAMICS: list[tuple[pf.Dynamics, Tensor]] = [
     (Decay(), torch.tensor([1.0, 2.0], dtype=f64)),
@@ -96,6 +175,8 @@ ALL_DYNAMICS: list[tuple[pf.Dynamics, Tensor]] = [
             [1 + 0.5 * torch.sin(2 * math.pi * (torch.arange(32) + 0.5) / 32)] * 2
         ).double(),
     ),
+    (masked_walls(), torch.ones(2, 6, 5, dtype=f64)),
+    (box_of_everything((3, 4), ("wall", "periodic")), 0.5 + random(3, 3, 4)),
 ]
 
 

@@ -30,7 +30,7 @@ class BoundPNP:
     build: Callable[[Tensor], Cell]  #: the cell at times ``(B,)``
     cell: Cell  #: the cell at time 0
     driven: bool  #: whether a condition at a wall is a function of time
-    invariants: Tensor  #: what is conserved, in orthonormal rows, (K, S)
+    invariants: Tensor  #: what is conserved at rest, in orthonormal rows, (K, S)
 
     def at(self, t: Tensor) -> Cell:
         """The cell at the times ``t`` ``(B,)``."""

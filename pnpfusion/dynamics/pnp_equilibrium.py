@@ -23,6 +23,9 @@ def cell_at_rest(cell: Electrolyte, c0: Tensor, invariants: Tensor, tolerance: f
     from the former's answer where there is one.
     """
     invariants = invariants.to(c0)
+    if not len(c0):
+        none = torch.zeros(0, dtype=torch.long, device=c0.device)
+        return Rest(c0, c0[:, 0], none.bool(), none)
     totals = cell.dielectric.total(c0) @ invariants.mT
     constants = _reservoir_constants(cell) if _detailed_balance(cell) else None
     rest = None
@@ -35,7 +38,16 @@ def cell_at_rest(cell: Electrolyte, c0: Tensor, invariants: Tensor, tolerance: f
     guess = c0.detach().clamp_min(1e-6 * c0.detach().flatten(1).amax(1).amax())
     if rest is not None and rest.converged.all():
         guess = rest.c.detach()
-    return steady_state(cell, guess, totals, invariants, tolerance=tolerance)
+    rest = steady_state(cell, guess, totals, invariants, tolerance=tolerance)
+    return replace(rest, converged=rest.converged & _balanced(cell, invariants))
+
+
+def _balanced(cell: Electrolyte, invariants: Tensor) -> Tensor:
+    """Whether prescribed fluxes bring in as much of each invariant as they take out, (B|1,)."""
+    ends = [torch.stack([line.imposed[..., 0], -line.imposed[..., -1]], -1) for line in cell.lines]
+    through = torch.cat([one.detach().flatten(2) for one in ends], 2)  # (B|1, S, faces)
+    net, size = through.sum(2) @ invariants.mT, through.abs().sum(2) @ invariants.abs().mT
+    return (net.abs() <= 1e3 * torch.finfo(net.dtype).eps * size).all(1)
 
 
 def _detailed_balance(cell: Electrolyte) -> bool:
@@ -92,6 +104,7 @@ def _reservoir_constants(cell: Electrolyte) -> Tensor | None:
             where = held[0, species]
             if not where.any():
                 continue
+            where = where.expand(torch.broadcast_shapes(where.shape, constant.shape[2:]))
             values = constant[:, species].expand(-1, *where.shape)[:, where]
             first = values[:, :1]
             if ((values - first).detach().abs() > 1e-12 * (1 + first.detach().abs())).any():

@@ -32,6 +32,11 @@ def walls_under(walls: dict[str, tuple[Wall, ...]], x: Input) -> dict[str, tuple
                 f"{what}:{side}" for side in walls for what in ("potential", "surface_charge")
             ]
             raise ValueError(f"`x` has an unknown key {key!r}; a PNP cell reads {valid}.")
+        if callable(value):
+            raise ValueError(
+                f"`x[{key!r}]` must be a number, a tensor or a Field; give a function of time to "
+                f"the `Wall` itself."
+            )
         parts = walls[side]
         takes = [len(parts) == 1 or getattr(wall, what) is not None for wall in parts]
         if not any(takes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
@@ -157,7 +158,8 @@ def _rates_of_change(
         if not callable(value):
             return 0.0
         at = torch.as_tensor(0.0 if t is None else t).to(like).expand(batch).clone()
-        with forward_ad.dual_level():
+        with warnings.catch_warnings(), forward_ad.dual_level():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, at its first use
             reached = value(forward_ad.make_dual(at, torch.ones_like(at)))
             values = reached.values if isinstance(reached, Field) else reached
             change = forward_ad.unpack_dual(values).tangent if isinstance(values, Tensor) else None
