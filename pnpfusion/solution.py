@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pnpfusion.solvers.outcome import Outcome, SolveError
 from pnpfusion.solvers.steppers.base import Standing, Work
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Solution:
     """A run: its path, how it ended, what it cost, and the law and input it followed."""
 
@@ -22,18 +22,25 @@ class Solution:
     states: Tensor  #: (T, *batch, *state); carries the gradient; NaN after a sample's failure
     outcome: Outcome  #: how the run ended, by its worst sample
     succeeded: Tensor  #: which samples have an answer: bool, (*batch,)
-    residuals: Tensor = field(
-        repr=False
-    )  #: RMS mean rate of each interval, (T-1, *batch); detached
-    work: Work = field(repr=False)  #: steps, rejections, iterations and rate calls of each sample
-    dynamics: Dynamics | None = field(repr=False)  #: the law; None if a file did not hold it
-    x: Input = field(default=None, repr=False)  #: the input that the law was under
-    lowest: Tensor | None = field(default=None, repr=False)
+    residuals: Tensor  #: RMS mean rate of each interval, (T-1, *batch); detached
+    work: Work  #: steps, rejections, iterations and rate calls of each sample
+    dynamics: Dynamics | None  #: the law; None if a file did not hold it
+    x: Input = None  #: the input that the law was under
+    lowest: Tensor | None = None
     """Smallest of what must stay positive over the steps up to each time, (T, *batch)."""
-    standing: Standing | None = field(default=None, repr=False)
+    standing: Standing | None = None
     """Where the run stopped, over a flat batch: what ``simulate(..., resume=run)`` goes on from."""
 
     choice: str = ""  #: how the run was made, and why, where that was left to us
+
+    def __repr__(self) -> str:
+        times, shape = self.times, tuple(self.states.shape)
+        span = f"{float(times[0]):.4g} to {float(times[-1]):.4g}"
+        good, all_ = int(self.succeeded.sum()), self.succeeded.numel()
+        return (
+            f"Solution({len(times)} states at times {span}, shape {shape}, {self.states.dtype}; "
+            f"{self.outcome.name}: {good} of {all_} samples have an answer; {self.choice})"
+        )
 
     @property
     def final(self) -> Tensor:

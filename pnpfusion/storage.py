@@ -1,7 +1,7 @@
 """One self-describing file for a run: tensors by safetensors, everything else in a JSON header.
 
 The header, under the key ``pnpfusion``, holds ``format`` (1), ``version`` (of the package),
-``outcome``, ``outcomes`` (of each sample, if the run can be continued from its tensors
+``outcome``, ``choice``, ``outcomes`` (of each sample, if the run can be continued from its tensors
 ``standing.*``), ``units`` (of every tensor) and ``dynamics`` (the law with its parameters, so that
 :func:`load` returns a run whose ledger and pictures work). A parameter that is a tensor is written
 as ``{"$tensor": key}``, one that varies in space as ``{"$field": key}``. Nothing in the file is
@@ -95,6 +95,7 @@ def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Pa
         "format": FORMAT,
         "version": pnpfusion.__version__,
         "outcome": solution.outcome.name,
+        "choice": solution.choice,
         "outcomes": _outcomes_of(solution.standing),
         "law": None if dynamics is None else type(dynamics).__name__,
         "units": {name: _unit(name) for name in tensors},
@@ -156,6 +157,7 @@ def load(path: str | Path) -> Solution:
             dynamics=dynamics,
             x=x,
             lowest=tensors.get("lowest"),
+            choice=header.get("choice", ""),
             standing=_standing(header.get("outcomes"), tensors),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -37,6 +37,7 @@ class Rest:
     phi: Tensor  #: the potential, (B, *grid.shape)
     converged: Tensor  #: bool, (B,)
     iterations: Tensor  #: of Newton's method, (B,)
+    way: str  #: how it was found
 
 
 def convex_equilibrium(
@@ -90,7 +91,8 @@ def convex_equilibrium(
             step_phi, step_eta = dual.newton_step(phi, eta, by_phi, by_eta)
             phi = once_differentiable_only(phi - step_phi)
             eta = once_differentiable_only(eta - step_eta)
-    return Rest(dual.concentrations(phi, eta), phi, converged, iterations)
+    way = "the minimum of the convex dual of the free energy, since nothing flows at rest"
+    return Rest(dual.concentrations(phi, eta), phi, converged, iterations, way)
 
 
 def _largest(values: Tensor) -> Tensor:

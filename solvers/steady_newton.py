@@ -69,7 +69,8 @@ def steady_state(
         converged = reached == 1
     if torch.is_grad_enabled():
         c, phi = _attach_gradient(cell, c, phi, totals, invariants)
-    return Rest(c, phi, converged, iterations)
+    way = "Newton's method on the steady equations"
+    return Rest(c, phi, converged, iterations, way)
 
 
 def _driven(cell: Electrolyte, share: Tensor) -> Electrolyte:

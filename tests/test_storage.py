@@ -140,3 +140,15 @@ def test_tensors_that_share_memory_and_names_of_any_kind_are_kept(tmp_path):
     assert torch.equal(back.states, run.states)
     assert back.dynamics.walls["x-"].concentration == {"tensor": 1.0}
     assert torch.equal(back.dynamics.flux(back.final), run.dynamics.flux(run.final))
+
+
+def test_a_run_at_chebyshev_points_comes_back_as_what_it_was(tmp_path):
+    grid = pf.ChebyshevGrid((17,), (2.0,))
+    walls = {"x-": pf.Wall(potential=-1.0), "x+": pf.Wall(potential=1.0)}
+    ions = [pf.Species("cation", 1), pf.Species("anion", -1)]
+    cell = pf.PNP(grid, ions, permittivity=0.5, walls=walls, scheme="spectral")
+    run = pf.simulate(cell, torch.ones(2, 17, dtype=torch.float64), torch.linspace(0, 0.1, 3))
+    back = pf.load(run.save(tmp_path / "run.safetensors"))
+    assert back.dynamics.grid == grid
+    assert back.choice == run.choice
+    assert torch.equal(back.dynamics.potential(back.final), cell.potential(run.final))

@@ -17,6 +17,7 @@ from pnpfusion.dynamics.pnp_description import (
     describe_reaction,
     describe_species,
     describe_wall,
+    grid_from_description,
     wall_from_description,
 )
 from pnpfusion.dynamics.pnp_input import walls_under
@@ -292,7 +293,7 @@ class PNP(CellObservables):
         grid, species, walls = given.pop("grid"), given.pop("species"), given.pop("walls")
         reactions = given.pop("reactions", ())
         return cls(
-            Grid(**grid),
+            grid_from_description(grid),
             [Species(**one) for one in species],
             walls={
                 side: [

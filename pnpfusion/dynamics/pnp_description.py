@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pnpfusion.dynamics.species import Species
 from pnpfusion.solvers.boundary import Wall
+from pnpfusion.solvers.chebyshev import ChebyshevGrid
 from pnpfusion.solvers.field import Field
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.reactions import Reaction
@@ -76,8 +77,16 @@ def describe_reaction(reaction: Reaction) -> dict[str, Any]:
 
 
 def describe_grid(grid: Grid) -> dict[str, Any]:
-    """A grid as a dict."""
-    return {f.name: getattr(grid, f.name) for f in fields(Grid) if f.name != "_"}
+    """A grid as a dict, with its kind."""
+    described = {f.name: getattr(grid, f.name) for f in fields(Grid) if f.name != "_"}
+    return described | {"kind": type(grid).__name__}
+
+
+def grid_from_description(given: Mapping[str, Any]) -> Grid:
+    """The inverse of :func:`describe_grid`; files without a kind hold a :class:`Grid`."""
+    rest = dict(given)
+    kinds = {kind.__name__: kind for kind in (Grid, ChebyshevGrid)}
+    return kinds[rest.pop("kind", "Grid")](**rest)
 
 
 def describe_species(species: Species) -> dict[str, Any]:

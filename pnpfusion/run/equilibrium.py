@@ -78,4 +78,5 @@ def equilibrium(
         ),
         dynamics=dynamics,
         x=x,
+        choice=rest.way,
     )
