@@ -25,7 +25,7 @@ def cell_at_rest(cell: Electrolyte, c0: Tensor, invariants: Tensor, tolerance: f
     invariants = invariants.to(c0)
     if not len(c0):
         none = torch.zeros(0, dtype=torch.long, device=c0.device)
-        return Rest(c0, c0[:, 0], none.bool(), none)
+        return Rest(c0, c0[:, 0], none.bool(), none, "no samples")
     totals = cell.dielectric.total(c0) @ invariants.mT
     constants = _reservoir_constants(cell) if _detailed_balance(cell) else None
     rest = None
