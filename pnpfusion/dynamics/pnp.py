@@ -152,13 +152,16 @@ class PNP(CellObservables):
         rows = self._invariants().to(u)
         return self.mass(u) @ rows.mT if len(rows) else None
 
-    def _invariants(self) -> Tensor:
-        """Rows of the combinations of species whose total nothing changes, float64, (K, S)."""
+    def _invariants(self, *, at_rest: bool = False) -> Tensor:
+        """Rows of the combinations of species whose total nothing changes, float64, (K, S).
+
+        At rest prescribed fluxes balance, so they leave the total as it was.
+        """
         crossing = {
             name
             for parts in check_walls(self.grid, self.walls).values()
             for wall in parts
-            for given in (wall.concentration, wall.flux)
+            for given in (wall.concentration, None if at_rest else wall.flux)
             for name in given or ()
         }
         identity = torch.eye(len(self.names), dtype=torch.float64)
@@ -214,7 +217,7 @@ class PNP(CellObservables):
             build=lambda t: self.electrolyte(batch, like, x, t.reshape(batch)),
             cell=self.electrolyte(batch, like, x, 0.0),
             driven=self._driven,
-            invariants=self._invariants(),
+            invariants=self._invariants(at_rest=True),
         )
 
     def solve_equilibrium(self, u0: Tensor, x: Input, tolerance: float) -> Rest:

@@ -23,7 +23,7 @@ class BoundPNP:
     build: Callable[[Tensor], Electrolyte]  #: the cell at times ``(B,)``
     cell: Electrolyte  #: the cell at time 0
     driven: bool  #: whether a condition at a wall is a function of time
-    invariants: Tensor  #: what is conserved, in orthonormal rows, (K, S)
+    invariants: Tensor  #: what a state of rest has kept, in orthonormal rows, (K, S)
 
     def at(self, t: Tensor) -> Electrolyte:
         """The cell at the times ``t`` ``(B,)``."""
