@@ -11,7 +11,7 @@ PYTHON  ?= python3 python3.14 python3.13 python3.12 python3.11
 WORKERS ?= auto
 ARGS    ?=
 
-.PHONY: help demo test lint types format wheel env clean
+.PHONY: help demo test verify lint types format wheel env clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -25,6 +25,9 @@ demo/summary.json: $(SOURCES) $(STAMP)
 
 test: $(STAMP)  ## run the tests; some of them: make test ARGS="-k poisson"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+verify: $(STAMP)  ## compare with known answers; writes docs/verification.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m docs.verification
 
 lint: $(STAMP)  ## check style and formatting
 	$(BIN)/python -m ruff check .

@@ -264,7 +264,8 @@ class PNP(CellObservables):
         reacting = {n for one in self.reactions for n in (*one.reactants, *one.products)}
         exact = states.detach().double()
         law = self.bind(exact[0], x)
-        return keep_ledger(law, self.names, reacting, times.detach().double(), exact, lowest)
+        clock, kept = times.detach().double(), self._invariants()
+        return keep_ledger(law, self.names, reacting, kept, clock, exact, lowest)
 
     def description(
         self, times: Tensor | None = None, batch: tuple[int, ...] = ()

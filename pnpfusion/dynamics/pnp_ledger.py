@@ -16,13 +16,17 @@ def keep_ledger(
     law: BoundPNP,
     names: tuple[str, ...],
     reacting: Set[str],
+    invariants: Tensor,
     times: Tensor,
     states: Tensor,
     lowest: Tensor | None,
 ) -> Ledger:
-    """What ``states`` ``(T, *batch, S, *grid.shape)`` in float64 add up to at each time."""
+    """What ``states`` ``(T, *batch, S, *grid.shape)`` in float64 add up to at each time.
+
+    ``invariants`` ``(K, S)`` are the combinations of species that nothing changes.
+    """
     with torch.no_grad():
-        grid, invariants = law.grid, law.invariants.to(states)
+        grid, invariants = law.grid, invariants.to(states)
         batch = tuple(states.shape[1 : -1 - grid.ndim])
         rows = [c.reshape(-1, *c.shape[len(batch) :]) for c in states]
         cells = [law.at(t.to(states).expand(len(c))) for t, c in zip(times, rows, strict=True)]
