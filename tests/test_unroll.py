@@ -3,7 +3,7 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.solvers import Euler
-from tests.registry import ALL_DYNAMICS, Decay, blocking_cell, f64, times
+from tests.registry import ALL_DYNAMICS, Decay, blocking_cell, f64
 
 
 @pytest.mark.parametrize("law", ALL_DYNAMICS, ids=lambda law: type(law[0]).__name__)
@@ -53,5 +53,5 @@ def test_wrong_rounds_say_what_is_wanted(rounds, step, message):
 
 
 def test_equilibrium_of_a_law_that_does_not_know_where_it_rests_says_what_to_do():
-    with pytest.raises(NotImplementedError, match="Decay does not know .* `simulate` with an impl"):
+    with pytest.raises(NotImplementedError, match=r"Decay does not know .* `simulate` with an impl"):
         pf.equilibrium(Decay(), torch.ones(1))
