@@ -1,0 +1,105 @@
+"""The compiled Newton iteration against the one in torch."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pnpfusion as pf
+from pnpfusion.solvers import coupled_newton
+from pnpfusion.solvers.compiled_cell import is_compiled
+from tests.registry import ALL_SCHEMES, blocking_cell, f64, ring
+
+pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")
+MOST = 12
+
+
+@st.composite
+def walls(draw, potential):
+    """One wall of any kind; ``potential`` says whether it holds one."""
+    given_ = {}
+    if potential:
+        given_["potential"] = draw(st.floats(-3, 3))
+        if draw(st.booleans()):
+            given_["stern"] = draw(st.floats(0, 0.5))
+    elif draw(st.booleans()):
+        given_["surface_charge"] = draw(st.floats(-0.3, 0.3))
+    kind = draw(st.sampled_from(["blocking", "reservoir", "flux", "both"]))
+    if kind in ("reservoir", "both"):
+        given_["concentration"] = {"cation": draw(st.floats(0.2, 2))}
+    if kind in ("flux", "both"):
+        given_["flux"] = {"anion": draw(st.floats(-0.2, 0.2))}
+    return pf.Wall(**given_)
+
+
+@st.composite
+def cells(draw, batch=3):
+    """A cell with anything that the compiled iteration knows, and one implicit equation."""
+    n = draw(st.integers(1, 17))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
+
+    def random(*shape, low=0.5, high=1.5):
+        return low + (high - low) * torch.rand(*shape, dtype=f64, generator=generator)
+
+    names = draw(st.sampled_from([("cation", "anion"), ("cation", "anion", "salt")]))
+    valences = {"cation": draw(st.sampled_from([1, 2, random(batch)])), "anion": -1, "salt": 0}
+    floating = draw(st.booleans())
+    if floating:
+        valences["cation"] = 1
+    sides = {"x-": pf.Wall(), "x+": pf.Wall()}
+    if not floating:
+        sides = {"x-": draw(walls(True)), "x+": draw(walls(draw(st.booleans())))}
+    edges = None
+    if draw(st.booleans()):
+        edges = (torch.cat([torch.zeros(1), random(n).cumsum(0)]),)
+    reactions = []
+    if "salt" in names and isinstance(valences["cation"], int) and draw(st.booleans()):
+        valences["cation"] = 1
+        reactions = [pf.Reaction(["salt"], ["cation", "anion"], pf.Field(random(n)), random(batch))]
+    species = [
+        pf.Species(name, valences[name], draw(st.sampled_from([1.0, pf.Field(random(n))])))
+        for name in names
+    ]
+    cell = pf.PNP(
+        pf.Grid((n,), (1.0 if edges is None else float(edges[0][-1]),), ("wall",), edges=edges),
+        species,
+        permittivity=draw(st.sampled_from([0.1, random(batch), pf.Field(random(n))])),
+        walls=sides,
+        fixed_charge=0.0 if floating else draw(st.sampled_from([0.0, pf.Field(random(n))])),
+        scheme=draw(st.sampled_from(ALL_SCHEMES)),
+        steric=draw(st.sampled_from([None, 0.15, random(batch, low=0.1, high=0.2)])),
+        reactions=reactions,
+    )
+    c = random(batch, len(names), n)
+    if floating:
+        c[:, 1] = c[:, 0]
+    step = 10 ** random(batch, low=-3.0, high=1.0)
+    return cell, c, step
+
+
+def both_ways(cell, c, step, scale, most=MOST):
+    bound = cell.electrolyte((len(c),), c, None)
+    arguments = bound, c, step, c, scale, most
+    assert is_compiled(bound, c)
+    return coupled_newton._iterate_compiled(*arguments), coupled_newton._iterate(*arguments)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cells())
+def test_one_iteration_is_that_of_torch(made):
+    cell, c, step = made
+    compiled, wanted = both_ways(cell, c, step, torch.full_like(c, 1e-6), most=1)
+    for mine, theirs in zip(compiled, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cells())
+def test_it_ends_where_and_when_torch_does(made):
+    cell, c, step = made
+    compiled, wanted = both_ways(cell, c, step, torch.full_like(c, 1e-9))
+    assert torch.equal(compiled[2], wanted[2])
+    assert torch.equal(compiled[3], wanted[3])
+    ended = wanted[2]  # what has not converged is anywhere
+    for mine, theirs in zip(compiled[:2], wanted[:2], strict=True):
+        torch.testing.assert_close(mine[ended], theirs[ended], rtol=1e-12, atol=1e-12)
