@@ -17,6 +17,7 @@ from pnpfusion.solvers.steppers.base import ImplicitSolve
 
 Iterated = tuple[Tensor, Tensor, Tensor, Tensor]
 
+MAX_ITERATIONS = 12
 LINEAR_TOLERANCE = 1e-3  # of the linear solves on more than one axis, before the last
 
 
@@ -27,7 +28,7 @@ def solve_implicit(
     guess: Tensor,
     scale: Tensor,
     *,
-    max_iterations: int = 12,
+    max_iterations: int = MAX_ITERATIONS,
 ) -> ImplicitSolve:
     r"""Solves :math:`c - h\,\partial_t c(c) = b` together with Poisson's equation.
 

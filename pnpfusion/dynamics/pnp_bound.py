@@ -10,9 +10,11 @@ from torch import Tensor
 
 from pnpfusion.dynamics.pnp_equilibrium import cell_at_rest
 from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
+from pnpfusion.solvers.compiled_run import CompiledRun
 from pnpfusion.solvers.convex_equilibrium import Rest
 from pnpfusion.solvers.coupled_newton import solve_implicit
 from pnpfusion.solvers.nernst_planck import Electrolyte
+from pnpfusion.solvers.plain_steps import Method, PlainSteps
 from pnpfusion.solvers.steppers.base import ImplicitSolve
 
 
@@ -42,6 +44,10 @@ class BoundPNP:
     def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> Tensor:
         """See :class:`Law`."""
         return asymptotic_preserving_step(self.at(t + dt), u, dt)
+
+    def plain_steps(self, method: Method, times: Tensor) -> PlainSteps | None:
+        """Steps by ``method`` in compiled code, where it knows this cell; else None."""
+        return None if self.driven else CompiledRun.of(self.cell, method, times)
 
     def rest(self, u: Tensor, tolerance: float) -> Rest:
         """Where ``u`` comes to rest; see :func:`cell_at_rest`."""

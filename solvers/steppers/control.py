@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.outcome import Outcome
+from pnpfusion.solvers.plain_steps import Place
 from pnpfusion.solvers.steppers.base import Law, Work
 
 SAFETY, LARGEST_GROWTH, SMALLEST_SHRINK = 0.9, 5.0, 0.2
@@ -195,6 +196,10 @@ class AdaptiveSteps(Control):
         settled = torch.where(plan.robust, FAILURES_BEFORE_ROBUST_STEP - 1, 0)
         self.failures = torch.where(moved, torch.where(accept, settled, worse), self.failures)
         self.land = pushed | (self.land & ~accept)
+
+    def take(self, place: Place) -> None:
+        """Take in how the steps went that a law took by itself."""
+        self.dt, self.failures, self.land = place.dt, place.failures, place.land
 
     def hopeless(self, t: Tensor) -> Tensor:
         precision = torch.finfo(t.dtype).eps

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.outcome import Outcome
+from pnpfusion.solvers.plain_steps import Place, PlainSteps
 from pnpfusion.solvers.steppers.base import Law, Path, Report, Stepper, Work
 from pnpfusion.solvers.steppers.control import Control, Plan, Tolerance, per_state
 from pnpfusion.solvers.steppers.record import Record
@@ -51,6 +52,10 @@ class OneStep(Stepper):
     def control(self, law: Law, u: Tensor, slope: Tensor, times: Tensor) -> Control:
         """What chooses the steps of one run."""
 
+    def plain_steps(self, law: Law, control: Control) -> PlainSteps | None:
+        """The law's own way to take this method's steps; None: it has none."""
+        return None
+
     def integrate(self, law: Law, u0: Tensor, times: Tensor, report: Report | None = None) -> Path:
         """See :meth:`Stepper.integrate`."""
         t, u = times[:1].expand(len(u0)).clone(), u0
@@ -60,9 +65,24 @@ class OneStep(Stepper):
         work.rate_calls.add_(1)
         with torch.no_grad():  # the sizes of steps count as constants
             control = self.control(law, u.detach(), slope.detach(), times)
+            plain = None if differentiable else self.plain_steps(law, control)
         try:
             while record.going.any():
                 going = record.going
+                if plain is not None:
+                    left = control.max_steps - 1 - work.steps - work.rejected
+                    ahead = plain.advance(_place(t, u, slope, record, control), going, left)
+                    t, u, slope = ahead.place.t, ahead.place.u, ahead.place.slope
+                    record.take(ahead)
+                    control.take(ahead.place)
+                    work.steps.add_(ahead.steps)
+                    work.rejected.add_(ahead.rejected)
+                    work.iterations.add_(ahead.iterations)
+                    if report is not None:
+                        report(record.progress(t))
+                    going = record.going & ahead.waits  # the others have plain steps ahead
+                    if not going.any():
+                        continue
                 plan = control.plan(t, record.next, going)
                 u_0, slope_0 = u.detach(), slope.detach()
                 with torch.no_grad():
@@ -141,6 +161,11 @@ class OneStep(Stepper):
             solved=trial.solved | plan.robust,
             rate_calls=trial.rate_calls + 1,
         )
+
+
+def _place(t: Tensor, u: Tensor, slope: Tensor, record: Record, control: Control) -> Place:
+    pace = control.dt, control.failures, control.land
+    return Place(t, u.detach(), slope.detach(), record.next, *pace, torch.full_like(t, torch.inf))
 
 
 def _robust_steps(law: Law, t: Tensor, dt: Tensor, u: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.outcome import Outcome
+from pnpfusion.solvers.plain_steps import Advance
 from pnpfusion.solvers.steppers.base import Law, Path, Work
 from pnpfusion.solvers.steppers.control import Plan, per_state
 
@@ -100,6 +101,22 @@ class Record:
         self.next = torch.where(
             self.going, torch.searchsorted(self.times, ends, right=True), self.next
         )
+        self.going = self.going & (self.next < len(self.times))
+
+    def take(self, ahead: Advance) -> None:
+        """Save what a law saved that took steps by itself."""
+        if len(ahead.which):
+            self.pieces.append((ahead.which, ahead.sample, ahead.values))
+        self.next = torch.where(self.going, ahead.place.next, self.next)
+        if self.lowest is not None:
+            self.lowest[ahead.which, ahead.sample] = torch.minimum(
+                self.lowest[ahead.which, ahead.sample], ahead.lowest
+            )
+            waiting = (self.next < len(self.times)).nonzero().squeeze(1)
+            row = self.next[waiting]
+            self.lowest[row, waiting] = torch.minimum(
+                self.lowest[row, waiting], ahead.place.lowest[waiting]
+            )
         self.going = self.going & (self.next < len(self.times))
 
     def _note_lowest(self, row: Tensor, sample: Tensor, u: Tensor) -> None:
