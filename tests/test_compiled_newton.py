@@ -33,9 +33,9 @@ def walls(draw, potential):
 
 
 @st.composite
-def cells(draw, batch=3):
+def cells(draw, batch=3, *, crowding_of_each=True):
     """A cell with anything that the compiled iteration knows, and one implicit equation."""
-    n = draw(st.integers(1, 17))
+    n, kinds = draw(st.integers(1, 17)), 3 if crowding_of_each else 2
     generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
 
     def random(*shape, low=0.5, high=1.5):
@@ -67,7 +67,7 @@ def cells(draw, batch=3):
         walls=sides,
         fixed_charge=0.0 if floating else draw(st.sampled_from([0.0, pf.Field(random(n))])),
         scheme=draw(st.sampled_from(ALL_SCHEMES)),
-        steric=draw(st.sampled_from([None, 0.15, random(batch, low=0.1, high=0.2)])),
+        steric=draw(st.sampled_from([None, 0.15, random(batch, low=0.1, high=0.2)][:kinds])),
         reactions=reactions,
     )
     c = random(batch, len(names), n)

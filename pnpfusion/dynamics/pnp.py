@@ -378,8 +378,11 @@ class PNP(CellObservables):
         )
         more = "".join(
             f", {name}={value}"
-            for name, value in (("steric", self.steric), ("reactions", [*map(str, self.reactions)]))
-            if value
+            for name, value in (
+                ("steric", self.steric),
+                ("reactions", [*map(str, self.reactions)] or None),
+            )
+            if value is not None
         )
         return (
             f"{ions}, permittivity={self.permittivity}, scheme={self.scheme!r}, "
