@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pnpfusion.solvers.nernst_planck import Electrolyte
@@ -39,43 +40,38 @@ def compiled_cell(cell: Electrolyte) -> Cell:
     medium, (ions,), (electric,) = cell.dielectric, cell.lines, cell.dielectric.lines
     n, species = medium.volumes.shape[0], cell.valence.shape[1]
     none = medium.volumes.new_zeros(1, 1)
-    counts = np.zeros((2, 1, 0, species), np.int64)
-    forward = backward = none.new_zeros(1, 0, n)
+    crowding = none if cell.crowding is None else cell.crowding
+    constants: list[Tensor] = []
+    counts = np.zeros((2, 0, species), np.int64)
     if cell.reactions is not None:
-        rows = (cell.reactions.before, cell.reactions.after)
-        counts = np.stack([row.numpy().astype(np.int64)[None] for row in rows])
-        forward, backward = (
-            torch.stack([k.detach().expand(-1, n) for k in torch.broadcast_tensors(*constants)], 1)
-            for constants in (cell.reactions.forward, cell.reactions.backward)
-        )
-
-    def array(values: Tensor, *shape: int) -> Any:
-        return np.ascontiguousarray(values.detach().expand(-1, *shape).numpy())
-
+        sides = (cell.reactions.before, cell.reactions.after)
+        counts = np.stack([side.numpy().astype(np.int64) for side in sides])
+        constants = [*cell.reactions.forward, *cell.reactions.backward]
     result: Cell = kernels.Cell(
-        scheme={
-            "scharfetter-gummel": kernels.SCHARFETTER_GUMMEL,
-            "central": kernels.CENTRAL,
-            "harmonic": kernels.HARMONIC,
-        }[cell.scheme.name],
+        scheme=kernels.SCHEMES.index(cell.scheme.name),
         floating=medium.floating,
-        volumes=array(medium.volumes[None], n),
-        valence=array(cell.valence[..., 0], species),
-        fixed_charge=array(cell.fixed_charge, n),
-        conductance=array(electric.conductance, n + 1),
-        electrode=array(electric.electrode, 2),
-        surface_charge=array(electric.surface_charge, 2),
-        pull=array(electric.pull, 2),
-        rise=array(electric.rise, 2),
-        grounding=array(medium.grounding[:, None], 1),
-        transmissivity=array(ions.transmissivity, species, n + 1),
-        reservoir=array(ions.reservoir, species, 2),
-        held=array(ions.held, species, 2),
-        imposed=array(ions.imposed, species, n + 1),
-        crowding=array(none if cell.crowding is None else cell.crowding, 1),
-        before=counts[0],
-        after=counts[1],
-        forward=np.ascontiguousarray(forward.numpy()),
-        backward=np.ascontiguousarray(backward.numpy()),
+        numbers=_rows([crowding, medium.grounding[:, None], cell.valence], 1)[..., 0].copy(),
+        cells=_rows([medium.volumes[None], cell.fixed_charge, *constants], n),
+        ends=_rows(
+            [
+                electric.electrode,
+                electric.surface_charge,
+                electric.pull,
+                electric.rise,
+                ions.reservoir,
+                ions.held,
+            ],
+            2,
+        ),
+        faces=_rows([electric.conductance, ions.transmissivity, ions.imposed], n + 1),
+        counts=counts,
     )
     return result
+
+
+def _rows(values: list[Tensor], columns: int) -> NDArray[np.floating]:
+    """``values`` ``(B|1, columns|1)`` or ``(B|1, rows, columns|1)``, row below row."""
+    batch = max(len(one) for one in values)
+    rows = [one.detach().unsqueeze(1) if one.ndim == 2 else one.detach() for one in values]
+    joint = torch.cat([one.expand(batch, -1, columns) for one in rows], 1)
+    return np.ascontiguousarray(joint.numpy())

@@ -14,7 +14,7 @@ class Method(NamedTuple):
     """An ESDIRK tableau of R implicit stages, the error allowed, and how steps follow it."""
 
     rows: NDArray[np.float64]  #: a_ij without the explicit first row, (R, R+1)
-    embedded: NDArray[np.float64]  #: (R+1,)
+    error: NDArray[np.float64]  #: weights of the slopes in the estimate of the error, (R+1,)
     error_order: float  #: order in dt of the difference of the two solutions
     rtol: float
     atol: float

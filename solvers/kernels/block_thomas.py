@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 
+#: For functions that only other kernels call.
+inner = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy")
+#: For those with one caller: each level of calls is compiled, and optimised, once more.
+inlined = njit(inline="always", error_model="numpy")
+
 
 @njit(cache=True, error_model="numpy")
 def block_thomas(lower: Array, diagonal: Array, upper: Array, rhs: Array, x: Array) -> None:
@@ -26,11 +31,13 @@ def block_thomas(lower: Array, diagonal: Array, upper: Array, rhs: Array, x: Arr
     right = np.empty((n, m, m), rhs.dtype)
     for sample in range(batch):
         own = sample if len(diagonal) > 1 else 0
-        x[sample] = rhs[sample]
+        for i in range(n):
+            for row in range(m):
+                x[sample, i, row] = rhs[sample, i, row]
         solve_line(lower[own], diagonal[own], upper[own], x[sample], right)
 
 
-@njit(cache=True, error_model="numpy")
+@inlined
 def solve_line(lower: Array, diagonal: Array, upper: Array, x: Array, right: Array) -> None:
     """One sample of :func:`block_thomas`.
 
@@ -47,7 +54,7 @@ def solve_line(lower: Array, diagonal: Array, upper: Array, x: Array, right: Arr
         _solve_blocks(lower, diagonal, upper, x, right)
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def _solve_blocks(lower: Array, diagonal: Array, upper: Array, x: Array, right: Array) -> None:
     n, m = x.shape
     pivot = np.empty((m, m), x.dtype)
@@ -102,7 +109,7 @@ def _solve_blocks(lower: Array, diagonal: Array, upper: Array, x: Array, right: 
                 x[i, row] -= right[i, row, k] * x[i + 1, k]
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def _solve_blocks_of_three(
     lower: Array, diagonal: Array, upper: Array, x: Array, right: Array
 ) -> None:

@@ -13,10 +13,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pnpfusion.solvers.kernels.newton_1d import (
+    CROWDING,
     Array,
     Cell,
     Room,
     ground,
+    inlined,
+    inner,
     iterate,
     make_room,
     one_sample,
@@ -60,7 +63,7 @@ class Stages(NamedTuple):
     error: Array
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def _lowest(cell: Cell, u: Array) -> float:
     """The smallest of what must stay positive: see `BoundPNP.lowest`. NaN if one is."""
     lowest = np.inf
@@ -70,19 +73,29 @@ def _lowest(cell: Cell, u: Array) -> float:
                 lowest = u[s, i]
                 if np.isnan(lowest):
                     return lowest
-    if cell.crowding[0] > 0:
+    if cell.numbers[CROWDING] > 0:
         for i in range(u.shape[1]):
-            free = 1 / cell.crowding[0]
+            free = 1 / cell.numbers[CROWDING]
             for s in range(len(u)):
                 free -= u[s, i]
             lowest = min(lowest, free)
     return lowest
 
 
-@njit(cache=True, error_model="numpy")
+@inner
+def _copy(values: Array, into: Array) -> None:
+    """``into[:] = values``, which takes Numba a second to compile in each place."""
+    for s in range(into.shape[0]):
+        for i in range(into.shape[1]):
+            into[s, i] = values[s, i]
+
+
+@inner
 def _combine(weights: Array, count: int, slopes: Array, total: Array) -> None:
     """``total`` = the sum of the first ``count`` slopes, weighted."""
-    total[:] = 0
+    for s in range(total.shape[0]):
+        for i in range(total.shape[1]):
+            total[s, i] = 0
     for j in range(count):
         weight = weights[j]
         if weight != 0:
@@ -91,7 +104,7 @@ def _combine(weights: Array, count: int, slopes: Array, total: Array) -> None:
                     total[s, i] += weight * slopes[j, s, i]
 
 
-@njit(cache=True, error_model="numpy")
+@inlined
 def _attempt(
     cell: Cell, method: Method, most: int, u: Array, dt: float, room: Room, work: Stages
 ) -> tuple[bool, int, bool]:
@@ -104,7 +117,7 @@ def _attempt(
     species, n = u.shape
     slopes, base, ahead, stage = work.slopes, work.base, work.ahead, work.stage
     solved, iterations = True, 0
-    stage[:] = u
+    _copy(u, stage)
     for row in range(len(method.rows)):
         weights = method.rows[row]
         own = weights[row + 1] * dt
@@ -114,7 +127,7 @@ def _attempt(
                 base[s, i] = u[s, i] + dt * base[s, i]
                 ahead[s, i] = base[s, i] + own * slopes[row, s, i]
         if _lowest(cell, ahead) > 0:
-            stage[:] = ahead
+            _copy(ahead, stage)
         converged, took, failed = iterate(
             cell, base, own, stage, work.scale, most, room
         )
@@ -128,11 +141,11 @@ def _attempt(
     return solved, iterations, False
 
 
-@njit(cache=True, error_model="numpy")
+@inlined
 def _error_ratio(method: Method, u: Array, dt: float, work: Stages) -> float:
     """The error of a step over the error allowed; see `Tolerance.ratio`."""
     rows = len(method.rows)
-    _combine(method.rows[rows - 1] - method.embedded, rows + 1, work.slopes, work.error)
+    _combine(method.error, rows + 1, work.slopes, work.error)
     total = 0.0
     for s in range(u.shape[0]):
         for i in range(u.shape[1]):
@@ -142,7 +155,7 @@ def _error_ratio(method: Method, u: Array, dt: float, work: Stages) -> float:
     return np.sqrt(total / u.size)
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def _between(
     s: float, h: float, u_0: Array, k_0: Array, u_1: Array, k_1: Array, into: Array
 ) -> None:
@@ -154,7 +167,7 @@ def _between(
             into[a, i] = (1 - s) * u_0[a, i] + s * u_1[a, i] + s * (s - 1) * bend
 
 
-@njit(cache=True, error_model="numpy")
+@inlined
 def _save(
     cell: Cell, run: Run, sample: int, dt: float, end: float, u_1: Array, k_1: Array, ends: float
 ) -> bool:
@@ -167,7 +180,7 @@ def _save(
     while at < len(run.times) and run.times[at] <= end:
         into = run.states[at, sample]
         if run.times[at] == end:
-            into[:] = u_1
+            _copy(u_1, into)
         else:
             _between((run.times[at] - t) / dt, dt, u_0, k_0, u_1, k_1, into)
         lowest = _lowest(cell, into)
@@ -185,7 +198,7 @@ def _save(
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@inlined
 def _step(
     cell: Cell, method: Method, most: int, run: Run, sample: int, room: Room, work: Stages
 ) -> bool:
@@ -206,7 +219,7 @@ def _step(
     for s in range(u.shape[0]):
         for i in range(u.shape[1]):
             work.scale[s, i] = method.newton_share * (method.atol + method.rtol * abs(u[s, i]))
-    work.slopes[0] = run.slope[sample]
+    _copy(run.slope[sample], work.slopes[0])
     solved, iterations, failed = _attempt(cell, method, most, u, dt, room, work)
     ratio = _error_ratio(method, u, dt, work)
     if failed or not np.isfinite(ratio):
@@ -223,7 +236,9 @@ def _step(
             growth = min(growth, method.safety)
     run.iterations[sample] += iterations
     if accept:
-        np.minimum(u, after, work.base)
+        for s in range(u.shape[0]):
+            for i in range(u.shape[1]):
+                work.base[s, i] = min(u[s, i], after[s, i])
         if not _save(cell, run, sample, dt, end, after, k_1, _lowest(cell, work.base)):
             run.land[sample] = True  # again, onto the saved time
             run.rejected[sample] += 1
@@ -231,8 +246,8 @@ def _step(
         cut_short = dt < wanted and growth >= 1  # by a saved time, not by the error
         run.dt[sample] = max(dt * growth, wanted) if cut_short else dt * growth
         run.failures[sample], run.land[sample] = 0, False
-        u[:] = after
-        run.slope[sample] = k_1
+        _copy(after, u)
+        _copy(k_1, run.slope[sample])
         run.t[sample] = end
         run.steps[sample] += 1
     else:
@@ -268,7 +283,7 @@ def esdirk_1d(
     room = make_room(species, n, run.u)
     like = run.u[0] if batch else np.empty((species, n), run.u.dtype)
     work = Stages(
-        np.empty((len(method.embedded), species, n), run.u.dtype),
+        np.empty((len(method.error), species, n), run.u.dtype),
         np.empty_like(like),
         np.empty_like(like),
         np.empty_like(like),

@@ -12,154 +12,133 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pnpfusion.solvers.kernels.block_thomas import solve_line
+from pnpfusion.solvers.kernels.block_thomas import Array, inlined, inner, solve_line
 
-Array = NDArray[np.floating]
-
+#: Of the faces, by their places in this list.
+SCHEMES = ["scharfetter-gummel", "central", "harmonic"]
 SCHARFETTER_GUMMEL, CENTRAL, HARMONIC = range(3)
 
 
 class Cell(NamedTuple):
-    """An `Electrolyte` of one axis; 1 or B samples first. R reactions of S species, N cells."""
+    """An `Electrolyte` of one axis; 1 or B samples first. R reactions of S species, N cells.
 
-    scheme: int  #: of the faces: one of the constants above
+    A few arrays with numbered rows, not one for each quantity: a call with thirty arrays takes
+    Numba many seconds to compile.
+    """
+
+    scheme: int  #: of the faces, among SCHEMES
     floating: bool  #: whether no wall fixes the potential
-    volumes: Array  #: (1, N)
-    valence: Array  #: (B|1, S)
-    fixed_charge: Array  #: (B|1, N)
-    conductance: Array  #: (B|1, N+1)
-    electrode: Array  #: (B|1, 2)
-    surface_charge: Array  #: (B|1, 2)
-    pull: Array  #: (B|1, 2)
-    rise: Array  #: (B|1, 2)
-    grounding: Array  #: (B|1, 1)
-    transmissivity: Array  #: (B|1, S, N+1)
-    reservoir: Array  #: (B|1, S, 2)
-    held: Array  #: (1, S, 2)
-    imposed: Array  #: (B|1, S, N+1)
-    crowding: Array  #: (B|1, 1); 0: none
-    before: Array  #: (1, R, S)
-    after: Array  #: (1, R, S)
-    forward: Array  #: (B|1, R, N)
-    backward: Array  #: (B|1, R, N)
+    numbers: Array  #: crowding (0: none), grounding, valence of each species; (B|1, 2+S)
+    cells: Array  #: volumes, fixed charge, k_f and k_b of each reaction; (B|1, 2+2R, N)
+    ends: Array
+    """Of both walls: potential, surface charge, pull, rise, reservoir and held of each species;
+    (B|1, 4+2S, 2)"""
+    faces: Array  #: conductance, transmissivity and imposed of each species; (B|1, 1+2S, N+1)
+    counts: NDArray[np.int64]  #: of species before and after each reaction, (2, R, S)
+
+
+CROWDING, GROUNDING, VALENCE = range(3)
+VOLUME, FIXED_CHARGE, FORWARD = range(3)
+ELECTRODE, SURFACE_CHARGE, PULL, WALL_RISE, RESERVOIR = range(5)
+CONDUCTANCE, PASSING = range(2)
 
 
 class Room(NamedTuple):
     """Where one sample's iteration puts its intermediate results."""
 
-    inverse: Array  #: of the pivots of Poisson's equation, (N,)
-    phi: Array  #: (N,)
-    rise: Array  #: of the potential across each face, (N+1,)
-    crush: Array  #: ln(1 - crowding) beside each face, (N+2,)
-    flux: Array  #: (S, N+1)
-    ahead: Array  #: derivative of h flux by the concentration before a face, (S, N+1)
-    back: Array  #: minus that by the concentration after it, (S, N+1)
-    push: Array  #: that by u, (S, N+1)
-    source: Array  #: of the reactions, (S, N)
-    lower: Array  #: (N, 1+S, 1+S)
-    diagonal: Array  #: (N, 1+S, 1+S)
-    upper: Array  #: (N, 1+S, 1+S)
-    right: Array  #: (N, 1+S, 1+S)
+    cells: Array  #: inverse pivots of Poisson's equation, potential; (2, N)
+    edges: Array  #: rise of the potential across faces, ln(1 - crowding) beside them; (2, N+2)
+    faces: Array
+    """Flux, and the derivatives of h flux by the concentration before the face, after it (less than
+    zero, without the sign), and by u; (4, S, N+1)"""
+    sources: Array  #: what reactions make, (S, N)
+    blocks: Array  #: lower, diagonal, upper, and room for elimination, (4, N, 1+S, 1+S)
     wrong: Array  #: the residual, then the correction, (N, 1+S)
 
 
-@njit(cache=True)
-def _row(values: Array, sample: int) -> Array:
-    return values[sample if len(values) > 1 else 0]
+INVERSE, PHI = range(2)
+RISE, CRUSH = range(2)
+FLUX, AHEAD, BACK, PUSH = range(4)
+LOWER, DIAGONAL, UPPER, RIGHT = range(4)
 
 
-@njit(cache=True)
+@inner
 def one_sample(cells: Cell, sample: int) -> Cell:
     """The arrays of one sample, without their first axis."""
     return Cell(
         cells.scheme,
         cells.floating,
-        _row(cells.volumes, sample),
-        _row(cells.valence, sample),
-        _row(cells.fixed_charge, sample),
-        _row(cells.conductance, sample),
-        _row(cells.electrode, sample),
-        _row(cells.surface_charge, sample),
-        _row(cells.pull, sample),
-        _row(cells.rise, sample),
-        _row(cells.grounding, sample),
-        _row(cells.transmissivity, sample),
-        _row(cells.reservoir, sample),
-        _row(cells.held, sample),
-        _row(cells.imposed, sample),
-        _row(cells.crowding, sample),
-        _row(cells.before, sample),
-        _row(cells.after, sample),
-        _row(cells.forward, sample),
-        _row(cells.backward, sample),
+        cells.numbers[sample if len(cells.numbers) > 1 else 0],
+        cells.cells[sample if len(cells.cells) > 1 else 0],
+        cells.ends[sample if len(cells.ends) > 1 else 0],
+        cells.faces[sample if len(cells.faces) > 1 else 0],
+        cells.counts,
     )
 
 
-@njit(cache=True)
+@inner
 def make_room(species: int, n: int, like: Array) -> Room:
     """Room for one sample at a time, of the dtype of ``like``."""
     dtype, m = like.dtype, 1 + species
     return Room(
-        np.empty(n, dtype),
-        np.empty(n, dtype),
-        np.empty(n + 1, dtype),
-        np.empty(n + 2, dtype),
-        np.empty((species, n + 1), dtype),
-        np.empty((species, n + 1), dtype),
-        np.empty((species, n + 1), dtype),
-        np.empty((species, n + 1), dtype),
+        np.empty((2, n), dtype),
+        np.empty((2, n + 2), dtype),
+        np.empty((4, species, n + 1), dtype),
         np.empty((species, n), dtype),
-        np.zeros((n, m, m), dtype),
-        np.zeros((n, m, m), dtype),
-        np.zeros((n, m, m), dtype),
-        np.empty((n, m, m), dtype),
+        np.zeros((4, n, m, m), dtype),
         np.empty((n, m), dtype),
     )
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def ground(cell: Cell, room: Room) -> None:
     """Eliminate Poisson's equation of one sample; :func:`find_potential` only substitutes."""
-    g, inverse = cell.conductance, room.inverse
+    g, inverse = cell.faces[CONDUCTANCE], room.cells[INVERSE]
     for i in range(len(inverse)):
         pivot = g[i] + g[i + 1]
         if i > 0:
             pivot -= g[i] * g[i] * inverse[i - 1]
         elif cell.floating:
-            pivot += cell.grounding[0]
+            pivot += cell.numbers[GROUNDING]
         inverse[i] = 1 / pivot
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def find_potential(cell: Cell, c: Array, room: Room) -> None:
-    """Put the potential of ``c`` ``(S, N)`` into ``room.phi``; see `Dielectric.potential`."""
-    phi, inverse, g, volumes = room.phi, room.inverse, cell.conductance, cell.volumes
-    n, charge = len(phi), cell.surface_charge
+    """Put the potential of ``c`` ``(S, N)`` into ``room``; see `Dielectric.potential`."""
+    phi, inverse, volumes = room.cells[PHI], room.cells[INVERSE], cell.cells[VOLUME]
+    n, g, ends = len(phi), cell.faces[CONDUCTANCE], cell.ends
     for i in range(n):
-        phi[i] = cell.fixed_charge[i]
+        phi[i] = cell.cells[FIXED_CHARGE, i]
     for s in range(len(c)):
         for i in range(n):
-            phi[i] += cell.valence[s] * c[s, i]
+            phi[i] += cell.numbers[VALENCE + s] * c[s, i]
     for i in range(n):
         phi[i] *= volumes[i]
-    phi[0] += g[0] * cell.electrode[0] + charge[0]
-    phi[n - 1] += g[n] * cell.electrode[1] + charge[1]
+    phi[0] += g[0] * ends[ELECTRODE, 0] + ends[SURFACE_CHARGE, 0]
+    phi[n - 1] += g[n] * ends[ELECTRODE, 1] + ends[SURFACE_CHARGE, 1]
     if cell.floating:
-        share = phi.sum() / volumes.sum()
+        load = volume = 0.0
         for i in range(n):
-            phi[i] -= volumes[i] * share
+            load += phi[i]
+            volume += volumes[i]
+        for i in range(n):
+            phi[i] -= volumes[i] * (load / volume)
     for i in range(1, n):
         phi[i] += g[i] * inverse[i - 1] * phi[i - 1]
     phi[n - 1] *= inverse[n - 1]
     for i in range(n - 2, -1, -1):
         phi[i] = (phi[i] + g[i + 1] * phi[i + 1]) * inverse[i]
     if cell.floating:
-        mean = (volumes * phi).sum() / volumes.sum()
+        total = volume = 0.0
         for i in range(n):
-            phi[i] -= mean
+            total += volumes[i] * phi[i]
+            volume += volumes[i]
+        for i in range(n):
+            phi[i] -= total / volume
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def _weights(scheme: int, u: float) -> tuple[float, float, float, float]:
     """a(u), b(u), a'(u), b'(u) of `FACE_SCHEMES`."""
     if scheme == CENTRAL:
@@ -181,47 +160,54 @@ def _weights(scheme: int, u: float) -> tuple[float, float, float, float]:
     return ahead, back, slope, slope + 1
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def find_fluxes(cell: Cell, c: Array, h: float, room: Room) -> None:
-    """Fill ``room`` with the fluxes of ``c`` ``(S, N)`` under ``room.phi``, and their slopes."""
+    """Fill ``room`` with the fluxes of ``c`` ``(S, N)`` under its potential, and their slopes."""
     species, n = c.shape
-    phi, rise, crush = room.phi, room.rise, room.crush
+    phi, rise, crush, ends = room.cells[PHI], room.edges[RISE], room.edges[CRUSH], cell.ends
     for i in range(1, n):
         rise[i] = phi[i] - phi[i - 1]
-    rise[0] = -(cell.pull[0] * (cell.electrode[0] - phi[0]) + cell.rise[0])
-    rise[n] = cell.pull[1] * (cell.electrode[1] - phi[n - 1]) + cell.rise[1]
-    crowding = cell.crowding[0]
+    rise[0] = -(ends[PULL, 0] * (ends[ELECTRODE, 0] - phi[0]) + ends[WALL_RISE, 0])
+    rise[n] = ends[PULL, 1] * (ends[ELECTRODE, 1] - phi[n - 1]) + ends[WALL_RISE, 1]
+    crowding = cell.numbers[CROWDING]
+    reservoir, held = ends[RESERVOIR : RESERVOIR + species], ends[RESERVOIR + species :]
     if crowding > 0:
         for i in range(n + 2):
             total = 0.0
             for s in range(species):
                 if i == 0:
-                    total += cell.reservoir[s, 0] if cell.held[s, 0] > 0 else c[s, 0]
+                    total += reservoir[s, 0] if held[s, 0] > 0 else c[s, 0]
                 elif i == n + 1:
-                    total += cell.reservoir[s, 1] if cell.held[s, 1] > 0 else c[s, n - 1]
+                    total += reservoir[s, 1] if held[s, 1] > 0 else c[s, n - 1]
                 else:
                     total += c[s, i - 1]
             crush[i] = np.log1p(-crowding * total)
     for s in range(species):
-        z, passing = cell.valence[s], cell.transmissivity[s]
-        flux, ahead, back, push = room.flux[s], room.ahead[s], room.back[s], room.push[s]
+        z, passing = cell.numbers[VALENCE + s], cell.faces[PASSING + s]
+        imposed = cell.faces[PASSING + species + s]
+        flux, ahead, back, push = (
+            room.faces[FLUX, s],
+            room.faces[AHEAD, s],
+            room.faces[BACK, s],
+            room.faces[PUSH, s],
+        )
         for i in range(n + 1):
-            left = cell.reservoir[s, 0] if i == 0 else c[s, i - 1]
-            right = cell.reservoir[s, 1] if i == n else c[s, i]
+            left = reservoir[s, 0] if i == 0 else c[s, i - 1]
+            right = reservoir[s, 1] if i == n else c[s, i]
             u = z * rise[i]
             if crowding > 0:
                 u -= crush[i + 1] - crush[i]
-                if i == 0 and not cell.held[s, 0] > 0:
+                if i == 0 and not held[s, 0] > 0:
                     left = right
-                if i == n and not cell.held[s, 1] > 0:
+                if i == n and not held[s, 1] > 0:
                     right = left
             a, b, a_slope, b_slope = _weights(cell.scheme, u)
-            flux[i] = passing[i] * (a * left - b * right) + cell.imposed[s, i]
+            flux[i] = passing[i] * (a * left - b * right) + imposed[i]
             ahead[i], back[i] = h * passing[i] * a, h * passing[i] * b
             push[i] = h * passing[i] * (a_slope * left - b_slope * right)
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def _product(c: Array, i: int, powers: Array, by: int) -> float:
     """The product of c_s ** powers_s in cell i, or its derivative by the species ``by`` >= 0."""
     total = 1.0
@@ -235,19 +221,24 @@ def _product(c: Array, i: int, powers: Array, by: int) -> float:
     return total
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def find_sources(cell: Cell, c: Array, room: Room) -> None:
-    """Put what the reactions make of each species into ``room.source``."""
-    room.source[:] = 0
-    for r in range(len(cell.before)):
+    """Put what the reactions make of each species into ``room``."""
+    before, after = cell.counts[0], cell.counts[1]
+    reactions, sources = len(before), room.sources
+    for s in range(len(c)):
         for i in range(c.shape[1]):
-            rate = cell.forward[r, i] * _product(c, i, cell.before[r], -1)
-            rate -= cell.backward[r, i] * _product(c, i, cell.after[r], -1)
+            sources[s, i] = 0
+    for r in range(reactions):
+        forward, backward = cell.cells[FORWARD + r], cell.cells[FORWARD + reactions + r]
+        for i in range(c.shape[1]):
+            rate = forward[i] * _product(c, i, before[r], -1)
+            rate -= backward[i] * _product(c, i, after[r], -1)
             for s in range(len(c)):
-                room.source[s, i] += (cell.after[r, s] - cell.before[r, s]) * rate
+                sources[s, i] += (after[r, s] - before[r, s]) * rate
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def find_rate(cell: Cell, c: Array, room: Room, rate: Array) -> None:
     """Put dc/dt of ``c`` ``(S, N)`` into ``rate``, the potential following the charge at once."""
     find_potential(cell, c, room)
@@ -255,103 +246,112 @@ def find_rate(cell: Cell, c: Array, room: Room, rate: Array) -> None:
     find_sources(cell, c, room)
     for s in range(len(c)):
         for i in range(c.shape[1]):
-            leaving = room.flux[s, i + 1] - room.flux[s, i]
-            rate[s, i] = room.source[s, i] - leaving / cell.volumes[i]
+            leaving = room.faces[FLUX, s, i + 1] - room.faces[FLUX, s, i]
+            rate[s, i] = room.sources[s, i] - leaving / cell.cells[VOLUME, i]
 
 
-@njit(cache=True, error_model="numpy")
+@inlined
 def _assemble(cell: Cell, c: Array, base: Array, h: float, room: Room) -> None:
     """The residual and its derivatives; see `coupled_newton.residual` and `.jacobian`."""
     species, n = c.shape
-    g, volumes, phi = cell.conductance, cell.volumes, room.phi
-    lower, diagonal, upper, wrong = room.lower, room.diagonal, room.upper, room.wrong
+    g, volumes, ends = cell.faces[CONDUCTANCE], cell.cells[VOLUME], cell.ends
+    phi, wrong = room.cells[PHI], room.wrong
+    lower, diagonal, upper = room.blocks[LOWER], room.blocks[DIAGONAL], room.blocks[UPPER]
     for i in range(n):
-        before = cell.electrode[0] if i == 0 else phi[i - 1]
-        after = cell.electrode[1] if i == n - 1 else phi[i + 1]
+        before = ends[ELECTRODE, 0] if i == 0 else phi[i - 1]
+        after = ends[ELECTRODE, 1] if i == n - 1 else phi[i + 1]
         wrong[i, 0] = g[i + 1] * (phi[i] - after) - g[i] * (before - phi[i])
-        wrong[i, 0] -= volumes[i] * cell.fixed_charge[i]
+        wrong[i, 0] -= volumes[i] * cell.cells[FIXED_CHARGE, i]
         lower[i, 0, 0], upper[i, 0, 0] = -g[i], -g[i + 1]
         diagonal[i, 0, 0] = g[i] + g[i + 1]
-    wrong[0, 0] -= cell.surface_charge[0]
-    wrong[n - 1, 0] -= cell.surface_charge[1]
+    wrong[0, 0] -= ends[SURFACE_CHARGE, 0]
+    wrong[n - 1, 0] -= ends[SURFACE_CHARGE, 1]
     if cell.floating:
-        diagonal[0, 0, 0] += cell.grounding[0]
+        diagonal[0, 0, 0] += cell.numbers[GROUNDING]
     for s in range(species):
-        z, row = cell.valence[s], 1 + s
-        flux, ahead, back, push = room.flux[s], room.ahead[s], room.back[s], room.push[s]
+        z, row = cell.numbers[VALENCE + s], 1 + s
+        flux, ahead, back, push = (
+            room.faces[FLUX, s],
+            room.faces[AHEAD, s],
+            room.faces[BACK, s],
+            room.faces[PUSH, s],
+        )
         for i in range(n):
             v = volumes[i]
             wrong[i, 0] -= v * z * c[s, i]
             wrong[i, row] = v * (c[s, i] - base[s, i]) + h * (flux[i + 1] - flux[i])
             diagonal[i, 0, row] = -v * z
             # A wall's potential follows its edge cell unless held:
-            turn = z * push[i] * (cell.pull[0] if i == 0 else 1.0)
-            turn_after = z * push[i + 1] * (cell.pull[1] if i == n - 1 else 1.0)
+            turn = z * push[i] * (ends[PULL, 0] if i == 0 else 1.0)
+            turn_after = z * push[i + 1] * (ends[PULL, 1] if i == n - 1 else 1.0)
             lower[i, row, 0], upper[i, row, 0] = turn, turn_after
             diagonal[i, row, 0] = -(turn + turn_after)
             lower[i, row, row], upper[i, row, row] = -ahead[i], -back[i + 1]
             for t in range(species):
                 diagonal[i, row, 1 + t] = 0.0
             diagonal[i, row, row] = v + ahead[i + 1] + back[i]
-    if len(cell.before):
+    if cell.counts.shape[1]:
         _add_reactions(cell, c, h, room)
-    if cell.crowding[0] > 0:
+    if cell.numbers[CROWDING] > 0:
         _add_crowding(cell, c, room)
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def _add_reactions(cell: Cell, c: Array, h: float, room: Room) -> None:
     species, n = c.shape
+    volumes, before, after = cell.cells[VOLUME], cell.counts[0], cell.counts[1]
+    reactions, diagonal = len(before), room.blocks[DIAGONAL]
     find_sources(cell, c, room)
     for s in range(species):
         for i in range(n):
-            room.wrong[i, 1 + s] -= h * cell.volumes[i] * room.source[s, i]
-    for r in range(len(cell.before)):
+            room.wrong[i, 1 + s] -= h * volumes[i] * room.sources[s, i]
+    for r in range(reactions):
+        forward, backward = cell.cells[FORWARD + r], cell.cells[FORWARD + reactions + r]
         for t in range(species):
             for i in range(n):
-                slope = cell.forward[r, i] * _product(c, i, cell.before[r], t)
-                slope -= cell.backward[r, i] * _product(c, i, cell.after[r], t)
-                slope *= h * cell.volumes[i]
+                slope = forward[i] * _product(c, i, before[r], t)
+                slope -= backward[i] * _product(c, i, after[r], t)
+                slope *= h * volumes[i]
                 for s in range(species):
-                    made = cell.after[r, s] - cell.before[r, s]
-                    room.diagonal[i, 1 + s, 1 + t] -= slope * made
+                    diagonal[i, 1 + s, 1 + t] -= slope * (after[r, s] - before[r, s])
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def _add_crowding(cell: Cell, c: Array, room: Room) -> None:
     species, n = c.shape
-    k = cell.crowding[0]
-    crowd = room.crush  # its logarithms have served
+    k = cell.numbers[CROWDING]
+    held = cell.ends[RESERVOIR + species :]
+    crowd = room.edges[CRUSH]  # its logarithms have served
+    lower, diagonal, upper = room.blocks[LOWER], room.blocks[DIAGONAL], room.blocks[UPPER]
     for i in range(n):
         total = 0.0
         for s in range(species):
             total += c[s, i]
         crowd[i] = k / (1 - k * total)
     for s in range(species):
-        push = room.push[s]
+        push = room.faces[PUSH, s]
         for t in range(species):
             for i in range(n):
                 # Species that are not held at a wall follow their edge cell there:
-                first = push[i] * (cell.held[t, 0] if i == 0 else 1.0)
-                last = push[i + 1] * (cell.held[t, 1] if i == n - 1 else 1.0)
-                room.diagonal[i, 1 + s, 1 + t] -= (first + last) * crowd[i]
-                lower = -room.ahead[s, i] if s == t else 0.0
-                upper = -room.back[s, i + 1] if s == t else 0.0
+                first = push[i] * (held[t, 0] if i == 0 else 1.0)
+                last = push[i + 1] * (held[t, 1] if i == n - 1 else 1.0)
+                diagonal[i, 1 + s, 1 + t] -= (first + last) * crowd[i]
+                down = -room.faces[AHEAD, s, i] if s == t else 0.0
+                up = -room.faces[BACK, s, i + 1] if s == t else 0.0
                 if i > 0:
-                    lower += first * crowd[i - 1]
+                    down += first * crowd[i - 1]
                 if i < n - 1:
-                    upper += last * crowd[i + 1]
-                room.lower[i, 1 + s, 1 + t] = lower
-                room.upper[i, 1 + s, 1 + t] = upper
+                    up += last * crowd[i + 1]
+                lower[i, 1 + s, 1 + t], upper[i, 1 + s, 1 + t] = down, up
 
 
-@njit(cache=True, error_model="numpy")
+@inlined
 def _share_that_fits(cell: Cell, c: Array, room: Room) -> float:
     """How much of a correction leaves the crowded cells some room."""
     share = 1.0
-    if cell.crowding[0] > 0:
+    if cell.numbers[CROWDING] > 0:
         for i in range(c.shape[1]):
-            free, taken = 1 / cell.crowding[0], 0.0
+            free, taken = 1 / cell.numbers[CROWDING], 0.0
             for s in range(len(c)):
                 free -= c[s, i]
                 taken -= room.wrong[i, 1 + s]
@@ -362,7 +362,7 @@ def _share_that_fits(cell: Cell, c: Array, room: Room) -> float:
     return share
 
 
-@njit(cache=True, error_model="numpy")
+@inlined
 def iterate(
     cell: Cell, base: Array, h: float, c: Array, scale: Array, most: int, room: Room
 ) -> tuple[bool, int, bool]:
@@ -374,13 +374,14 @@ def iterate(
         Whether it converged, the iterations, and whether a linear solve failed.
     """
     species, n = c.shape
+    phi, blocks = room.cells[PHI], room.blocks
     find_potential(cell, c, room)
     size_before = 0.0
     for iteration in range(1, most + 1):
         find_fluxes(cell, c, h, room)
         _assemble(cell, c, base, h, room)
         wrong = room.wrong
-        solve_line(room.lower, room.diagonal, room.upper, wrong, room.right)
+        solve_line(blocks[LOWER], blocks[DIAGONAL], blocks[UPPER], wrong, blocks[RIGHT])
         total = 0.0
         for s in range(species):
             for i in range(n):
@@ -394,7 +395,7 @@ def iterate(
         size_before = size
         share = _share_that_fits(cell, c, room)
         for i in range(n):
-            room.phi[i] -= share * wrong[i, 0]
+            phi[i] -= share * wrong[i, 0]
         for s in range(species):
             for i in range(n):
                 c[s, i] -= share * wrong[i, 1 + s]
@@ -438,4 +439,5 @@ def newton_1d(
         converged[sample], iterations[sample], failed[sample] = iterate(
             cell, base[sample], step[sample], c[sample], scale[sample], most, room
         )
-        phi[sample] = room.phi
+        for i in range(n):
+            phi[sample, i] = room.cells[PHI, i]

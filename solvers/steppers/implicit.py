@@ -91,7 +91,7 @@ class ESDIRK(OneStep):
         rows, embedded = self.tableau.stages, self.tableau.embedded
         method = Method(
             rows=np.array([row + (0.0,) * (len(embedded) - len(row)) for row in rows]),
-            embedded=np.array(embedded),
+            error=np.array(rows[-1]) - np.array(embedded),
             error_order=float(control.error_order),
             rtol=control.tolerance.rtol,
             atol=control.tolerance.atol,
