@@ -48,12 +48,14 @@ class CompiledRun:
         chunk = max(1, MOST_IN_ONE_CALL // max(1, batch * state[-1]))
         shape = (len(self.times), batch)
         names = [field.name for field in fields(Place)]
-        run = Run(
-            self.times.numpy(),
-            *(np.array(getattr(place, name).detach().numpy(), order="C") for name in names),
-            *(np.zeros(batch, np.int64) for _ in range(3)),
-            states=np.empty((*shape, *state)),
-            lowest_saved=np.empty(shape),
+        run = Run._make(
+            (
+                self.times.numpy(),
+                *(np.array(getattr(place, name).detach().numpy(), order="C") for name in names),
+                *(np.zeros(batch, np.int64) for _ in range(3)),
+                np.empty((*shape, *state)),
+                np.empty(shape),
+            )
         )
         waits = np.zeros(batch, np.bool_)
         most = left.clamp_max(chunk).numpy()

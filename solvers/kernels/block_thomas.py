@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
-
-#: For functions that only other kernels call.
-inner = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy")
-#: For those with one caller: each level of calls is compiled, and optimised, once more.
-inlined = njit(inline="always", error_model="numpy")
+from pnpfusion.solvers.kernels.decorators import Array, inlined, inner, kernel
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def block_thomas(lower: Array, diagonal: Array, upper: Array, rhs: Array, x: Array) -> None:
     """Block elimination with partial pivoting inside each block, O(N m^3) per sample.
 

@@ -9,17 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from pnpfusion.solvers.kernels.decorators import Array, inlined, inner, kernel
 from pnpfusion.solvers.kernels.newton_1d import (
     CROWDING,
-    Array,
     Cell,
     Room,
     ground,
-    inlined,
-    inner,
     iterate,
     make_room,
     one_sample,
@@ -66,7 +63,7 @@ class Stages(NamedTuple):
 @inner
 def _lowest(cell: Cell, u: Array) -> float:
     """The smallest of what must stay positive: see `BoundPNP.lowest`. NaN if one is."""
-    lowest = np.inf
+    lowest: float = np.inf
     for s in range(len(u)):
         for i in range(u.shape[1]):
             if not u[s, i] >= lowest:
@@ -108,8 +105,7 @@ def _combine(weights: Array, count: int, slopes: Array, total: Array) -> None:
 def _attempt(
     cell: Cell, method: Method, most: int, u: Array, dt: float, room: Room, work: Stages
 ) -> tuple[bool, int, bool]:
-    """One step; see `ESDIRK.attempt`. It ends in ``work.stage``, its slope in the last of
-    ``work.slopes``.
+    """One step to ``work.stage``, its slope the last of ``work.slopes``; see `ESDIRK.attempt`.
 
     Returns:
         Whether all stages were solved, the iterations, and whether a linear solve failed.
@@ -128,9 +124,7 @@ def _attempt(
                 ahead[s, i] = base[s, i] + own * slopes[row, s, i]
         if _lowest(cell, ahead) > 0:
             _copy(ahead, stage)
-        converged, took, failed = iterate(
-            cell, base, own, stage, work.scale, most, room
-        )
+        converged, took, failed = iterate(cell, base, own, stage, work.scale, most, room)
         iterations += took
         if failed:
             return False, iterations, True
@@ -152,7 +146,7 @@ def _error_ratio(method: Method, u: Array, dt: float, work: Stages) -> float:
             larger = max(abs(u[s, i]), abs(work.stage[s, i]))
             ratio = dt * work.error[s, i] / (method.atol + method.rtol * larger)
             total += ratio * ratio
-    return np.sqrt(total / u.size)
+    return float(np.sqrt(total / u.size))
 
 
 @inner
@@ -258,7 +252,7 @@ def _step(
     return True
 
 
-@njit(cache=True)
+@kernel
 def esdirk_1d(
     cells: Cell,
     method: Method,

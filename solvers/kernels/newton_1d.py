@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from pnpfusion.solvers.kernels.block_thomas import Array, inlined, inner, solve_line
+from pnpfusion.solvers.kernels.block_thomas import solve_line
+from pnpfusion.solvers.kernels.decorators import Array, inlined, inner, kernel
 
 #: Of the faces, by their places in this list.
 SCHEMES = ["scharfetter-gummel", "central", "harmonic"]
@@ -51,6 +51,7 @@ class Room(NamedTuple):
     faces: Array
     """Flux, and the derivatives of h flux by the concentration before the face, after it (less than
     zero, without the sign), and by u; (4, S, N+1)"""
+    beside: Array  #: concentrations with those behind the walls at both ends, (S, N+2)
     sources: Array  #: what reactions make, (S, N)
     blocks: Array  #: lower, diagonal, upper, and room for elimination, (4, N, 1+S, 1+S)
     wrong: Array  #: the residual, then the correction, (N, 1+S)
@@ -84,6 +85,7 @@ def make_room(species: int, n: int, like: Array) -> Room:
         np.empty((2, n), dtype),
         np.empty((2, n + 2), dtype),
         np.empty((4, species, n + 1), dtype),
+        np.empty((species, n + 2), dtype),
         np.empty((species, n), dtype),
         np.zeros((4, n, m, m), dtype),
         np.empty((n, m), dtype),
@@ -170,21 +172,22 @@ def find_fluxes(cell: Cell, c: Array, h: float, room: Room) -> None:
     rise[0] = -(ends[PULL, 0] * (ends[ELECTRODE, 0] - phi[0]) + ends[WALL_RISE, 0])
     rise[n] = ends[PULL, 1] * (ends[ELECTRODE, 1] - phi[n - 1]) + ends[WALL_RISE, 1]
     crowding = cell.numbers[CROWDING]
-    reservoir, held = ends[RESERVOIR : RESERVOIR + species], ends[RESERVOIR + species :]
+    for s in range(species):
+        beside = room.beside[s]
+        for i in range(n):
+            beside[i + 1] = c[s, i]
+        for end, at in ((0, 0), (1, n + 1)):
+            held = ends[RESERVOIR + species + s, end] > 0  # else nothing passes; crowds as inside
+            beside[at] = ends[RESERVOIR + s, end] if held else c[s, max(0, at - 2)]
     if crowding > 0:
         for i in range(n + 2):
             total = 0.0
             for s in range(species):
-                if i == 0:
-                    total += reservoir[s, 0] if held[s, 0] > 0 else c[s, 0]
-                elif i == n + 1:
-                    total += reservoir[s, 1] if held[s, 1] > 0 else c[s, n - 1]
-                else:
-                    total += c[s, i - 1]
+                total += room.beside[s, i]
             crush[i] = np.log1p(-crowding * total)
     for s in range(species):
-        z, passing = cell.numbers[VALENCE + s], cell.faces[PASSING + s]
-        imposed = cell.faces[PASSING + species + s]
+        z, beside = cell.numbers[VALENCE + s], room.beside[s]
+        passing, imposed = cell.faces[PASSING + s], cell.faces[PASSING + species + s]
         flux, ahead, back, push = (
             room.faces[FLUX, s],
             room.faces[AHEAD, s],
@@ -192,19 +195,15 @@ def find_fluxes(cell: Cell, c: Array, h: float, room: Room) -> None:
             room.faces[PUSH, s],
         )
         for i in range(n + 1):
-            left = reservoir[s, 0] if i == 0 else c[s, i - 1]
-            right = reservoir[s, 1] if i == n else c[s, i]
             u = z * rise[i]
             if crowding > 0:
                 u -= crush[i + 1] - crush[i]
-                if i == 0 and not held[s, 0] > 0:
-                    left = right
-                if i == n and not held[s, 1] > 0:
-                    right = left
-            a, b, a_slope, b_slope = _weights(cell.scheme, u)
-            flux[i] = passing[i] * (a * left - b * right) + imposed[i]
+            ahead[i], back[i], push[i], flux[i] = _weights(cell.scheme, u)  # the slopes go last
+        for i in range(n + 1):
+            a, b, before, after = ahead[i], back[i], beside[i], beside[i + 1]
             ahead[i], back[i] = h * passing[i] * a, h * passing[i] * b
-            push[i] = h * passing[i] * (a_slope * left - b_slope * right)
+            push[i] = h * passing[i] * (push[i] * before - flux[i] * after)
+            flux[i] = passing[i] * (a * before - b * after) + imposed[i]
 
 
 @inner
@@ -236,18 +235,6 @@ def find_sources(cell: Cell, c: Array, room: Room) -> None:
             rate -= backward[i] * _product(c, i, after[r], -1)
             for s in range(len(c)):
                 sources[s, i] += (after[r, s] - before[r, s]) * rate
-
-
-@inner
-def find_rate(cell: Cell, c: Array, room: Room, rate: Array) -> None:
-    """Put dc/dt of ``c`` ``(S, N)`` into ``rate``, the potential following the charge at once."""
-    find_potential(cell, c, room)
-    find_fluxes(cell, c, 0.0, room)
-    find_sources(cell, c, room)
-    for s in range(len(c)):
-        for i in range(c.shape[1]):
-            leaving = room.faces[FLUX, s, i + 1] - room.faces[FLUX, s, i]
-            rate[s, i] = room.sources[s, i] - leaving / cell.cells[VOLUME, i]
 
 
 @inlined
@@ -404,7 +391,7 @@ def iterate(
     return False, most, False
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def newton_1d(
     cells: Cell,
     base: Array,

@@ -76,6 +76,14 @@ class Control(ABC):
             pushed: which must be taken again onto the next saved time.
         """
 
+    def place(self, t: Tensor, u: Tensor, slope: Tensor, following: Tensor) -> Place:
+        """Where a run stands, for a law that takes plain steps by itself."""
+        raise NotImplementedError
+
+    def take(self, place: Place) -> None:
+        """Take in how the steps went that a law took by itself."""
+        raise NotImplementedError
+
     @abstractmethod
     def hopeless(self, t: Tensor) -> Tensor:
         """Samples whose last failure leaves nothing else to try, bool ``(B,)``."""
@@ -197,11 +205,17 @@ class AdaptiveSteps(Control):
         self.failures = torch.where(moved, torch.where(accept, settled, worse), self.failures)
         self.land = pushed | (self.land & ~accept)
 
-    def take(self, place: Place) -> None:
-        """Take in how the steps went that a law took by itself."""
-        self.dt, self.failures, self.land = place.dt, place.failures, place.land
-
     def hopeless(self, t: Tensor) -> Tensor:
         precision = torch.finfo(t.dtype).eps
         span = self.times[-1] - self.times[0]
         return self.dt < 4 * precision * torch.maximum(t.abs(), 1e-3 * span)
+
+    def place(self, t: Tensor, u: Tensor, slope: Tensor, following: Tensor) -> Place:
+        """See :class:`Control`."""
+        lowest = torch.full_like(t, torch.inf)  # the record keeps what came before
+        pace = self.dt, self.failures, self.land
+        return Place(t, u.detach(), slope.detach(), following, *pace, lowest)
+
+    def take(self, place: Place) -> None:
+        """See :class:`Control`."""
+        self.dt, self.failures, self.land = place.dt, place.failures, place.land

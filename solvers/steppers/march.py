@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.plain_steps import Place, PlainSteps
+from pnpfusion.solvers.plain_steps import PlainSteps
 from pnpfusion.solvers.steppers.base import Law, Path, Report, Stepper, Work
 from pnpfusion.solvers.steppers.control import Control, Plan, Tolerance, per_state
 from pnpfusion.solvers.steppers.record import Record
@@ -71,7 +71,8 @@ class OneStep(Stepper):
                 going = record.going
                 if plain is not None:
                     left = control.max_steps - 1 - work.steps - work.rejected
-                    ahead = plain.advance(_place(t, u, slope, record, control), going, left)
+                    place = control.place(t, u, slope, record.next)
+                    ahead = plain.advance(place, going, left)
                     t, u, slope = ahead.place.t, ahead.place.u, ahead.place.slope
                     record.take(ahead)
                     control.take(ahead.place)
@@ -161,11 +162,6 @@ class OneStep(Stepper):
             solved=trial.solved | plan.robust,
             rate_calls=trial.rate_calls + 1,
         )
-
-
-def _place(t: Tensor, u: Tensor, slope: Tensor, record: Record, control: Control) -> Place:
-    pace = control.dt, control.failures, control.land
-    return Place(t, u.detach(), slope.detach(), record.next, *pace, torch.full_like(t, torch.inf))
 
 
 def _robust_steps(law: Law, t: Tensor, dt: Tensor, u: Tensor) -> tuple[Tensor, Tensor] | None:
