@@ -194,7 +194,7 @@ class PNP(CellObservables):
             raise ValueError(
                 f"`{name}` holds concentrations and must be >= 0, got {float(values.min()):.3g}."
             )
-        cell = self.bind(u, x).cell
+        cell = self.electrolyte(tuple(u.shape[: u.ndim - self.state_ndim]), values, x, 0.0)
         flat = values.reshape(-1, *u.shape[-self.state_ndim :])
         cell.check_neutral(name, flat)
         room = cell.room(flat)
