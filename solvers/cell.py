@@ -40,8 +40,11 @@ class Cell(Protocol):
     def rate(self, c: Tensor) -> Tensor:
         """dc/dt, like ``c``."""
 
-    def room(self, c: Tensor) -> Tensor | None:
-        """What crowding leaves free, ``(B, *grid.shape)``; None without crowding."""
+    def room(self, c: Tensor, sample: Tensor | None = None) -> Tensor | None:
+        """What crowding leaves free, ``(B, *grid.shape)``; None without crowding.
+
+        With ``sample``, ``c`` holds states of these samples of the batch, by index.
+        """
 
     def flux_across(self, c: Tensor, axis: int) -> Tensor:
         """Fluxes J along ``axis``."""

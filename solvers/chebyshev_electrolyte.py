@@ -232,7 +232,7 @@ class ChebyshevElectrolyte:
         through = self.displacement_of(self.charge(c))
         return through[:, 0] if end == 0 else -through[:, -1]
 
-    def room(self, c: Tensor) -> None:
+    def room(self, c: Tensor, sample: Tensor | None = None) -> None:
         """What crowding leaves free; there is none."""
 
     def osmotic_energy(self, c: Tensor) -> Tensor:

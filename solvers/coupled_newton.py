@@ -10,11 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.compiled_cell import compiled_cell, is_compiled, newton_kernels
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed
 from pnpfusion.solvers.lines import along, edge_columns
 from pnpfusion.solvers.nernst_planck import Electrolyte, Faces
 from pnpfusion.solvers.stencil import Stencil
 
+Iterated = tuple[Tensor, Tensor, Tensor, Tensor]
+
+MAX_ITERATIONS = 12
 LINEAR_TOLERANCE = 1e-3  # of the linear solves on more than one axis, before the last
 
 
@@ -25,7 +29,7 @@ def solve_implicit(
     guess: Tensor,
     scale: Tensor,
     *,
-    max_iterations: int = 12,
+    max_iterations: int = MAX_ITERATIONS,
 ) -> ImplicitSolve:
     r"""Solves :math:`c - h\,\partial_t c(c) = b` together with Poisson's equation.
 
@@ -43,33 +47,67 @@ def solve_implicit(
     Returns:
         The concentrations, which samples converged, and the iterations of each.
     """
+    iterate = _iterate_compiled if is_compiled(cell, base) else _iterate
     with torch.no_grad():
-        c, phi = guess, cell.potential(guess)
-        iterations = torch.zeros(len(base), dtype=torch.long, device=base.device)
-        converged = torch.zeros_like(iterations, dtype=torch.bool)
-        going, before = ~converged, torch.zeros_like(step)
-        for _ in range(max_iterations):
-            faces = cell.faces(c, phi)
-            correction = jacobian(cell, faces, c, step).solve(
-                residual(cell, faces, c, phi, base, step), LINEAR_TOLERANCE
-            )
-            delta = correction[..., 1:].movedim(-1, 1)
-            size = (delta / scale).square().flatten(1).mean(1).sqrt()
-            # What the next correction will be, if each shrinks as the last one did.
-            left = size * torch.where(before > size, size / before, 1.0)
-            before = size
-            share = _share_that_fits(cell, c, delta)
-            moving = (going & size.isfinite()).reshape(-1, *(1 for _ in c.shape[1:]))
-            c = torch.where(moving, c - share.unsqueeze(1) * delta, c)
-            phi = torch.where(moving[:, 0], phi - share * correction[..., 0], phi)
-            iterations += going
-            converged |= going & (left <= 1) & (share.flatten(1).amin(1) == 1)
-            going &= size.isfinite() & ~converged
-            if not going.any():
-                break
+        c, phi, converged, iterations = iterate(cell, base, step, guess, scale, max_iterations)
     if torch.is_grad_enabled():
         c = _attach_gradient(cell, c, phi, base, step)
     return ImplicitSolve(c, converged, iterations)
+
+
+def _iterate_compiled(
+    cell: Electrolyte, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor, most: int
+) -> Iterated:
+    """:func:`_iterate` without a Python step per iteration, one sample after the other."""
+    c = guess.clone(memory_format=torch.contiguous_format)
+    phi, iterations = torch.empty_like(c[:, 0]), torch.zeros(len(base), dtype=torch.long)
+    converged, failed = torch.zeros(2, len(base), dtype=torch.bool)
+    newton_kernels().newton_1d(
+        compiled_cell(cell),
+        *(values.detach().contiguous().numpy() for values in (base, step)),
+        c.numpy(),
+        phi.numpy(),
+        scale.detach().contiguous().numpy(),
+        most,
+        *(values.numpy() for values in (converged, iterations, failed)),
+    )
+    if failed.any():  # LAPACK may solve what elimination in blocks does not
+        again = _iterate(cell, base, step, guess, scale, most)
+        c, phi, converged, iterations = (
+            torch.where(failed.reshape(-1, *(1 for _ in new.shape[1:])), new, old)
+            for new, old in zip(again, (c, phi, converged, iterations), strict=True)
+        )
+    return c, phi, converged, iterations
+
+
+def _iterate(
+    cell: Electrolyte, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor, most: int
+) -> Iterated:
+    """Newton's method: the last iterate, its potential, what converged, and the iterations."""
+    c, phi = guess, cell.potential(guess)
+    iterations = torch.zeros(len(base), dtype=torch.long, device=base.device)
+    converged = torch.zeros_like(iterations, dtype=torch.bool)
+    going, before = ~converged, torch.zeros_like(step)
+    for _ in range(most):
+        faces = cell.faces(c, phi)
+        correction = jacobian(cell, faces, c, step).solve(
+            residual(cell, faces, c, phi, base, step), LINEAR_TOLERANCE
+        )
+        delta = correction[..., 1:].movedim(-1, 1)
+        size = (delta / scale).square().flatten(1).mean(1).sqrt()
+        # What the next correction will be, if each shrinks as the last one did.
+        left = size * torch.where(before > size, size / before, 1.0)
+        before = size
+        share = _share_that_fits(cell, c, delta)
+        moving = (going & size.isfinite()).reshape(-1, *(1 for _ in c.shape[1:]))
+        c = torch.where(moving, c - share.unsqueeze(1) * delta, c)
+        phi = torch.where(moving[:, 0], phi - share * correction[..., 0], phi)
+        iterations += going
+        converged |= going & (left <= 1) & (share.flatten(1).amin(1) == 1)
+        going &= size.isfinite() & ~converged
+        if not going.any():
+            break
+    return c, phi, converged, iterations
 
 
 def _share_that_fits(cell: Electrolyte, c: Tensor, delta: Tensor) -> Tensor:

@@ -22,6 +22,11 @@ def is_followed(*values: Tensor) -> bool:
     return any(v.requires_grad or forward_ad.unpack_dual(v).tangent is not None for v in values)
 
 
+def runs_forward() -> bool:
+    """Whether derivatives are taken forward just now: then tensors have no memory to hand out."""
+    return forward_ad._current_level >= 0
+
+
 def per_state(values: Tensor, u: Tensor) -> Tensor:
     """``values`` ``(B,)`` with axes added to multiply a state ``u`` ``(B, *state)``."""
     return values.reshape(-1, *(1 for _ in u.shape[1:]))

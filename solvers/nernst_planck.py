@@ -149,9 +149,12 @@ class Electrolyte:
         """The potential ``(B, *grid.shape)`` of concentrations, in kT/e."""
         return self.dielectric.potential(self.charge(c))
 
-    def room(self, c: Tensor) -> Tensor | None:
+    def room(self, c: Tensor, sample: Tensor | None = None) -> Tensor | None:
         """What crowding leaves free, 1/a^3 - sum c, ``(B, *grid.shape)``; None without crowding."""
-        return None if self.crowding is None else 1 / self.crowding - c.sum(1)
+        crowding = self.crowding
+        if crowding is not None and sample is not None and len(crowding) > 1:
+            crowding = crowding[sample]
+        return None if crowding is None else 1 / crowding - c.sum(1)
 
     def faces(self, c: Tensor, phi: Tensor) -> tuple[Faces, ...]:
         """What the fluxes across each axis are made of, from ``c`` and the potential."""

@@ -207,7 +207,7 @@ class SpectralElectrolyte:
         rho = to_modes(self.charge(c), self.bases)
         return self._cell_volume * (rho * self._potential_modes(rho)).flatten(1).sum(1) / 2
 
-    def room(self, c: Tensor) -> None:
+    def room(self, c: Tensor, sample: Tensor | None = None) -> None:
         """What crowding leaves free; there is none."""
 
     def _slope(self, modes: Tensor, axis: int) -> Tensor:

@@ -28,7 +28,7 @@ class SeriesLaw:
     def robust_step(self, t, dt, u):
         return None
 
-    def lowest(self, u):
+    def lowest(self, u, sample=None):
         return u.detach().flatten(1).amin(1)
 
 

@@ -204,10 +204,11 @@ def test_single_precision():
     torch.testing.assert_close(run.final.double(), double, rtol=5e-3, atol=5e-3)
 
 
-@pytest.mark.xfail(reason="steppers ask for the smallest value of a part of the batch")
-def test_each_sample_has_its_own_crowding():
+@pytest.mark.parametrize("recorded", [False, True])  # recorded runs are not compiled
+def test_each_sample_has_its_own_crowding(recorded):
     steric = torch.tensor([0.05, 0.1, 0.2], dtype=f64)
     c0, span = 0.6 + random(3, 2, 24), times(0, 1e-3, 0.05, 0.3)
+    c0 = c0.requires_grad_(recorded)
     together = pf.simulate(crowded(4.0, steric=steric, permittivity=0.8), c0, span)
     for i in range(3):
         cell = crowded(4.0, steric=float(steric[i]), permittivity=0.8)

@@ -28,6 +28,12 @@ STEPPERS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def short_calls(monkeypatch):
+    """Compiled runs look up after every try, or these short ones could not be interrupted."""
+    monkeypatch.setattr("pnpfusion.solvers.compiled_run.MOST_IN_ONE_CALL", 1)
+
+
 def start(dtype=f64):
     generator = torch.Generator().manual_seed(0)
     return 1 + 0.2 * torch.rand(1, 3, 2, 32, dtype=dtype, generator=generator)

@@ -129,5 +129,5 @@ class _Bound:
     def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> None:
         return None
 
-    def lowest(self, u: Tensor) -> None:
+    def lowest(self, u: Tensor, sample: Tensor | None = None) -> None:
         return None

@@ -209,7 +209,7 @@ class PNP(CellObservables):
             raise ValueError(
                 f"`{name}` holds concentrations and must be >= 0, got {float(values.min()):.3g}."
             )
-        cell = self.bind(u, x).cell
+        cell = self.electrolyte(tuple(u.shape[: u.ndim - self.state_ndim]), values, x, 0.0)
         flat = values.reshape(-1, *u.shape[-self.state_ndim :])
         cell.check_neutral(name, flat)
         room = cell.room(flat)
@@ -348,8 +348,11 @@ class PNP(CellObservables):
         )
         more = "".join(
             f", {name}={value}"
-            for name, value in (("steric", self.steric), ("reactions", [*map(str, self.reactions)]))
-            if value
+            for name, value in (
+                ("steric", self.steric),
+                ("reactions", [*map(str, self.reactions)] or None),
+            )
+            if value is not None
         )
         return (
             f"{ions}, permittivity={self.permittivity}, scheme={self.scheme!r}, "

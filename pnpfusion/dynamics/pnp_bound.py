@@ -14,10 +14,12 @@ from pnpfusion.solvers import chebyshev_newton, coupled_newton
 from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
+from pnpfusion.solvers.compiled_run import CompiledRun
 from pnpfusion.solvers.convex_equilibrium import Rest
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.nernst_planck import Electrolyte
+from pnpfusion.solvers.plain_steps import Method, PlainSteps
 from pnpfusion.solvers.spectral import SpectralElectrolyte
 from pnpfusion.solvers.steppers.base import Semilinear
 
@@ -64,6 +66,12 @@ class BoundPNP:
         cell = self.at(t + dt)
         return asymptotic_preserving_step(cell, u, dt) if isinstance(cell, Electrolyte) else None
 
+    def plain_steps(self, method: Method, times: Tensor) -> PlainSteps | None:
+        """Steps by ``method`` in compiled code, where it knows this cell; else None."""
+        if self.driven or not isinstance(self.cell, Electrolyte):
+            return None
+        return CompiledRun.of(self.cell, method, times)
+
     def rest(self, u: Tensor, tolerance: float) -> Rest:
         """Where ``u`` comes to rest; see :func:`cell_at_rest`."""
         if not isinstance(self.cell, Electrolyte):
@@ -73,8 +81,8 @@ class BoundPNP:
             )
         return cell_at_rest(self.cell, u, self.invariants, tolerance)
 
-    def lowest(self, u: Tensor) -> Tensor:
+    def lowest(self, u: Tensor, sample: Tensor | None = None) -> Tensor:
         """See :class:`Law`; with crowding, the room that it leaves must stay positive too."""
         lowest = u.flatten(1).amin(1)
-        room = self.cell.room(u)
+        room = self.cell.room(u, sample)
         return lowest if room is None else torch.minimum(lowest, room.flatten(1).amin(1))

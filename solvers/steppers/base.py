@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.implicit_solve import ImplicitSolve as ImplicitSolve
+from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.outcome import Outcome
 
 #: Called now and then with the share of the time span that every sample has behind it.
@@ -31,8 +31,11 @@ class Law(Protocol):
     def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> Tensor | None:
         """A first-order step of any size that keeps ``u`` admissible; None if there is none."""
 
-    def lowest(self, u: Tensor) -> Tensor | None:
-        """Per sample the smallest of what must stay positive, ``(B,)``; None if nothing must."""
+    def lowest(self, u: Tensor, sample: Tensor | None = None) -> Tensor | None:
+        """Per sample the smallest of what must stay positive, ``(B,)``; None if nothing must.
+
+        With ``sample``, ``u`` holds states of these samples of the batch, by index.
+        """
 
 
 @dataclass(frozen=True, eq=False)

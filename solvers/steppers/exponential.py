@@ -123,8 +123,8 @@ class _Split:
     def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> Tensor | None:
         return self.law.robust_step(t, dt, u)
 
-    def lowest(self, u: Tensor) -> Tensor | None:
-        return self.law.lowest(u)
+    def lowest(self, u: Tensor, sample: Tensor | None = None) -> Tensor | None:
+        return self.law.lowest(u, sample)
 
 
 class IFRK4(Exponential):

@@ -6,12 +6,24 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import per_state
+from pnpfusion.solvers.plain_steps import Method, PlainSteps
 from pnpfusion.solvers.steppers.base import Law
-from pnpfusion.solvers.steppers.control import AdaptiveSteps, Control, FixedSteps, Tolerance
+from pnpfusion.solvers.steppers.control import (
+    FAILURES_BEFORE_ROBUST_STEP,
+    LARGEST_GROWTH,
+    SAFETY,
+    SHRINK_AFTER_FAILURE,
+    SMALLEST_SHRINK,
+    AdaptiveSteps,
+    Control,
+    FixedSteps,
+    Tolerance,
+)
 from pnpfusion.solvers.steppers.one_step import Attempt, OneStep, Start
 
 NEWTON_SHARE = 0.02  # of the error allowed in a step, left to the solution of its equations
@@ -68,6 +80,28 @@ class ESDIRK(OneStep):
         atol = self.atol if self.atol is not None else rtol / 100
         allowed = Tolerance(rtol, atol)
         return AdaptiveSteps(times, allowed, self.max_steps, error_order=self.tableau.error_order)
+
+    def plain_steps(self, law: Law, control: Control) -> PlainSteps | None:
+        """See :class:`OneStep`."""
+        make = getattr(law, "plain_steps", None)
+        if make is None or not isinstance(control, AdaptiveSteps):
+            return None
+        rows, embedded = self.tableau.stages, self.tableau.embedded
+        method = Method(
+            rows=np.array([row + (0.0,) * (len(embedded) - len(row)) for row in rows]),
+            error=np.array(rows[-1]) - np.array(embedded),
+            error_order=float(control.error_order),
+            rtol=control.tolerance.rtol,
+            atol=control.tolerance.atol,
+            newton_share=NEWTON_SHARE,
+            safety=SAFETY,
+            largest_growth=LARGEST_GROWTH,
+            smallest_shrink=SMALLEST_SHRINK,
+            shrink_after_failure=SHRINK_AFTER_FAILURE,
+            most_failures=FAILURES_BEFORE_ROBUST_STEP,
+        )
+        plain: PlainSteps | None = make(method, control.times)
+        return plain
 
     def attempt(self, law: Law, start: Start) -> Attempt:
         """See :class:`OneStep`."""

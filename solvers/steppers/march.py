@@ -10,9 +10,10 @@ from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.steppers.base import Law, Path, Report, Standing, Work
+from pnpfusion.solvers.plain_steps import Place, PlainSteps
+from pnpfusion.solvers.steppers.base import Law, Pace, Path, Report, Standing, Work
 from pnpfusion.solvers.steppers.control import Control, Verdict
-from pnpfusion.solvers.steppers.record import Record, Step
+from pnpfusion.solvers.steppers.record import Piece, Record, Step
 from pnpfusion.solvers.steppers.tape import Again, Method, Sweep, Tape
 
 if TYPE_CHECKING:
@@ -44,8 +45,17 @@ def march(
         if checkpoints is not None and any(values.requires_grad for values in start):
             again = Tape(method, checkpoints)
             here = replace(here, u=u0.detach(), slope=here.slope.detach())
+    plain = stepper.plain_steps(law, control) if again is None else None
     try:
         while here.going.any():
+            if plain is not None:
+                here, waits = _advanced(plain, control, record, here)
+                if report is not None:
+                    report(_progress(here, times))
+                if waits.any():  # the others have plain steps ahead
+                    swept = _swept(method, control, replace(here, going=waits), None)
+                    here = replace(swept, going=swept.going | (here.going & ~waits))
+                continue
             # One assignment: an interruption finds all of a sweep done, or nothing of it.
             here = _swept(method, control, here, again)
             if report is not None:
@@ -60,6 +70,38 @@ def march(
     if isinstance(again, Tape):
         pieces = again.attach(pieces, start)
     return record.path(here, pieces)
+
+
+def _advanced(
+    plain: PlainSteps, control: Control, record: Record, here: Standing
+) -> tuple[Standing, Tensor]:
+    """Where the law's own steps lead, and which samples need another one there."""
+    pace, work = here.pace, here.work
+    lowest = here.lowest if here.lowest is not None else torch.full_like(here.t, torch.inf)
+    place = Place(here.t, here.u, here.slope, here.next, pace.dt, pace.failures, pace.land, lowest)
+    left = control.max_steps - 1 - work.steps - work.rejected
+    ahead = plain.advance(place, here.going, left)
+    if len(ahead.which):
+        record.pieces.append(Piece(ahead.which, ahead.sample, ahead.values, ahead.lowest))
+    there = ahead.place
+    new = replace(
+        here,
+        t=there.t,
+        u=there.u,
+        slope=there.slope,
+        next=there.next,
+        going=here.going & (there.next < len(record.times)),
+        pace=Pace(there.dt, there.failures, there.land),
+        work=replace(
+            work,
+            steps=work.steps + ahead.steps,
+            rejected=work.rejected + ahead.rejected,
+            iterations=work.iterations + ahead.iterations,
+        ),
+        lowest=there.lowest,
+        pieces=len(record.pieces),
+    )
+    return new, ahead.waits
 
 
 def _start(law: Law, control: Control, record: Record, u0: Tensor, times: Tensor) -> Standing:

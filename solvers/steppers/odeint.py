@@ -138,7 +138,10 @@ class _Watched:
 
     def __call__(self, t: Tensor, u: Tensor) -> Tensor:
         self.calls += 1
-        return self.law.rate(t.to(u).expand(len(u)), u)
+        rate = self.law.rate(t.to(u).expand(len(u)), u)
+        # At a trial point where the law has no rate, a huge one has the step rejected; NaN would
+        # end up in the size of the next step.
+        return torch.where(rate.isnan() & u.isfinite(), torch.finfo(u.dtype).max ** 0.25, rate)
 
     def callback_step(self, t: Tensor, u: Tensor, dt: Tensor) -> None:
         """Before each step: ``u`` at ``t`` is accepted."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import per_state
+from pnpfusion.solvers.plain_steps import PlainSteps
 from pnpfusion.solvers.steppers.base import Law, Path, Report, Stepper
 from pnpfusion.solvers.steppers.control import Control, FixedSteps, Plan, Tolerance
 from pnpfusion.solvers.steppers.march import march
@@ -59,6 +60,10 @@ class OneStep(Stepper):
     @abstractmethod
     def control(self, u: Tensor, times: Tensor) -> Control:
         """What chooses the steps of a run from states such as ``u`` through ``times``."""
+
+    def plain_steps(self, law: Law, control: Control) -> PlainSteps | None:
+        """The law's own way to take this method's steps; None: it has none."""
+        return None
 
     def integrate(
         self,

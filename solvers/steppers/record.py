@@ -74,16 +74,16 @@ class Record:
         inside = (1 - s) * u_0 + s * u_1 + s * (s - 1) * bend
         at_end = per_state(self.times[which] == ends[sample], u_0)
         values = torch.where(at_end, u_1, inside)
-        return Piece(which, sample, values, self.law.lowest(values.detach()))
+        return Piece(which, sample, values, self.law.lowest(values.detach(), sample))
 
     def may_keep(self, accept: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         """Which accepted steps may stand, and which must first be taken onto a saved time."""
         pushed = torch.zeros_like(accept)
         passed = self.passed(accept, step)
         if passed is not None and passed.lowest is not None:
-            ends = self.law.lowest(torch.minimum(step.u_0, step.u_1)[passed.sample])
-            if ends is not None:
-                lowest = passed.lowest
+            first, last = (self.law.lowest(u) for u in (step.u_0, step.u_1))
+            if first is not None and last is not None:
+                ends, lowest = torch.minimum(first, last)[passed.sample], passed.lowest
                 below = (lowest < 0) & (ends >= 0) | (lowest == 0) & (ends > 0)
                 pushed[passed.sample[below]] = True
         return accept & ~pushed, pushed

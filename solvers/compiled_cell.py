@@ -1,0 +1,76 @@
+"""Cells of one axis in the form that the compiled kernels read."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pnpfusion.solvers.implicit_solve import runs_forward
+from pnpfusion.solvers.nernst_planck import Electrolyte
+
+if TYPE_CHECKING:
+    from pnpfusion.solvers.kernels.newton_1d import Cell
+
+
+@cache
+def newton_kernels() -> Any:
+    """The module of compiled kernels; None where Numba is not installed."""
+    try:
+        from pnpfusion.solvers.kernels import newton_1d
+    except ImportError:
+        return None
+    return newton_1d
+
+
+def is_compiled(cell: Electrolyte, like: Tensor) -> bool:
+    """Whether the kernels know this cell: one axis between walls, on the CPU, Numba installed."""
+    known = cell.dielectric.grid.boundaries == ("wall",) and like.device.type == "cpu"
+    return known and not runs_forward() and newton_kernels() is not None
+
+
+def compiled_cell(cell: Electrolyte) -> Cell:
+    """The parameters of ``cell``, detached, as the arrays of the compiled kernels."""
+    kernels = newton_kernels()
+    medium, (ions,), (electric,) = cell.dielectric, cell.lines, cell.dielectric.lines
+    n, species = medium.volumes.shape[0], cell.valence.shape[1]
+    none = medium.volumes.new_zeros(1, 1)
+    crowding = none if cell.crowding is None else cell.crowding
+    constants: list[Tensor] = []
+    counts = np.zeros((2, 0, species), np.int64)
+    if cell.reactions is not None:
+        sides = (cell.reactions.before, cell.reactions.after)
+        counts = np.stack([side.numpy().astype(np.int64) for side in sides])
+        constants = [*cell.reactions.forward, *cell.reactions.backward]
+    result: Cell = kernels.Cell(
+        scheme=kernels.SCHEMES.index(cell.scheme.name),
+        floating=medium.floating,
+        numbers=_rows([crowding, medium.grounding[:, None], cell.valence], 1)[..., 0].copy(),
+        cells=_rows([medium.volumes[None], cell.fixed_charge, *constants], n),
+        ends=_rows(
+            [
+                electric.electrode,
+                electric.surface_charge,
+                electric.pull,
+                electric.rise,
+                ions.reservoir,
+                ions.held,
+            ],
+            2,
+        ),
+        faces=_rows([electric.conductance, ions.transmissivity, ions.imposed], n + 1),
+        counts=counts,
+    )
+    return result
+
+
+def _rows(values: list[Tensor], columns: int) -> NDArray[np.floating]:
+    """``values`` ``(B|1, columns|1)`` or ``(B|1, rows, columns|1)``, row below row."""
+    batch = max(len(one) for one in values)
+    rows = [one.detach().unsqueeze(1) if one.ndim == 2 else one.detach() for one in values]
+    joint = torch.cat([one.expand(batch, -1, columns) for one in rows], 1)
+    return np.ascontiguousarray(joint.numpy())

@@ -1,0 +1,34 @@
+"""How the kernels are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+F = TypeVar("F", bound=Callable[..., Any])
+_njit: Any = njit  # whose type does not know all of its options
+
+
+def kernel(function: F) -> F:
+    """For functions that Python calls. Division by zero gives inf or NaN, as in tensors."""
+    compiled: F = _njit(cache=True, error_model="numpy")(function)
+    return compiled
+
+
+def inner(function: F) -> F:
+    """For functions that only kernels call: no entry from Python, which takes long to compile."""
+    compiled: F = _njit(
+        cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(function)
+    return compiled
+
+
+def inlined(function: F) -> F:
+    """For those with one or two callers: each level of calls is compiled once more."""
+    compiled: F = _njit(inline="always", error_model="numpy")(function)
+    return compiled

@@ -1,0 +1,71 @@
+"""What a law that takes a stepper's plain steps by itself is told, and what it returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Method(NamedTuple):
+    """An ESDIRK tableau of R implicit stages, the error allowed, and how steps follow it."""
+
+    rows: NDArray[np.float64]  #: a_ij without the explicit first row, (R, R+1)
+    error: NDArray[np.float64]  #: weights of the slopes in the estimate of the error, (R+1,)
+    error_order: float  #: order in dt of the difference of the two solutions
+    rtol: float
+    atol: float
+    newton_share: float  #: of the error allowed, left to the solution of a stage
+    safety: float
+    largest_growth: float
+    smallest_shrink: float
+    shrink_after_failure: float
+    most_failures: int  #: in a row, of plain steps
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where B samples of a run stand between two steps."""
+
+    t: Tensor  #: (B,)
+    u: Tensor  #: (B, *state)
+    slope: Tensor  #: du/dt there, (B, *state)
+    next: Tensor  #: index of the next saved time, (B,)
+    dt: Tensor  #: the step that the last one suggested, (B,)
+    failures: Tensor  #: in a row, (B,)
+    land: Tensor  #: whether the next step must end at a saved time, bool (B,)
+    lowest: Tensor  #: smallest of `Law.lowest` since the last saved time, (B,)
+
+
+@dataclass(frozen=True, eq=False)
+class Advance:
+    """What some steps of every sample came to; P states were saved."""
+
+    place: Place
+    waits: Tensor  #: samples that need another step than a plain one next, bool (B,)
+    steps: Tensor  #: accepted, (B,)
+    rejected: Tensor  #: (B,)
+    iterations: Tensor  #: (B,)
+    which: Tensor  #: indices of the times that were passed, (P,)
+    sample: Tensor  #: and of the samples that passed them, (P,)
+    values: Tensor  #: their states, (P, *state)
+    lowest: Tensor  #: smallest of `Law.lowest` since the time before, (P,)
+
+
+class PlainSteps(Protocol):
+    """Takes the steps of one run, as far as they are plain.
+
+    Plain steps solve their stages and end well, or fail and are tried again smaller.
+    """
+
+    def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
+        """Take steps of the samples that are going: all of a run, or a part of it.
+
+        Args:
+            place: where they stand; detached.
+            going: which to move, bool ``(B,)``.
+            left: how many steps each may still try, ``(B,)``.
+        """
