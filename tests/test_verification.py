@@ -10,6 +10,9 @@ from docs.verification.case import SIZES, Case, Table, profile, series
 from docs.verification.page import CASES, complaints, markdown, page, results
 from tests.source_tree import ROOT
 
+# PyTorch itself warns so, at its first forward derivative (rates of change at driven walls).
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+
 PAGE = ROOT / "docs" / "verification.md"
 Cells = dict[tuple[str, str, str], str]  # heading of the table, quantity, heading of the column
 
