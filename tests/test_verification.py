@@ -10,6 +10,9 @@ from docs.verification.case import SIZES, Case, Table, profile, series
 from docs.verification.page import CASES, complaints, markdown, page, results
 from tests.source_tree import ROOT
 
+# PyTorch itself warns so, at its first forward derivative (rates of change at driven walls).
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+
 PAGE = ROOT / "docs" / "verification.md"
 Cells = dict[tuple[str, str, str], str]  # heading of the table, quantity, heading of the column
 
@@ -30,7 +33,7 @@ def cells(text: str) -> Cells:
         if line.startswith("**"):
             title, heads = line.split("**")[1], []
         elif line.startswith("|") and title:
-            row = [cell.strip() for cell in line.strip("|").split("|")]
+            row = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
             if not heads:
                 heads = row
             elif set(line) != {"|", "-"}:
@@ -52,12 +55,12 @@ def alike(shown: str, made: str, head: str) -> bool:
 
 
 def differences(made: Sequence[Table], heads: Sequence[str] | None = None) -> list[str]:
-    """Where ``made`` and the page differ, in the columns of these headings."""
+    """Where ``made`` and the page differ; in what these columns have, if named."""
     shown = cells(PAGE.read_text(encoding="utf-8"))
     found = []
     for table in made:
         for key, value in cells(markdown(table)).items():
-            if heads is not None and key[2] not in heads:
+            if heads is not None and (key[2] not in heads or not value):
                 continue
             if key not in shown or not alike(shown[key], value, key[2]):
                 found.append(f"{key}: the page has {shown.get(key)!r}, now it is {value!r}")
@@ -70,7 +73,7 @@ def check(case: Case, sizes: Sequence[int], heads: Sequence[str] | None = None) 
     assert differences(made, heads) == [], "run: python -m docs.verification"
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.key)
+@pytest.mark.parametrize("case", [c for c in CASES if c.cheap], ids=lambda case: case.key)
 def test_a_case_on_its_coarsest_grids(case: Case):
     heads = [f"N = {n // part}" for n in case.cheap for part in (1, 2, 4, 8)]
     check(case, case.cheap, heads)

@@ -68,7 +68,7 @@ class Case:
     tables: Callable[[Sequence[int]], list[Table]]  #: of the sizes
     figure: Callable[[], Figure]
     caption: str
-    cheap: tuple[int, ...] = SIZES[:2]  #: sizes that take a second or a few
+    cheap: tuple[int, ...] = SIZES[:2]  #: sizes that take a second or a few; may be empty
 
 
 def series(

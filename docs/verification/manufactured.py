@@ -244,4 +244,5 @@ sources; its reference are 64 steps of `KenCarp4`.""",
         "Left: error of dc/dt in periodic boxes. Right: error in time; dashed lines are "
         "explicit methods."
     ),
+    cheap=(),
 )

@@ -116,7 +116,8 @@ def markdown(table: Table) -> str:
         known = [number(last.exact, ".9g"), number(last.computed, ".9g")] if valued else []
         cells = [number(errors.get(n), ".1e") for n in sizes]
         ends = [number(last.order, ".2f"), number(last.bound, ".1e")]
-        lines.append("| " + " | ".join([what, *known, *cells, *ends]) + " |")
+        name = what.replace("|", "\\|")
+        lines.append("| " + " | ".join([name, *known, *cells, *ends]) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -136,4 +136,5 @@ the size of the effect.""",
     tables=tables,
     figure=figure,
     caption="The run of the table: its start, and its end with two of its images on top.",
+    cheap=(64,),
 )
