@@ -128,9 +128,8 @@ def test_a_grid_that_is_too_coarse_warns():
 
 
 @quiet
-@pytest.mark.parametrize(
-    "voltage", [30.0, *(pytest.param(v, marks=pytest.mark.slow) for v in (300.0, 3000.0))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("voltage", [30.0, 300.0, 3000.0])
 @pytest.mark.parametrize("steric", [None, 0.1])
 @pytest.mark.parametrize("stepper", STEPPERS, ids=lambda s: type(s).__name__)
 def test_overdriven_runs_end_and_are_honest(stepper, voltage, steric):
