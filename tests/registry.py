@@ -176,7 +176,6 @@ ALL_DYNAMICS: list[tuple[pf.Dynamics, Tensor]] = [
         ).double(),
     ),
     (masked_walls(), torch.ones(2, 6, 5, dtype=f64)),
-    (box_of_everything((3, 4), ("wall", "periodic")), 0.5 + random(3, 3, 4)),
 ]
 
 
