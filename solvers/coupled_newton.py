@@ -206,11 +206,7 @@ def jacobian(
         lows[..., 1:, 0] += turn[..., :-1, :]
         ups[..., 1:, 0] += turn[..., 1:, :]
         here[..., 1:, 0] -= turn[..., :-1, :] + turn[..., 1:, :]
-<<<<<<< HEAD
         if nu is not None and crowd is not None:
-=======
-        if crowd is not None and cell.crowding is not None:
->>>>>>> physics
             line = crowd.movedim(axis + 1, -1)[..., None, None]
             push = slope.movedim(1, -1).unsqueeze(-1)  # (B, *others, N+1, S, 1)
             free = torch.ones_like(push).expand(*push.shape[:-1], species)

@@ -318,16 +318,9 @@ def test_equilibrium_refuses_what_changes():
 def test_a_function_as_an_input_is_refused(verb):
     """Inputs are values: a function would count at one time only."""
     c0, x = torch.ones(2, 12, dtype=f64), {"potential:x-": torch.sin}
-<<<<<<< HEAD
     verbs = {
         "simulate": lambda: pf.simulate(line(1.0, 0.0), c0, times(0, 0.1), x=x),
         "equilibrium": lambda: pf.equilibrium(line(1.0, 0.0), c0, x=x),
     }
     with pytest.raises(ValueError, match="potential:x-"):
         verbs[verb]()
-=======
-    verbs = {"simulate": lambda *a, **k: pf.simulate(*a, times(0, 0.1), **k)}
-    run = verbs.get(verb, pf.equilibrium)
-    with pytest.raises(ValueError, match="potential:x-"):
-        run(line(1.0, 0.0), c0, x=x)
->>>>>>> physics

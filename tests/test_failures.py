@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""What goes wrong ends in an answer, a warning or a sentence, never in NaN unsaid or a loop."""
-=======
 """What goes wrong ends in an answer, a warning or a sentence: not in NaN unsaid, nor a loop."""
->>>>>>> physics
 
 import pytest
 import torch
@@ -216,18 +212,8 @@ VERBS = {
 def test_bad_states_are_refused(verb, bad):
     c0 = torch.ones(2, 2, 6, 5, dtype=f64)
     c0[1, 0, 2, 2] = bad
-<<<<<<< HEAD
-    verbs = {
-        "simulate": lambda: pf.simulate(masked_walls(), c0, times(0, 0.1)),
-        "unroll": lambda: pf.unroll(masked_walls(), c0, 2),
-        "equilibrium": lambda: pf.equilibrium(masked_walls(), c0),
-    }
-    with pytest.raises(ValueError, match=r"must be finite|must be >= 0"):
-        verbs[verb]()
-=======
     with pytest.raises(ValueError, match=r"must be finite|must be >= 0"):
         VERBS[verb](masked_walls(), c0)
->>>>>>> physics
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,6 @@ def test_wrong_rounds_say_what_is_wanted(rounds, step, message):
         pf.unroll(Decay(), torch.ones(1), rounds, step=step)
 
 
-<<<<<<< HEAD
 def test_equilibrium_of_a_law_that_does_not_know_where_it_rests_says_what_to_do():
     with pytest.raises(NotImplementedError, match=r"Decay does not know .* `simulate` with an"):
-=======
-def test_equilibrium_of_a_law_that_does_not_know_it_says_what_to_do():
-    with pytest.raises(NotImplementedError, match="`simulate` with an implicit stepper"):
->>>>>>> physics
         pf.equilibrium(Decay(), torch.ones(1))
