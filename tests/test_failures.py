@@ -162,6 +162,7 @@ def test_overdriven_equilibria_end_and_are_honest(voltage, scheme):
 
 
 @quiet
+@pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.StabilityWarning")
 def test_explicit_steps_that_blow_up_say_so():
     c0 = 0.5 + random(2, 4, 3)
     run = pf.simulate(
