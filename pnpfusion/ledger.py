@@ -38,15 +38,22 @@ class Ledger:
 
     @property
     def energy_drop(self) -> Tensor:
-        """Free energy at the start less that at the last time a sample reached, ``(*batch,)``."""
-        lost = (self.free_energy[0] - self.free_energy).nan_to_num(-torch.inf)
-        last = (~self.free_energy.isnan()).sum(0).clamp_min(1) - 1
-        return lost.gather(0, last[None])[0]
+        """Free energy at the start less that at the last time a sample reached, ``(*batch,)``.
+
+        NaN where a concentration is negative then: that state has no free energy.
+        """
+        last = (~self.mass.isnan().any(-1)).sum(0).clamp_min(1) - 1
+        return (self.free_energy[0] - self.free_energy).gather(0, last[None])[0]
 
     @property
     def energy_largest_rise(self) -> Tensor:
-        """Largest rise of the free energy from one saved time to the next, ``(*batch,)``; >= 0."""
-        return _largest(self.free_energy.diff(dim=0).clamp_min(0))
+        """Largest rise of the free energy from one saved time to the next, ``(*batch,)``; >= 0.
+
+        NaN where a concentration was negative at a saved time: that state has no free energy.
+        """
+        rise = _largest(self.free_energy.diff(dim=0).clamp_min(0))
+        unknown = self.free_energy.isnan() & ~self.mass.isnan().any(-1)
+        return torch.where(unknown.any(0), torch.nan, rise)
 
     @property
     def min_concentration(self) -> Tensor:

@@ -225,7 +225,7 @@ class ChebyshevElectrolyte:
         charge = self.charge(c)
         wrong = (self._slope(self.displacement_of(charge)) - charge)[:, 1:-1].abs().amax(1)
         present = (self.valence * c).abs().sum(1).amax(1)
-        return wrong / present.clamp_min(1e-300)
+        return wrong / present.clamp_min(torch.finfo(c.dtype).tiny)
 
     def electrode_charge(self, c: Tensor, axis: int, end: int) -> Tensor:
         """The charge on a wall, ``(B,)``."""

@@ -23,7 +23,6 @@ from torch import Tensor
 from pnpfusion.solvers.dense_newton import once_differentiable_only
 from pnpfusion.solvers.elliptic import apply_elliptic
 from pnpfusion.solvers.implicit_solve import is_followed
-from pnpfusion.solvers.lines import back, edge_columns, on_edges
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
 LARGEST_STEP = 4.0  #: of the potential in one iteration, in kT/e
@@ -59,7 +58,7 @@ def convex_equilibrium(
         tolerance: of the last correction of :math:`\phi` and :math:`\lambda`, in kT/e.
         max_iterations: when to give up.
     """
-    dual = _Dual(cell, invariants.to(totals), constants, _wall_load(cell, totals))
+    dual = _Dual(cell, invariants.to(totals), constants, cell.dielectric.load(cell.fixed_charge))
     space = cell.dielectric.grid.shape
     with torch.no_grad():
         volume = cell.dielectric.volumes.sum()
@@ -98,17 +97,6 @@ def convex_equilibrium(
 def _largest(values: Tensor) -> Tensor:
     flat = values.abs().flatten(1)
     return flat.amax(1) if flat.shape[1] else flat.sum(1)
-
-
-def _wall_load(cell: Electrolyte, like: Tensor) -> Tensor:
-    """What the walls and the fixed charge put on Poisson's equation, (B|1, *grid.shape)."""
-    medium = cell.dielectric
-    load = medium.volumes * cell.fixed_charge
-    for line in medium.lines:
-        if not line.periodic:
-            ends = edge_columns(line.conductance) * line.electrode + line.surface_charge
-            load = load + back(on_edges(ends, medium.grid.shape[line.axis]), medium.grid, line.axis)
-    return load
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +171,10 @@ class _Dual:
                 own = own - torch.einsum(
                     "bk...,bl...->bkl", volumes * nu.unsqueeze(1) * mixed, mixed
                 )
-            mass = volumes * screening if bool((screening > 0).any()) else None
+            mass = volumes * screening
+            if medium.floating:  # without any charge only differences of the potential count
+                uncharged = screening.flatten(1).amax(1).reshape(-1, *(1,) * (phi.ndim - 1)) == 0
+                mass = mass + torch.where(uncharged, 1e-10 * volumes / volumes.sum(), 0.0)
             conductances = tuple(g.detach() for g in self._conductances())
             # One column of the border for each invariant, all solved at once:
             batch = len(phi)
@@ -198,7 +189,7 @@ class _Dual:
                 solved = medium.solve(
                     tuple(g if len(g) == 1 else spread(g) for g in conductances),
                     border.flatten(0, 1),
-                    None if mass is None else spread(mass),
+                    spread(mass),
                 )
                 columns = solved.reshape(border.shape)
             flat = border.flatten(2)

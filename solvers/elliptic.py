@@ -11,7 +11,7 @@ the grid.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -262,7 +262,7 @@ def _grounded(grid: Grid, axis: int, conductance: Tensor) -> tuple[bool, bool]:
     return first, last
 
 
-@cache
+@lru_cache(maxsize=64)
 def line_modes(grid: Grid, axis: int, grounded: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
     """Eigenvalues and eigenvectors of minus the second difference along ``axis``.
 

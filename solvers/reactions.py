@@ -96,6 +96,12 @@ class MassAction:
                 value = spread(label, getattr(reaction, what), shape, batch, like)
                 if (value.detach() < 0).any():
                     raise ValueError(f"`{label}` must be >= 0, got {float(value.detach().min())}.")
+                off = value.detach().flatten(1) == 0
+                if off.any() and not off.all():
+                    raise ValueError(
+                        f"`{label}` must be > 0 everywhere or 0 everywhere: a reaction runs both "
+                        f"ways or not in all samples and cells alike."
+                    )
                 constants[side].append(value)
         before, after = counts.to(like)
         return cls(before, after, tuple(constants[0]), tuple(constants[1]))

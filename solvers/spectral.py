@@ -192,7 +192,7 @@ class SpectralElectrolyte:
         back = self.permittivity * self.symbol * self._potential_modes(modes)
         wrong = from_modes(back - modes, self.bases).flatten(1).abs().amax(1)
         present = (self.valence * c).abs().sum(1).flatten(1).amax(1)
-        return wrong / present.clamp_min(1e-300)
+        return wrong / present.clamp_min(torch.finfo(c.dtype).tiny)
 
     def electrode_charge(self, c: Tensor, axis: int, end: int) -> Tensor:
         """The charge on a wall: walls here carry none."""

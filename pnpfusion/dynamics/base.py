@@ -42,8 +42,8 @@ class Dynamics(nn.Module, ABC):
         It remembers nothing: steppers also call it at trial points that they throw away.
         """
 
-    def check_state(self, name: str, u: Tensor, x: Input = None) -> None:
-        """Raise ValueError unless ``u`` is a state that this law can start from under ``x``."""
+    def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
+        """Raise ValueError unless ``u`` is a state that this law can start from at ``t``."""
         if not isinstance(u, Tensor):
             raise ValueError(f"`{name}` must be a torch.Tensor, got {type(u).__name__}.")
         if u.dtype not in (torch.float32, torch.float64):
@@ -57,12 +57,12 @@ class Dynamics(nn.Module, ABC):
         if not torch.isfinite(u.detach()).all():
             raise ValueError(f"`{name}` must be finite, got NaN or infinity in it.")
 
-    def bind(self, u0: Tensor, x: Input = None) -> Law:
-        """The law for one run, on a flat batch: what steppers see."""
+    def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
+        """The law for one run from ``t`` on, on a flat batch: what steppers see."""
         return _Bound(self, tuple(u0.shape[: u0.ndim - self.state_ndim]), x)
 
     def choose_stepper(
-        self, u0: Tensor, x: Input, rtol: float | None, atol: float | None
+        self, u0: Tensor, x: Input, t: float, rtol: float | None, atol: float | None
     ) -> tuple[Stepper, str]:
         """What `simulate` uses if it is told no stepper, and why; here for laws not stiff."""
         from pnpfusion.solvers.steppers.odeint import Odeint
@@ -71,8 +71,8 @@ class Dynamics(nn.Module, ABC):
         stepper = Odeint("dopri5", rtol=rtol, atol=rtol / 100 if atol is None else atol)
         return stepper, "Odeint, explicit and adaptive, since nothing says that the law is stiff"
 
-    def check_stepper(self, stepper: Stepper, u0: Tensor, x: Input) -> None:
-        """Warn where ``stepper`` does not suit the law from ``u0`` on."""
+    def check_run(self, stepper: Stepper, u0: Tensor, times: Tensor, x: Input) -> None:
+        """Warn where ``stepper`` does not suit the law; raise where ``times`` make no sense."""
 
     def solve_equilibrium(self, u0: Tensor, x: Input, tolerance: float) -> Rest:
         """The state of rest that ``u0`` leads to, on a flat batch, for laws that can find it.

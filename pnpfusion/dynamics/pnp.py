@@ -200,16 +200,16 @@ class PNP(CellObservables):
                 f"got {tuple(c.shape)}."
             )
 
-    def check_state(self, name: str, u: Tensor, x: Input = None) -> None:
+    def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
         """Raise ValueError unless ``u`` holds concentrations this cell can start from."""
         self.check_shape(name, u)
-        super().check_state(name, u, x)
+        super().check_state(name, u, x, t)
         values = u.detach()
         if (values < 0).any():
             raise ValueError(
                 f"`{name}` holds concentrations and must be >= 0, got {float(values.min()):.3g}."
             )
-        cell = self.electrolyte(tuple(u.shape[: u.ndim - self.state_ndim]), values, x, 0.0)
+        cell = self.electrolyte(tuple(u.shape[: u.ndim - self.state_ndim]), values, x, t)
         flat = values.reshape(-1, *u.shape[-self.state_ndim :])
         cell.check_neutral(name, flat)
         room = cell.room(flat)
@@ -222,14 +222,14 @@ class PNP(CellObservables):
             warn_if_coarse(cell, flat)
             warn_if_steep(cell, flat)
 
-    def bind(self, u0: Tensor, x: Input = None) -> BoundPNP:
+    def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> BoundPNP:
         """See :meth:`Dynamics.bind`."""
         batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
         like = u0.detach()
         return BoundPNP(
             grid=self.grid,
-            build=lambda t: self.electrolyte(batch, like, x, t.reshape(batch)),
-            cell=self.electrolyte(batch, like, x, 0.0),
+            build=lambda now: self.electrolyte(batch, like, x, now.reshape(batch)),
+            cell=self.electrolyte(batch, like, x, t),
             driven=self._driven,
             invariants=self._invariants(at_rest=True),
         )
@@ -245,14 +245,19 @@ class PNP(CellObservables):
         return law.rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), tolerance)
 
     def choose_stepper(
-        self, u0: Tensor, x: Input, rtol: float | None, atol: float | None
+        self, u0: Tensor, x: Input, t: float, rtol: float | None, atol: float | None
     ) -> tuple[Stepper, str]:
         """See :meth:`Dynamics.choose_stepper` and :func:`choose`."""
-        return choose(self.grid, self.scheme, self.bind(u0, x).cell, u0, rtol, atol)
+        return choose(self.grid, self.scheme, self.bind(u0, x, t), u0, rtol, atol)
 
-    def check_stepper(self, stepper: Stepper, u0: Tensor, x: Input) -> None:
-        """Warn where explicit steps are too long for the grid or the charge."""
-        cell = self.bind(u0, x).cell
+    def check_run(self, stepper: Stepper, u0: Tensor, times: Tensor, x: Input) -> None:
+        """Warn of explicit steps that are too long; walls that change must keep a box neutral."""
+        law = self.bind(u0, x, float(times[0]))
+        cell = law.cell
+        if law.driven:
+            flat = u0.detach().reshape(-1, *u0.shape[-self.state_ndim :])
+            for t in times[1:]:
+                law.at(t.to(u0).expand(len(flat))).check_neutral(f"u0 at t = {float(t):.4g}", flat)
         if isinstance(stepper, ExplicitRK) and isinstance(cell, Electrolyte) and u0.numel():
             flat = u0.detach().reshape(-1, *u0.shape[-self.state_ndim :])
             warn_if_long(cell, flat, stepper.dt, stepper.reach)
@@ -263,7 +268,7 @@ class PNP(CellObservables):
         """See :class:`pnpfusion.Ledger`."""
         reacting = {n for one in self.reactions for n in (*one.reactants, *one.products)}
         exact = states.detach().double()
-        law = self.bind(exact[0], x)
+        law = self.bind(exact[0], x, float(times[0]))
         clock, kept = times.detach().double(), self._invariants()
         return keep_ledger(law, self.names, reacting, kept, clock, exact, lowest)
 

@@ -30,7 +30,7 @@ class BoundPNP:
 
     grid: Grid
     build: Callable[[Tensor], Cell]  #: the cell at times ``(B,)``
-    cell: Cell  #: the cell at time 0
+    cell: Cell  #: the cell when the run begins
     driven: bool  #: whether a condition at a wall is a function of time
     invariants: Tensor  #: what is conserved at rest, in orthonormal rows, (K, S)
 

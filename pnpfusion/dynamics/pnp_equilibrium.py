@@ -18,35 +18,61 @@ EMPTY = 1e-30  #: the mass that stands for none
 def cell_at_rest(cell: Electrolyte, c0: Tensor, invariants: Tensor, tolerance: float) -> Rest:
     """Where ``c0`` ``(B, S, *grid.shape)`` comes to rest, with what is conserved as it is there.
 
-    Cells in which nothing can flow at rest go the convex way, which cannot fail; those with
-    currents, and those whose faces do not keep Boltzmann equilibria, the general one, which begins
-    from the former's answer where there is one.
+    Cells in which nothing can flow at rest go the convex way; those with currents, those whose
+    faces do not keep Boltzmann equilibria, and samples that the convex way leaves unsolved go the
+    general one, which begins from the former's answer where there is one.
     """
     invariants = invariants.to(c0)
     if not len(c0):
         none = torch.zeros(0, dtype=torch.long, device=c0.device)
         return Rest(c0, c0[:, 0], none.bool(), none, "no samples")
     totals = cell.dielectric.total(c0) @ invariants.mT
+    wide = (-1, *(1,) * (c0.ndim - 1))
     constants = _reservoir_constants(cell) if _detailed_balance(cell) else None
-    rest = None
+    # Newton's method begins above zero, each sample by its own measure.
+    guess = torch.maximum(c0.detach(), 1e-6 * c0.detach().flatten(1).amax(1).reshape(wide))
+    convex = None
     if constants is not None:
-        # A species without mass takes part with so little that it cannot be seen.
-        lifted = torch.where(totals == 0, EMPTY, totals)
-        rest = convex_equilibrium(cell, lifted, invariants, constants, tolerance=tolerance)
-        if cell.scheme.well_balanced:
-            return replace(rest, c=torch.where(rest.c < 1e6 * EMPTY, 0.0, rest.c))
-    guess = c0.detach().clamp_min(1e-6 * c0.detach().flatten(1).amax(1).amax())
-    if rest is not None and rest.converged.all():
-        guess = rest.c.detach()
+        convex = _convex(cell, totals, invariants, constants, tolerance)
+        if cell.scheme.well_balanced and bool(convex.converged.all()):
+            return convex
+        solved = convex.converged.reshape(wide)
+        guess = torch.where(solved & (convex.c.detach() > 0), convex.c.detach(), guess)
     rest = steady_state(cell, guess, totals, invariants, tolerance=tolerance)
-    return replace(rest, converged=rest.converged & _balanced(cell, invariants))
+    rest = replace(rest, converged=rest.converged & _balanced(cell, invariants))
+    if convex is None or not cell.scheme.well_balanced:
+        return rest
+    first = convex.converged
+    return Rest(
+        torch.where(first.reshape(wide), convex.c, rest.c),
+        torch.where(first.reshape(wide)[:, 0], convex.phi, rest.phi),
+        first | rest.converged,
+        torch.where(first, convex.iterations, convex.iterations + rest.iterations),
+        f"{convex.way}; where that failed, {rest.way}",
+    )
+
+
+def _convex(
+    cell: Electrolyte, totals: Tensor, invariants: Tensor, constants: Tensor, tolerance: float
+) -> Rest:
+    """The convex way; a species without mass takes part with so little that it cannot be seen."""
+    lifted = torch.where(totals == 0, EMPTY, totals)
+    rest = convex_equilibrium(cell, lifted, invariants, constants, tolerance=tolerance)
+    if cell.reactions is not None:
+        return rest
+    empty = ((totals == 0).to(totals) @ invariants.abs()) > 0  # (B, S)
+    return replace(
+        rest, c=torch.where(empty.reshape(*empty.shape, *(1,) * (rest.c.ndim - 2)), 0.0, rest.c)
+    )
 
 
 def _balanced(cell: Electrolyte, invariants: Tensor) -> Tensor:
     """Whether prescribed fluxes bring in as much of each invariant as they take out, (B|1,)."""
     ends = [torch.stack([line.imposed[..., 0], -line.imposed[..., -1]], -1) for line in cell.lines]
-    through = torch.cat([one.detach().flatten(2) for one in ends], 2)  # (B|1, S, faces)
-    net, size = through.sum(2) @ invariants.mT, through.abs().sum(2) @ invariants.abs().mT
+    flat = [one.detach().flatten(2) for one in ends]  # (B|1, S, faces) of each axis
+    through = sum((one.sum(2) for one in flat[1:]), flat[0].sum(2))
+    total = sum((one.abs().sum(2) for one in flat[1:]), flat[0].abs().sum(2))
+    net, size = through @ invariants.mT, total @ invariants.abs().mT
     return (net.abs() <= 1e3 * torch.finfo(net.dtype).eps * size).all(1)
 
 
@@ -62,11 +88,12 @@ def _detailed_balance(cell: Electrolyte) -> bool:
     if not both_ways or (cell.crowding is not None and bool(reactions.stoichiometry.sum(1).any())):
         return False
     potentials = reactions.standard_potentials()
+    allowed = 1e4 * torch.finfo(potentials.dtype).eps
     for row, f, b in zip(
         reactions.stoichiometry, reactions.forward, reactions.backward, strict=True
     ):
         weight = row.reshape(1, -1, *(1,) * (potentials.ndim - 2))
-        if ((weight * potentials).sum(1) + torch.log(f / b)).detach().abs().max() > 1e-9:
+        if ((weight * potentials).sum(1) + torch.log(f / b)).detach().abs().max() > allowed:
             return False
     everywhere = potentials.detach().flatten(2)
     return bool((everywhere == everywhere[..., :1]).all())
@@ -79,6 +106,7 @@ def _reservoir_constants(cell: Electrolyte) -> Tensor | None:
     flux, or reservoirs behind a wall whose potential is not given.
     """
     grid, valence = cell.dielectric.grid, cell.valence
+    allowed = 1e4 * torch.finfo(valence.dtype).eps
     total = valence.new_zeros(1, valence.shape[1])
     found = torch.zeros(valence.shape[1], dtype=torch.bool, device=valence.device)
     for electric, ions in zip(cell.dielectric.lines, cell.lines, strict=True):
@@ -89,7 +117,7 @@ def _reservoir_constants(cell: Electrolyte) -> Tensor | None:
         held = ions.held > 0
         if not held.any():
             continue
-        if bool((held.any(1) & (electric.pull < 1 - 1e-12)).any()) or bool(
+        if bool((held.any(1) & (electric.pull < 1 - allowed)).any()) or bool(
             (held & (ions.reservoir <= 0)).any()
         ):
             return None
@@ -107,12 +135,12 @@ def _reservoir_constants(cell: Electrolyte) -> Tensor | None:
             where = where.expand(torch.broadcast_shapes(where.shape, constant.shape[2:]))
             values = constant[:, species].expand(-1, *where.shape)[:, where]
             first = values[:, :1]
-            if ((values - first).detach().abs() > 1e-12 * (1 + first.detach().abs())).any():
+            if ((values - first).detach().abs() > allowed * (1 + first.detach().abs())).any():
                 return None
             own = total.new_zeros(1, valence.shape[1])
             own[0, species] = 1
             if found[species]:
-                if ((total[:, species : species + 1] - first).detach().abs() > 1e-12).any():
+                if ((total[:, species : species + 1] - first).detach().abs() > allowed).any():
                     return None
                 continue
             total = total + own * first

@@ -32,7 +32,7 @@ def walls_under(walls: dict[str, tuple[Wall, ...]], x: Input) -> dict[str, tuple
                 f"{what}:{side}" for side in walls for what in ("potential", "surface_charge")
             ]
             raise ValueError(f"`x` has an unknown key {key!r}; a PNP cell reads {valid}.")
-        if callable(value):
+        if value is None or callable(value):
             raise ValueError(
                 f"`x[{key!r}]` must be a number, a tensor or a Field; give a function of time to "
                 f"the `Wall` itself."

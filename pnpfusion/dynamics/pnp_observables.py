@@ -92,6 +92,11 @@ class CellObservables(Dynamics):
         """
         self._checked(axis)
         self.check_shape("c", c)
+        if any(callable(wall.stern) for side in self.walls_under(x).values() for wall in side):
+            raise ValueError(
+                "`displacement_current` does not count Stern layers that change with time; give "
+                "`stern` as a number."
+            )
         batch = tuple(c.shape[: c.ndim - self.state_ndim])
         change = self._flat(c, x, t, lambda cell, flat: cell.rate(flat))
         walls = _rates_of_change(self.walls_under(x), t, batch, c)

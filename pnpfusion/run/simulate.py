@@ -75,15 +75,16 @@ def simulate(
         )
     if checkpoints is not None and not (type(checkpoints) is int and checkpoints >= 1):
         raise ValueError(f"`checkpoints` must be a whole number >= 1 or None, got {checkpoints!r}.")
-    dynamics.check_state("u0", u0, x)
     times = _checked_times(times, u0)
+    start = float(times[0])
+    dynamics.check_state("u0", u0, x, start)
     choice = f"{stepper!r}, as asked"
     if stepper is None:
-        stepper, choice = dynamics.choose_stepper(u0, x, rtol, atol)
-    dynamics.check_stepper(stepper, u0, x)
+        stepper, choice = dynamics.choose_stepper(u0, x, start, rtol, atol)
+    dynamics.check_run(stepper, u0, times, x)
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
     state = tuple(u0.shape[len(batch) :])
-    law, clock = dynamics.bind(u0, x), times.double()
+    law, clock = dynamics.bind(u0, x, start), times.double()
     earlier = None if resume is None else _earlier(resume, law, u0, times, state)
     with _progress_bar(progress) as report:
         path = stepper.integrate(law, u0.reshape(-1, *state), clock, report, checkpoints, earlier)

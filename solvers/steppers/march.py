@@ -39,7 +39,7 @@ def march(
     start = here.u, here.slope
     enabled = torch.is_grad_enabled()
     again: Again | None = None
-    if enabled and is_followed(*start):
+    if enabled and (is_followed(*start) or _followed_later(law, u0, times)):
         again = method.again
         # A forward derivative goes along with the run and holds nothing.
         if checkpoints is not None and any(values.requires_grad for values in start):
@@ -102,6 +102,14 @@ def _advanced(
         pieces=len(record.pieces),
     )
     return new, ahead.waits
+
+
+def _followed_later(law: Law, u0: Tensor, times: Tensor) -> bool:
+    """Whether what drives the law has a gradient in the middle or at the end of the run."""
+    if not getattr(law, "driven", False):
+        return False
+    later = (times[len(times) // 2], (times[0] + times[-1]) / 2, times[-1])
+    return any(is_followed(law.rate(t.to(u0).expand(len(u0)), u0.detach())) for t in later)
 
 
 def _start(law: Law, control: Control, record: Record, u0: Tensor, times: Tensor) -> Standing:
