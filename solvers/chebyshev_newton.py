@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
-from pnpfusion.solvers.dense_newton import once_differentiable_only
-from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed
+from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed, once_differentiable_only
 
 
 def solve_implicit(

@@ -20,23 +20,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.dense_newton import once_differentiable_only
 from pnpfusion.solvers.elliptic import apply_elliptic
-from pnpfusion.solvers.implicit_solve import is_followed
+from pnpfusion.solvers.implicit_solve import Rest, is_followed, once_differentiable_only
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
 LARGEST_STEP = 4.0  #: of the potential in one iteration, in kT/e
-
-
-@dataclass(frozen=True, eq=False)
-class Rest:
-    """A cell at rest, or as far as the iteration came."""
-
-    c: Tensor  #: concentrations, (B, S, *grid.shape)
-    phi: Tensor  #: the potential, (B, *grid.shape)
-    converged: Tensor  #: bool, (B,)
-    iterations: Tensor  #: of Newton's method, (B,)
-    way: str  #: how it was found
 
 
 def convex_equilibrium(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed, per_state
+from pnpfusion.solvers.implicit_solve import (
+    ImplicitSolve,
+    is_followed,
+    once_differentiable_only,
+    per_state,
+)
 
 
 def solve_implicit_dense(
@@ -58,31 +61,6 @@ def solve_implicit_dense(
         if is_followed(residual):
             u = once_differentiable_only(u - _correct(jacobian, step, residual))
     return ImplicitSolve(u, converged, iterations)
-
-
-def once_differentiable_only(values: Tensor) -> Tensor:
-    """The identity; a second derivative through it is an error instead of a wrong number."""
-    same: Tensor = _OnceDifferentiable.apply(values)  # type: ignore[no-untyped-call]
-    return same
-
-
-class _OnceDifferentiable(torch.autograd.Function):
-    @staticmethod
-    def forward(values: Tensor) -> Tensor:
-        return values.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Nothing is kept."""
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
-        return tangent.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
 
 
 def _value_and_jacobian(rate: Callable[[Tensor], Tensor], u: Tensor) -> tuple[Tensor, Tensor]:

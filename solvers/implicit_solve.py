@@ -1,11 +1,14 @@
-"""What solving an implicit equation returns; below the steppers and the Newton iterations."""
+"""What solving an implicit equation returns, and how derivatives go through it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.autograd.function import once_differentiable
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,6 +18,17 @@ class ImplicitSolve:
     u: Tensor  #: shape (B, *state); carries the gradient
     converged: Tensor  #: bool, (B,)
     iterations: Tensor  #: Newton iterations, (B,)
+
+
+@dataclass(frozen=True, eq=False)
+class Rest:
+    """A cell at rest, or as far as the iteration came."""
+
+    c: Tensor  #: concentrations, (B, S, *grid.shape)
+    phi: Tensor  #: the potential, (B, *grid.shape)
+    converged: Tensor  #: bool, (B,)
+    iterations: Tensor  #: of Newton's method, (B,)
+    way: str  #: how it was found
 
 
 def is_followed(*values: Tensor) -> bool:
@@ -30,3 +44,28 @@ def runs_forward() -> bool:
 def per_state(values: Tensor, u: Tensor) -> Tensor:
     """``values`` ``(B,)`` with axes added to multiply a state ``u`` ``(B, *state)``."""
     return values.reshape(-1, *(1 for _ in u.shape[1:]))
+
+
+def once_differentiable_only(values: Tensor) -> Tensor:
+    """The identity; a second derivative through it is an error instead of a wrong number."""
+    same: Tensor = _OnceDifferentiable.apply(values)  # type: ignore[no-untyped-call]
+    return same
+
+
+class _OnceDifferentiable(torch.autograd.Function):
+    @staticmethod
+    def forward(values: Tensor) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return tangent.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad

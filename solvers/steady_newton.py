@@ -13,10 +13,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.convex_equilibrium import Rest
 from pnpfusion.solvers.coupled_newton import jacobian, residual
-from pnpfusion.solvers.dense_newton import once_differentiable_only
-from pnpfusion.solvers.implicit_solve import is_followed
+from pnpfusion.solvers.implicit_solve import Rest, is_followed, once_differentiable_only
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.stencil import Stencil
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pnpfusion.solvers.convex_equilibrium import Rest
 from pnpfusion.solvers.dense_newton import solve_implicit_dense
 from pnpfusion.solvers.field import Field
-from pnpfusion.solvers.implicit_solve import ImplicitSolve
+from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest
 from pnpfusion.solvers.steppers.base import Law, Stepper
 
 if TYPE_CHECKING:

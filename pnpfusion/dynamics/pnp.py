@@ -28,9 +28,9 @@ from pnpfusion.dynamics.species import Species
 from pnpfusion.ledger import Ledger
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
 from pnpfusion.solvers.cell import Cell
-from pnpfusion.solvers.convex_equilibrium import Rest
 from pnpfusion.solvers.field import Field, Parameter
 from pnpfusion.solvers.grid import Grid
+from pnpfusion.solvers.implicit_solve import Rest
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.reactions import Reaction, null_rows
 from pnpfusion.solvers.steppers.base import Stepper

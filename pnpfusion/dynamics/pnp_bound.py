@@ -15,9 +15,8 @@ from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.compiled_run import CompiledRun
-from pnpfusion.solvers.convex_equilibrium import Rest
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.implicit_solve import ImplicitSolve
+from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Method, PlainSteps
 from pnpfusion.solvers.spectral import SpectralElectrolyte

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.convex_equilibrium import Rest, convex_equilibrium
+from pnpfusion.solvers.convex_equilibrium import convex_equilibrium
+from pnpfusion.solvers.implicit_solve import Rest
 from pnpfusion.solvers.lines import along
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.steady_newton import steady_state
