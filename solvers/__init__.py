@@ -14,6 +14,9 @@ from pnpfusion.solvers.grid import Grid as Grid
 from pnpfusion.solvers.outcome import Outcome as Outcome
 from pnpfusion.solvers.outcome import SolveError as SolveError
 from pnpfusion.solvers.poisson import solve_poisson as solve_poisson
+from pnpfusion.solvers.poisson_boltzmann import (
+    solve_poisson_boltzmann as solve_poisson_boltzmann,
+)
 from pnpfusion.solvers.steppers import ETDRK4 as ETDRK4
 from pnpfusion.solvers.steppers import IFRK4 as IFRK4
 from pnpfusion.solvers.steppers import RK4 as RK4
