@@ -189,6 +189,10 @@ class _Dual:
                 norm = same.square().sum(1).clamp_min(1e-30)[:, None, None]
                 schur = schur + size * same[:, :, None] * same[:, None, :] / norm
         inside = medium.solve(conductances, by_phi, mass)
+        if medium.floating:
+            volume = medium.volumes.sum()
+            mean = (medium.total(inside) / volume).reshape(-1, *(1,) * (phi.ndim - 1))
+            inside = inside - torch.where(uncharged, mean, 0.0)
         if not k:
             return inside, by_eta
         left = by_eta - (flat @ inside.flatten(1).unsqueeze(-1)).squeeze(-1)

@@ -20,6 +20,7 @@ from pnpfusion.solvers.stencil import Stencil
 
 ITERATIONS_PER_ATTEMPT = 40
 SMALLEST_RAISE = 1e-3
+LARGEST_STEP = 5.0  # of the potential in one iteration, in kT/e
 
 
 def steady_state(
@@ -96,23 +97,27 @@ def _newton(
     tolerance: float,
     going: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Damped Newton steps; concentrations lose at most nine tenths in each."""
+    """Damped Newton steps: each concentration loses nine tenths at most, potentials move little.
+
+    Each concentration is held back by itself, so rare carriers do not hold back the others; only
+    where crowding leaves little room a sample's whole step is shortened.
+    """
     phi = cell.potential(c)
     converged = torch.zeros_like(going)
     iterations = torch.zeros(len(c), dtype=torch.long, device=c.device)
     wide = (-1, *(1,) * (c.ndim - 1))
+    empty = ((totals == 0).to(c) @ invariants.abs() > 0).reshape(*c.shape[:2], *wide[2:])
+    unseen = torch.where(empty, 1e-13 * _largest(c).reshape(wide), 0.0)
     for _ in range(ITERATIONS_PER_ATTEMPT):
         by_phi, by_c = _correction(cell, c, phi, totals, invariants)
-        relative = (by_c / c).flatten(1)
-        seen = by_c.abs() / (c + 1e-13 * c.flatten(1).amax(1).reshape(wide))
-        share = (0.9 / relative.amax(1)).where(relative.amax(1) > 0.9, 1.0)
-        room = cell.room(c)
+        size = torch.maximum(_largest(by_phi), _largest(by_c / (c + unseen)))
+        share, room = (LARGEST_STEP / _largest(by_phi)).clamp_max(1), cell.room(c)
         if room is not None:
             taken = (-by_c.sum(1) / room).flatten(1).amax(1)
-            share = torch.minimum(share, (0.9 / taken).where(taken > 0.9, 1.0))
-        size = torch.maximum(by_phi.flatten(1).abs().amax(1), seen.flatten(1).amax(1))
+            share = torch.where(taken > 0.9, torch.minimum(share, 0.9 / taken), share)
+        cut = share.reshape(wide) if room is not None else 1.0
         moving = going & size.isfinite()
-        c = torch.where(moving.reshape(wide), c - share.reshape(wide) * by_c, c)
+        c = torch.where(moving.reshape(wide), torch.maximum(c - cut * by_c, 0.1 * c), c)
         phi = torch.where(moving.reshape(wide)[:, 0], phi - share.reshape(wide)[:, 0] * by_phi, phi)
         iterations += going
         converged |= moving & (size <= tolerance)
@@ -120,6 +125,10 @@ def _newton(
         if not going.any():
             break
     return c, phi, converged, iterations
+
+
+def _largest(values: Tensor) -> Tensor:
+    return values.abs().flatten(1).amax(1)
 
 
 def _correction(

@@ -37,11 +37,14 @@ def warn_if_coarse(cell: Electrolyte, c: Tensor) -> None:
         if found > widest:
             widest, axis = found, line.axis
     if widest > debye / 4 * (1 + 1e-9):
+        needed = (
+            f"{math.ceil(4 * grid.lengths[axis] / debye)} equal cells (here {grid.shape[axis]})"
+        )
+        if grid.edges is not None and grid.edges[axis] is not None:
+            needed = f"{debye / 4:.3g} beside the walls"
         warnings.warn(
             f"the cells ({widest:.3g} wide) are coarse for the Debye length {debye:.3g}: charge "
-            f"layers need cells of a quarter of it, which is "
-            f"{math.ceil(4 * grid.lengths[axis] / debye)} equal cells (here {grid.shape[axis]}), "
-            f"or a larger `permittivity`.",
+            f"layers need cells of a quarter of it, which is {needed}, or a larger `permittivity`.",
             ResolutionWarning,
             stacklevel=4,
         )
