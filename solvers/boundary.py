@@ -32,6 +32,10 @@ class Wall:
     wall, whose shape is the grid's without the wall's axis, or a function of time ``t`` (shape
     ``(*batch,)``, in L²/D_ref) that returns one of these. All may require grad.
 
+    No condition says that no current flows: the voltage of an open circuit is the ``potential`` at
+    which the current at rest is zero, found by Newton's method with the gradient of
+    :func:`pnpfusion.equilibrium`.
+
     Raises:
         ValueError: conditions that exclude each other, a negative Stern thickness, or a mask that
             is no tensor of truth values.
@@ -91,6 +95,11 @@ def check_walls(grid: Grid, walls: Walls | None) -> dict[str, tuple[Wall, ...]]:
         ValueError: a name that is no wall of the grid, a value that is no ``Wall``, a mask of a
             wrong shape, or masks that overlap.
     """
+    if walls is not None and not isinstance(walls, Mapping):
+        raise ValueError(
+            f"`walls` must map sides to Walls, got {type(walls).__name__}; "
+            f'e.g. {{"x-": Wall(potential=1.0)}}.'
+        )
     given = dict(walls or {})
     parts: dict[str, tuple[Wall, ...]] = {side: (Wall(),) for side in grid.sides}
     for side, conditions in given.items():

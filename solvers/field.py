@@ -58,7 +58,7 @@ def spread(
     given = value.values if isinstance(value, Field) else value
     if is_field and not may_vary:
         raise ValueError(f"`{name}` must be a number or one number per sample, got a Field.")
-    if isinstance(given, str) or callable(given) or given is None:
+    if isinstance(given, str | bool | complex) or callable(given) or given is None:
         raise ValueError(f"`{name}` must be a number, a tensor or a Field, got {given!r}.")
     # A Python number goes straight to the dtype of the run, never through single precision.
     values = given if isinstance(given, Tensor) else torch.tensor(given, dtype=like.dtype)
@@ -108,4 +108,10 @@ def at_time(name: str, value: Drive, t: Tensor | None) -> Parameter:
             f"`{name}` is a function of time, so the time must be given: `t=...`, a number or one "
             f"per sample."
         )
-    return value(t)
+    try:
+        return value(t)
+    except TypeError as error:
+        raise ValueError(
+            f"`{name}` must be a number, a tensor, a Field or a function of the time t; to call it "
+            f"with t failed: {error}."
+        ) from error

@@ -108,6 +108,8 @@ class Grid:
 
     def faces(self, axis: int = 0) -> Tensor:
         """Positions of the cell edges along ``axis``, float64, shape ``(N + 1,)``, in L."""
+        if axis not in range(-self.ndim, self.ndim):
+            raise ValueError(f"`axis` must be 0 to {self.ndim - 1}, got {axis!r}.")
         given = None if self.edges is None else self.edges[axis]
         if given is not None:
             return torch.tensor(given, dtype=torch.float64)

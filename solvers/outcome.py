@@ -16,8 +16,9 @@ class Outcome(Enum):
     INTERRUPTED = "the run was interrupted; the states up to then are kept"
     OUT_OF_STEPS = "the step limit was reached first; raise `max_steps` or loosen `rtol`"
     NOT_CONVERGED = (
-        "the iteration did not reach a state of rest; it may not exist at this drive: lower the "
-        "voltages or fluxes at the walls, use more cells, or `simulate` to a long time"
+        "the iteration did not reach a state of rest, and there may be none (fluxes into a closed "
+        "cell); begin closer to it, e.g. from where `simulate` leads, use more cells, or lower "
+        "voltages, fluxes or fixed charges"
     )
     STEP_TOO_SMALL = (
         "the time step fell below what round-off allows, so the problem is too stiff for this "

@@ -3,7 +3,8 @@ r"""Newton's method for the steady state of any cell, with currents or without.
 What is conserved makes the plain Jacobian singular, so its first cell is pinned for each invariant
 and the pins are then undone by the null vectors, such that the totals come out right: the solution
 of the bordered system. Where Newton's method does not get there at once, the potentials, charges
-and fluxes at the walls are raised in steps.
+and fluxes at the walls are raised in steps; where that fails too, it begins anew from where
+long implicit time steps lead.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.coupled_newton import jacobian, residual
+from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
+from pnpfusion.solvers.coupled_newton import jacobian, residual, solve_implicit
 from pnpfusion.solvers.implicit_solve import Rest, is_followed, once_differentiable_only
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.stencil import Stencil
@@ -66,10 +68,31 @@ def steady_state(
             stride = torch.where(good, 2 * stride, torch.where(from_start, 0.125, stride / 2))
             target = torch.where(from_start, 0.0, (reached + stride).clamp_max(1))
         converged = reached == 1
+        if not converged.all():  # time itself finds the way
+            relaxed = _relaxed(cell, guess)
+            new_c, new_phi, solved, took = _newton(
+                cell, relaxed, totals, invariants, tolerance, ~converged
+            )
+            iterations += took
+            c = torch.where(converged.reshape(wide), c, new_c)
+            phi = torch.where(converged.reshape(wide)[:, 0], phi, new_phi)
+            converged = converged | solved
     if torch.is_grad_enabled():
         c, phi = _attach_gradient(cell, c, phi, totals, invariants)
     way = "Newton's method on the steady equations"
     return Rest(c, phi, converged, iterations, way)
+
+
+def _relaxed(cell: Electrolyte, c: Tensor) -> Tensor:
+    """The state after ever longer implicit steps, semi-implicit ones where these are not solved."""
+    wide = (-1, *(1,) * (c.ndim - 1))
+    for exponent in range(-6, 9):
+        step = c.new_full((len(c),), 4.0**exponent)
+        scale = 1e-6 * (c + c.flatten(1).mean(1).reshape(wide))
+        solve = solve_implicit(cell, c, step, c, scale, max_iterations=20)
+        good = solve.converged & (solve.u.flatten(1).amin(1) > 0)
+        c = torch.where(good.reshape(wide), solve.u, asymptotic_preserving_step(cell, c, step))
+    return c
 
 
 def _driven(cell: Electrolyte, share: Tensor) -> Electrolyte:

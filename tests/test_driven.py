@@ -263,6 +263,12 @@ def test_a_run_starts_at_its_first_time():
 def test_a_driven_run_is_kept_with_its_waves(tmp_path):
     for cell in (line(lambda t: torch.sin(9 * t), 0.0), driven_box()):
         c0, span = 0.5 + random(3, 2, *cell.grid.shape), torch.linspace(0, 0.2, 5, dtype=f64)
+        alone = pf.simulate(cell, c0[0], span)
+        alone.save(tmp_path / "alone.safetensors", overwrite=True)
+        back = pf.load(tmp_path / "alone.safetensors")
+        torch.testing.assert_close(
+            back.ledger.free_energy, alone.ledger.free_energy, rtol=1e-5, atol=1e-6
+        )
         run = pf.simulate(cell, c0, span)
         run.save(tmp_path / "run.safetensors", overwrite=True)
         again = pf.load(tmp_path / "run.safetensors")

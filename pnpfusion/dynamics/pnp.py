@@ -95,9 +95,16 @@ class PNP(CellObservables):
         super().__init__()
         if not isinstance(grid, Grid):
             raise ValueError(f"`grid` must be a Grid, got {type(grid).__name__}.")
+        for name, value in (("species", species), ("reactions", reactions)):
+            if isinstance(value, str) or not isinstance(value, Sequence):
+                raise ValueError(
+                    f"`{name}` must be a list, got {type(value).__name__}; for one write [it]."
+                )
         species = tuple(species)
         if not species or not all(isinstance(one, Species) for one in species):
-            raise ValueError(f"`species` must be one or more Species, got {species!r}.")
+            raise ValueError(
+                f"`species` must be one or more Species, e.g. Species('ion', 1), got {species!r}."
+            )
         self.names = tuple(one.name for one in species)
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"`species` must have different names, got {self.names}.")

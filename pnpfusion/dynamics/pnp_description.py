@@ -40,7 +40,7 @@ class Tabulated:
             low, high = values[(after - 1, *pick)], values[(after, *pick)]
         else:
             low, high = values[after - 1], values[after]
-        share = share.reshape(*share.shape, *(1,) * (low.ndim - share.ndim))
+        share = share.reshape(tuple(share.shape) + (1,) * (low.ndim - share.ndim))
         found = low + share * (high - low)
         return Field(found) if self.is_field else found
 

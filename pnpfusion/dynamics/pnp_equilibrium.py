@@ -41,6 +41,14 @@ def cell_at_rest(cell: Electrolyte, c0: Tensor, invariants: Tensor, tolerance: f
         guess = torch.where(solved & (convex.c.detach() > 0), convex.c.detach(), guess)
     rest = steady_state(cell, guess, totals, invariants, tolerance=tolerance)
     rest = replace(rest, converged=rest.converged & _balanced(cell, invariants))
+    if all(cell.closed) and cell.reactions is None:  # where there is nothing, nothing moves
+        nothing = (c0 == 0).flatten(1).all(1)
+        nowhere = nothing.reshape(wide)
+        c, phi = (
+            torch.where(nowhere, 0.0, rest.c),
+            torch.where(nowhere[:, 0], cell.potential(c0), rest.phi),
+        )
+        rest = replace(rest, c=c, phi=phi, converged=rest.converged | nothing)
     if convex is None or not cell.scheme.well_balanced:
         return rest
     first = convex.converged

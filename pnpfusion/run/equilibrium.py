@@ -37,7 +37,8 @@ def equilibrium(
 
     Returns:
         A run of two states, ``u0`` and the state of rest, at "times" 0 and the iterations of the
-        slowest sample. Its ``residuals`` are the RMS rates of the states of rest.
+        slowest sample; NaN for samples that were not solved. Its ``residuals`` are the RMS rates of
+        the states of rest.
 
     Raises:
         ValueError: ``u0`` is no state of the law, or the law changes with time.
@@ -60,6 +61,8 @@ def equilibrium(
         residual = rate.square().flatten(len(batch)).mean(-1).sqrt()
     finite = final.detach().isfinite().flatten(len(batch)).all(-1)
     succeeded = rest.converged.reshape(batch) & finite
+    found = succeeded.reshape(*batch, *(1 for _ in u0.shape[len(batch) :]))
+    final = torch.where(found, final, torch.nan)  # the last iterate would look like an answer
     iterations = rest.iterations.reshape(batch)
     none = torch.zeros_like(iterations)
     last = int(iterations.max()) if iterations.numel() else 0

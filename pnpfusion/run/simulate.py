@@ -41,8 +41,10 @@ def simulate(
             is float64, also where its states are float32.
         x: what drives the law; see there.
         stepper: how to step; None is the law's own default.
-        rtol: relative error of a step, for the default stepper.
-        atol: absolute error of a step, for the default stepper.
+        rtol: relative error of a step, for the default stepper: relative to the state, so a small
+            signal on top of it (a low alternating voltage) needs a smaller one.
+        atol: absolute error of a step, for the default stepper; None is rtol / 100. Series in space
+            have none.
         progress: whether to show a progress bar.
         checkpoints: how many states may be held for the gradient, beside those at ``times``. Steps
             between them are taken again, one at a time, when the gradient is computed: it is the
@@ -75,6 +77,12 @@ def simulate(
         )
     if checkpoints is not None and not (type(checkpoints) is int and checkpoints >= 1):
         raise ValueError(f"`checkpoints` must be a whole number >= 1 or None, got {checkpoints!r}.")
+    if not isinstance(u0, Tensor) or not u0.is_floating_point():
+        got = u0.dtype if isinstance(u0, Tensor) else type(u0).__name__
+        raise ValueError(f"`u0` must be a torch.Tensor, got {got}; of float32 or float64.")
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if value is not None and not isinstance(value, int | float):
+            raise ValueError(f"`{name}` must be a number, got {value!r}.")
     times = _checked_times(times, u0)
     start = float(times[0])
     dynamics.check_state("u0", u0, x, start)
