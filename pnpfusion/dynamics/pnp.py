@@ -16,11 +16,12 @@ from pnpfusion.dynamics.pnp_description import (
     describe_grid,
     describe_reaction,
     describe_species,
-    describe_wall,
+    describe_walls,
     grid_from_description,
-    wall_from_description,
+    walls_from_description,
 )
 from pnpfusion.dynamics.pnp_input import walls_under
+from pnpfusion.dynamics.pnp_invariants import invariants
 from pnpfusion.dynamics.pnp_ledger import keep_ledger
 from pnpfusion.dynamics.pnp_observables import CellObservables, Time
 from pnpfusion.dynamics.resolution import warn_if_coarse, warn_if_long, warn_if_steep
@@ -32,7 +33,7 @@ from pnpfusion.solvers.field import Field, Parameter
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import Rest
 from pnpfusion.solvers.nernst_planck import Electrolyte
-from pnpfusion.solvers.reactions import Reaction, null_rows
+from pnpfusion.solvers.reactions import Reaction
 from pnpfusion.solvers.steppers.base import Stepper
 from pnpfusion.solvers.steppers.explicit import ExplicitRK
 
@@ -172,28 +173,7 @@ class PNP(CellObservables):
         return self.mass(u) @ rows.mT if len(rows) else None
 
     def _invariants(self, *, at_rest: bool = False) -> Tensor:
-        """Rows of the combinations of species whose total nothing changes, float64, (K, S).
-
-        ``at_rest``: nothing but prescribed fluxes, which add up to nothing where a cell can rest.
-        """
-        crossing = {
-            name
-            for parts in check_walls(self.grid, self.walls).values()
-            for wall in parts
-            for given in (wall.concentration, None if at_rest else wall.flux)
-            for name in given or ()
-        }
-        identity = torch.eye(len(self.names), dtype=torch.float64)
-        if not self.reactions:
-            return identity[[name not in crossing for name in self.names]]
-        changes = [identity[self.names.index(name)] for name in sorted(crossing)]
-        for reaction in self.reactions:
-            made = torch.zeros(len(self.names), dtype=torch.float64)
-            for sign, side in ((1, reaction.products), (-1, reaction.reactants)):
-                for name in side:
-                    made[self.names.index(name)] += sign
-            changes.append(made)
-        return null_rows(torch.stack(changes))
+        return invariants(self.names, self.walls.values(), self.reactions, at_rest=at_rest)
 
     # ---- what the verbs ask
 
@@ -283,15 +263,10 @@ class PNP(CellObservables):
         self, times: Tensor | None = None, batch: tuple[int, ...] = ()
     ) -> dict[str, Any]:
         """See :meth:`Dynamics.description`."""
-        parts = check_walls(self.grid, self.walls)
         return {
             "grid": describe_grid(self.grid),
             "species": [describe_species(one) for one in self.species],
-            "walls": {
-                side: described[0] if len(described) == 1 else described
-                for side, walls in parts.items()
-                for described in [[describe_wall(wall, times, batch) for wall in walls]]
-            },
+            "walls": describe_walls(self.walls, times, batch),
             "permittivity": self.permittivity,
             "fixed_charge": self.fixed_charge,
             "scheme": self.scheme,
@@ -308,13 +283,7 @@ class PNP(CellObservables):
         return cls(
             grid_from_description(grid),
             [Species(**one) for one in species],
-            walls={
-                side: [
-                    wall_from_description(w)
-                    for w in (parts if isinstance(parts, list) else [parts])
-                ]
-                for side, parts in walls.items()
-            },
+            walls=walls_from_description(walls),
             reactions=[Reaction(**one) for one in reactions],
             **given,
         )

@@ -45,7 +45,27 @@ class Tabulated:
         return Field(found) if self.is_field else found
 
 
-def describe_wall(wall: Wall, times: Tensor | None, batch: tuple[int, ...]) -> dict[str, Any]:
+def describe_walls(
+    walls: Mapping[str, Wall | tuple[Wall, ...]], times: Tensor | None, batch: tuple[int, ...]
+) -> dict[str, Any]:
+    """The conditions of every side, a list where they hold on parts of it."""
+    return {
+        side: _describe_wall(parts, times, batch)
+        if isinstance(parts, Wall)
+        else [_describe_wall(wall, times, batch) for wall in parts]
+        for side, parts in walls.items()
+    }
+
+
+def walls_from_description(given: Mapping[str, Any]) -> dict[str, Wall | list[Wall]]:
+    """The inverse of :func:`describe_walls`."""
+    return {
+        side: [_wall_from(one) for one in parts] if isinstance(parts, list) else _wall_from(parts)
+        for side, parts in given.items()
+    }
+
+
+def _describe_wall(wall: Wall, times: Tensor | None, batch: tuple[int, ...]) -> dict[str, Any]:
     """The conditions that a wall holds; functions of time as tables over ``times``."""
 
     def written(value: Any) -> Any:
@@ -58,8 +78,7 @@ def describe_wall(wall: Wall, times: Tensor | None, batch: tuple[int, ...]) -> d
     }
 
 
-def wall_from_description(given: Mapping[str, Any]) -> Wall:
-    """The inverse of :func:`describe_wall`."""
+def _wall_from(given: Mapping[str, Any]) -> Wall:
 
     def read(value: Any) -> Any:
         if isinstance(value, Mapping):
