@@ -1,4 +1,4 @@
-"""What a given error costs, beside other programs: blocking cells in one dimension.
+"""What a given error costs, beside other programs: blocking cells, and two blobs in a square.
 
 usage: python benchmarks/peers.py --references FOLDER [--rounds 5] [--peer "COMMAND"]...
 
@@ -8,6 +8,8 @@ once, with Debye lengths from .05 to .1 and potentials from .5 to 3. The error i
 difference from a reference at the cells' centres over the largest concentration there (P3: the
 worst cell's). FOLDER, or the environment variable PNPFUSION_REFERENCES, holds the references:
 reference_p1.npz with Chebyshev points x (n,) and c (2, n), and reference_p3.npz with c (64, 2, n).
+P2 is a unit square whose walls insulate and block, with permittivity .005 and two Gaussian charges
+of width .08, run to t = .02; its reference_p2.npz holds c (2, 128, 128) at the centres of cells.
 
 One JSON line per setting, then a table. Each round times every setting once, after a run that warms
 up; each COMMAND takes its turn in the round, in a process of its own. It must print, in its last
@@ -39,7 +41,7 @@ from torch import Tensor
 
 import pnpfusion as pf
 from pnpfusion.dynamics.resolution import ResolutionWarning
-from pnpfusion.solvers import KenCarp4
+from pnpfusion.solvers import ETDRK4, KenCarp4, Stepper
 
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 END = torch.tensor([0.0, 0.5], dtype=torch.float64)
@@ -117,12 +119,63 @@ def blocking(
     return Setting(problem, name, target, solve, error_at_points(problem.lower()))
 
 
+def charging_at_chebyshev_points(points: int, rtol: float) -> Setting:
+    """P1 by polynomials."""
+    grid = pf.ChebyshevGrid((points,), (2.0,))
+    cell = pf.PNP(
+        grid,
+        [pf.Species("cation", +1), pf.Species("anion", -1)],
+        permittivity=2 * 0.05**2,
+        walls={"x-": pf.Wall(potential=-2.0), "x+": pf.Wall(potential=2.0)},
+        scheme="spectral",
+    )
+    start = torch.ones(2, points, dtype=torch.float64)
+
+    def solve() -> tuple[pf.Solution, Tensor]:
+        run = pf.simulate(cell, start, END, stepper=KenCarp4(rtol=rtol))
+        return run.require_success(), grid.coordinates(0) - 1
+
+    return Setting("P1", f"spectral, {points} Chebyshev", 1e-4, solve, error_at_points("p1"))
+
+
+def blobs(stepper: Stepper | None, name: str, rtol: float | None = None) -> Setting:
+    """P2: two Gaussian charges, with their mirror images, in an insulated square, by series."""
+    n, width = 128, 0.08
+    grid = pf.Grid((n, n), (1.0, 1.0), ("wall", "wall"))
+    ions = [pf.Species("cation", +1), pf.Species("anion", -1)]
+    cell = pf.PNP(grid, ions, permittivity=0.005, scheme="spectral")
+
+    def along(centre: float) -> Tensor:
+        images = [sign * centre + 2 * m for m in range(-3, 4) for sign in (1, -1)]
+        x = grid.coordinates(0)
+        return sum((torch.exp(-((x - at) ** 2) / (2 * width**2)) for at in images), 0 * x)
+
+    start = torch.stack(
+        [0.2 + 5 * along(x)[:, None] * along(y) for x, y in ((0.35, 0.40), (0.65, 0.60))]
+    )
+    end = torch.tensor([0.0, 0.02], dtype=torch.float64)
+
+    def solve() -> tuple[pf.Solution, Tensor]:
+        run = pf.simulate(cell, start, end, stepper=stepper, rtol=rtol)
+        return run.require_success(), grid.coordinates(0)
+
+    def error(references: Path, x: Tensor, c: Tensor) -> float:
+        with np.load(references / "reference_p2.npz") as stored:
+            exact = stored["c"]
+        return float(np.abs(c.numpy() - exact).max() / np.abs(exact).max())
+
+    return Setting("P2", f"spectral, {name}", 1e-5, solve, error)
+
+
 #: A new problem is more entries here, with a solver and an error of its own.
 SETTINGS = [
     blocking("P1", 3.3e-3, 256, "central", 0, 1e-4),
     blocking("P1", 3.3e-3, 64, "central", 1.5, 1e-3),
     blocking("P1", 1e-3, 128, "central", 1.5, 1e-3),
     blocking("P1", 1e-4, 128, "scharfetter-gummel", 3, 2e-4),
+    charging_at_chebyshev_points(65, 1e-6),
+    blobs(ETDRK4(dt=1e-3), "20 steps of ETDRK4"),
+    blobs(None, "steps chosen at rtol 1e-3", 1e-3),
     blocking("P3", 1.25e-2, 128, "central", 0, 1e-3),
     blocking("P3", 1.25e-2, 48, "central", 1.5, 3e-3),
     blocking("P3", 1e-3, 80, "scharfetter-gummel", 2.5, 1e-3),
