@@ -16,6 +16,7 @@ from PIL import Image
 
 import pnpfusion as pf
 from pnpfusion import visualize
+from pnpfusion.dynamics.resolution import StabilityWarning
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.steppers import Euler
 from pnpfusion.visualize.animation import frame_places
@@ -57,7 +58,8 @@ def failed() -> Solution:
     law = pf.PNP(pf.Grid((CELLS,), (1.0,), ("wall",)), ions, permittivity=0.1)
     c0 = torch.ones(4, 2, CELLS, dtype=f64)
     c0[..., :8] += 0.5
-    return pf.simulate(law, c0, times(0.2, 41), stepper=Euler(dt=5e-4))
+    with pytest.warns(StabilityWarning):
+        return pf.simulate(law, c0, times(0.2, 41), stepper=Euler(dt=5e-4))
 
 
 def titles(figure: Figure) -> list[str]:
