@@ -18,6 +18,7 @@ from docs.verification import (
     pn_junction,
     poisson,
     relaxation,
+    spectral_space,
     symmetries,
 )
 from docs.verification.case import Case, Row, Table
@@ -35,6 +36,7 @@ CASES: tuple[Case, ...] = (
     membrane.CASE,
     poisson.CASE,
     manufactured.CASE,
+    spectral_space.CASE,
     symmetries.CASE,
 )
 
@@ -61,15 +63,6 @@ round-off or not those of a grid. The bound is that of the finest grid; coarser 
 more, as the order says, or the same where none is shown. Where a bound is not of the numerics
 but of physics, such as a film that is not infinitely thick, the text says so.
 
-"""
-
-OPEN = """\
-## What is not here yet
-
-| | |
-|---|---|
-| spectral space | its orders and its relaxation rates, to 10⁻¹⁰ |
-| Poisson by named methods | a row each in [Poisson's equation](#poissons-equation) |
 """
 
 
@@ -139,4 +132,4 @@ def page(found: Sequence[tuple[Case, Sequence[Table]]]) -> str:
         worst = max(row.error / row.bound for row in rows)
         names = len({(table.title, row.what) for table in tables for row in table.rows})
         lines.append(f"| [{case.title}](#{anchor(case.title)}) | {names} | {worst:.2f} |")
-    return HEAD + "\n".join(lines) + "\n\n" + "".join(section(c, t) for c, t in found) + OPEN
+    return HEAD + "\n".join(lines) + "\n\n" + "".join(section(c, t) for c, t in found)
