@@ -153,9 +153,9 @@ CASE = Case(
 Series: $\\phi = e^{0.8 \\sin 2\\pi x}$ is the potential of $c_+ - c_-$, with
 $c_- = 2 + \\cos 4\\pi x$; $\\partial_t c$ follows by autograd. Small waves of charge, of amplitude
 $10^{-6}$, decay at $|k|^2 + 2/\\varepsilon$, with the $k$ of the equation itself, whatever the
-number of cells; what remains is the square of the amplitude. Chebyshev points: the blocking cell of two thermal volts,
-Debye length .05; its charge is that of the polynomial through the points, from wall to middle.
-Orders of the exponential steps are measured on a wave in a square.""",
+number of cells; what remains is the square of the amplitude. Chebyshev points: the blocking cell
+of two thermal volts, Debye length .05; its charge is that of the polynomial through the points,
+from wall to middle. Orders of the exponential steps are measured on a wave in a square.""",
     tables=tables,
     figure=figure,
     caption="Left: series on a wave. Right: polynomials on a blocking cell, in time to 1e-8.",
