@@ -142,11 +142,6 @@ class MassAction:
         potentials: Tensor = -(drive @ inverse.mT).movedim(-1, 1)
         return potentials
 
-    @property
-    def invariants(self) -> Tensor:
-        """Rows of an orthonormal basis of the combinations that no reaction changes, ``(K, S)``."""
-        return null_rows(self.stoichiometry)
-
     def rates(self, c: Tensor) -> tuple[Tensor, ...]:
         """The rate of each reaction, ``(B, *grid.shape)``, from ``c`` ``(B, S, *grid.shape)``."""
         return tuple(

@@ -77,7 +77,7 @@ class Stencil:
             across = across.unsqueeze(-1) * widths
         scale = 1 / across.to(self.diagonal)[..., None, None]
         line, coupling = self.diagonal * scale, []
-        for axis, (_, _) in zip(others, bases, strict=True):
+        for axis in others:
             both = (self.lower[axis] + self.upper[axis]) * scale
             line = line + both
             centres, widths = self.grid.coordinates(axis), self.grid.widths(axis)

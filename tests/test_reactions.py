@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import pnpfusion as pf
 from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, BackwardEuler, KenCarp4
-from pnpfusion.solvers.reactions import MassAction
+from pnpfusion.solvers.reactions import MassAction, null_rows
 from tests.registry import f64, random, times
 
 SALT = (["salt"], ["cation", "anion"])
@@ -79,7 +79,7 @@ def test_the_step_is_positive_and_conserves_at_any_size(seed, k, dt, scarce, sid
     new = action.step(c, torch.full((5,), 10**dt, dtype=f64))
     assert bool((new >= 0).all())
     assert bool((new[c > 0] > 0).all())
-    for row in action.invariants:
+    for row in null_rows(action.stoichiometry):
         before, after = (torch.einsum("s,bsn->bn", row, one) for one in (c, new))
         size = torch.einsum("s,bsn->bn", row.abs(), c)
         assert bool(((after - before).abs() <= 1e-14 * size + 1e-300).all())
