@@ -15,6 +15,7 @@ __version__ = "0.0.1"
 if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion import data as data
     from pnpfusion import fields as fields
+    from pnpfusion import fusion as fusion
     from pnpfusion import solvers as solvers
     from pnpfusion import units as units
     from pnpfusion import visualize as visualize
@@ -39,7 +40,7 @@ if TYPE_CHECKING:  # what type checkers and editors read
 else:  # what Python runs; tests/test_imports.py compares the two halves
     from importlib import import_module
 
-    _ROOMS = {"data", "fields", "solvers", "units", "visualize"}
+    _ROOMS = {"data", "fields", "fusion", "solvers", "units", "visualize"}
     _HOMES = {
         "Dynamics": "pnpfusion.dynamics.base",
         "PNP": "pnpfusion.dynamics.pnp",

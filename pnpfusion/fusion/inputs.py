@@ -1,0 +1,155 @@
+"""What a fusion layer is given: features by modality, some of which may be missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: Features by modality, or in the order of `dims`; None for a modality that is missing.
+Inputs = Mapping[str, Tensor | None] | Sequence[Tensor | None]
+#: Which samples have a modality: flags of shape (batch,); what is not named is there.
+Present = Mapping[str, Tensor | None] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Features as layers compute with them: one row per sample, or per token of a sample."""
+
+    features: dict[str, Tensor]  #: (rows, d) each; zero where the modality is absent
+    present: Tensor | None  #: bool (rows, modalities); None where nothing is missing
+    shape: tuple[int, ...]  #: (batch,) or (batch, tokens), rows in that order
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return math.prod(self.shape)
+
+
+def read_inputs(dims: Mapping[str, int], inputs: Inputs, present: Present = None) -> Batch:
+    """Check ``inputs`` against ``dims`` and lay them out row by row.
+
+    Args:
+        dims: the width of each modality.
+        inputs: features (batch, d) or (batch, tokens, d) by modality, or in the order of ``dims``;
+            None where a whole modality is missing.
+        present: bool flags of shape (batch,) by modality, for those that some samples lack. What
+            stands in the place of absent features is not looked at.
+
+    Raises:
+        ValueError: an unknown, missing or wrongly shaped modality, features that are not finite, an
+            empty batch, dtypes or devices that differ, or a sample without any modality.
+    """
+    named = _named(dims, inputs)
+    given = {name: values for name, values in named.items() if values is not None}
+    if not given:
+        raise ValueError(f"`inputs` lacks every modality; at least one of {[*dims]} must be there.")
+    first_name, first = next(iter(given.items()))
+    for name, values in given.items():
+        _check(name, values, dims[name])
+        if values.shape[:-1] != first.shape[:-1]:
+            raise ValueError(
+                f"`inputs` must have equal batch axes, got {tuple(first.shape)} for "
+                f"{first_name!r} and {tuple(values.shape)} for {name!r}."
+            )
+        if (values.dtype, values.device) != (first.dtype, first.device):
+            raise ValueError(
+                f"`inputs` must have one dtype and device, got {first.dtype} on {first.device} for "
+                f"{first_name!r} and {values.dtype} on {values.device} for {name!r}."
+            )
+    shape = tuple(first.shape[:-1])
+    if not first[..., 0].numel():
+        raise ValueError(f"`inputs` must hold at least one sample, got {tuple(first.shape)}.")
+    flags = _flags(named, present, shape, first.device)
+    features = {}
+    for column, (name, width) in enumerate(dims.items()):
+        values = named[name]
+        rows = first.new_zeros(()) if values is None else values.reshape(-1, width)
+        if values is None:
+            rows = rows.expand(first[..., 0].numel(), width)
+        elif flags is not None:
+            rows = torch.where(flags[:, column, None], rows, 0)
+        if not torch.compiler.is_compiling() and not torch.isfinite(rows.detach()).all():
+            at = int((~rows.detach().isfinite()).any(1).nonzero()[0])
+            raise ValueError(
+                f"`inputs[{name!r}]` must be finite, got NaN or infinity in row {at}; impute it, "
+                f"or say that it is missing: present={{{name!r}: flags}}."
+            )
+        features[name] = rows
+    return Batch(features, flags, shape)
+
+
+def _named(dims: Mapping[str, int], inputs: Inputs) -> dict[str, Tensor | None]:
+    if isinstance(inputs, Tensor):
+        raise ValueError(
+            f"`inputs` must be a dict or a list of tensors, one per modality {[*dims]}; got one "
+            f"tensor of shape {tuple(inputs.shape)}."
+        )
+    if isinstance(inputs, Mapping):
+        if unknown := [name for name in inputs if name not in dims]:
+            raise ValueError(f"`inputs` has unknown modalities {unknown}; known are {[*dims]}.")
+        if lacking := [name for name in dims if name not in inputs]:
+            raise ValueError(
+                f"`inputs` lacks {lacking}; give None where a modality is missing on purpose."
+            )
+        return {name: inputs[name] for name in dims}
+    if len(inputs) != len(dims):
+        raise ValueError(
+            f"`inputs` must have one entry for each of {[*dims]}, got {len(inputs)} entries."
+        )
+    return dict(zip(dims, inputs, strict=True))
+
+
+def _check(name: str, values: object, width: int) -> None:
+    if not isinstance(values, Tensor):
+        raise ValueError(
+            f"`inputs[{name!r}]` must be a torch.Tensor or None, got {type(values).__name__}."
+        )
+    if not values.is_floating_point():
+        raise ValueError(
+            f"`inputs[{name!r}]` must be of a floating dtype, got {values.dtype}; e.g. .float()."
+        )
+    if values.ndim not in (2, 3) or values.shape[-1] != width:
+        raise ValueError(
+            f"`inputs[{name!r}]` must be (batch, {width}) or (batch, tokens, {width}), got "
+            f"{tuple(values.shape)}."
+        )
+
+
+def _flags(
+    named: Mapping[str, Tensor | None],
+    present: Present,
+    shape: tuple[int, ...],
+    device: torch.device,
+) -> Tensor | None:
+    """Which rows have which modality, (rows, modalities); None if all have all."""
+    given = {name: flags for name, flags in (present or {}).items() if flags is not None}
+    if unknown := [name for name in given if name not in named]:
+        raise ValueError(f"`present` has unknown modalities {unknown}; known are {[*named]}.")
+    if not given and all(values is not None for values in named.values()):
+        return None
+    columns = []
+    for name, values in named.items():
+        flags = given.get(name)
+        if flags is None:
+            columns.append(torch.full(shape, values is not None, device=device))
+            continue
+        if not isinstance(flags, Tensor) or flags.dtype != torch.bool or flags.shape != shape[:1]:
+            got = f"{flags.dtype} {tuple(flags.shape)}" if isinstance(flags, Tensor) else flags
+            raise ValueError(f"`present[{name!r}]` must be bool of shape {shape[:1]}, got {got}.")
+        if values is None and flags.any():
+            raise ValueError(f"`present[{name!r}]` says that some are there; the input is None.")
+        flags = flags.to(device)
+        columns.append(flags.reshape(-1, *(1 for _ in shape[1:])).expand(shape))
+    together = torch.stack(columns, -1).reshape(-1, len(named))
+    alone = ~together.any(1)
+    if alone.any():
+        row = int(alone.nonzero()[0])
+        raise ValueError(
+            f"every sample needs a modality, got {int(alone.sum())} rows without any, the first is "
+            f"row {row}; drop them."
+        )
+    return together

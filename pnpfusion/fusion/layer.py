@@ -1,0 +1,94 @@
+"""What every fusion layer is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from pnpfusion.dynamics.base import Dynamics
+from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_inputs
+from pnpfusion.solution import Solution
+
+
+@dataclass(frozen=True, eq=False)
+class FusionInfo:
+    """What a layer can tell about one call."""
+
+    succeeded: Tensor  #: whether the layer's solve has an answer: bool, (batch,) or (batch, tokens)
+    iterations: Tensor  #: of its solve, likewise; 0 for layers without one
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    """Terms to add to the task's loss, by name; scalars with gradient."""
+    solution: Solution | None = None  #: the run of the layer's law, where it has one; over rows
+
+
+class FusionLayer(nn.Module, ABC):
+    """Features of several modalities in, one feature of width ``out_dim`` out.
+
+    A subclass writes :meth:`fuse`, row by row: what is done for one sample, or one token of it,
+    does not depend on the others.
+
+    Args:
+        dims: the width of each modality, by name.
+        out_dim: the width of what comes out.
+
+    Raises:
+        ValueError: no modality, or a width that is no whole number >= 1.
+    """
+
+    dynamics: Dynamics | None  #: the law whose run the layer is; None for layers without one
+
+    def __init__(self, dims: Mapping[str, int], out_dim: int) -> None:
+        super().__init__()
+        if not isinstance(dims, Mapping) or not dims:
+            raise ValueError(
+                f'`dims` must map modalities to widths, e.g. {{"audio": 36}}, got {dims!r}.'
+            )
+        for what, width in [*((f"dims[{n!r}]", w) for n, w in dims.items()), ("out_dim", out_dim)]:
+            if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+                raise ValueError(f"`{what}` must be a whole number >= 1, got {width!r}.")
+        self.dims = dict(dims)
+        self.out_dim = out_dim
+
+    def forward(
+        self, inputs: Inputs, *, present: Present = None, return_info: bool = False
+    ) -> Tensor | tuple[Tensor, FusionInfo]:
+        """The fused feature, ``(batch, out_dim)``, or ``(batch, tokens, out_dim)`` for tokens.
+
+        Args:
+            inputs: features (batch, d) or (batch, tokens, d), by modality or in the order of
+                :attr:`dims`; None for a modality that is missing.
+            present: which samples have a modality: bool, (batch,), by modality. What is not named
+                is there.
+            return_info: whether to return a :class:`FusionInfo` beside the feature.
+
+        Raises:
+            ValueError: see :func:`read_inputs`.
+        """
+        batch = read_inputs(self.dims, inputs, present)
+        fused, info = self.fuse(batch, return_info)
+        fused = fused.reshape(*batch.shape, -1)
+        if not return_info:
+            return fused
+        if info is None:
+            none = torch.zeros(batch.rows, dtype=torch.long, device=fused.device)
+            info = FusionInfo(none == 0, none)
+        return fused, replace(
+            info,
+            succeeded=info.succeeded.reshape(batch.shape),
+            iterations=info.iterations.reshape(batch.shape),
+        )
+
+    @abstractmethod
+    def fuse(self, batch: Batch, return_info: bool) -> tuple[Tensor, FusionInfo | None]:
+        """The fused rows, (rows, out_dim), and what there is to tell if ``return_info``.
+
+        The info's tensors are per row; None stands for a layer that cannot fail.
+        """
+
+    def extra_repr(self) -> str:
+        """The widths, for ``print(layer)``."""
+        return f"dims={self.dims}, out_dim={self.out_dim}"

@@ -1,0 +1,1 @@
+"""Where a map rests: solvers for fixed points, and gradients through what they find."""
