@@ -12,7 +12,6 @@ from pnpfusion.dynamics import pnp_equilibrium
 from pnpfusion.solvers import BackwardEuler
 from tests.registry import (
     ALL_SCHEMES,
-    Decay,
     blocking_cell,
     box_of_everything,
     f64,
@@ -550,7 +549,6 @@ def test_single_precision(name):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda c: pf.equilibrium(Decay(), c), NotImplementedError, "does not know where it rests"),
         (lambda c: pf.equilibrium("cell", c), ValueError, "`dynamics` must be a Dynamics, got str"),
         (lambda c: pf.equilibrium(line(ELECTRODES), c, solver="newton"), ValueError, "`solver`"),
         (lambda c: pf.equilibrium(line(ELECTRODES), c, tol=0.0), ValueError, "`tol` must be > 0"),
