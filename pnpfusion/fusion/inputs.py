@@ -32,6 +32,8 @@ class Batch:
 def read_inputs(dims: Mapping[str, int], inputs: Inputs, present: Present = None) -> Batch:
     """Check ``inputs`` against ``dims`` and lay them out row by row.
 
+    Within `torch.compile` values are not looked at, only shapes, dtypes and names.
+
     Args:
         dims: the width of each modality.
         inputs: features (batch, d) or (batch, tokens, d) by modality, or in the order of ``dims``;
@@ -61,16 +63,17 @@ def read_inputs(dims: Mapping[str, int], inputs: Inputs, present: Present = None
                 f"{first_name!r} and {values.dtype} on {values.device} for {name!r}."
             )
     shape = tuple(first.shape[:-1])
-    if not first[..., 0].numel():
+    if not math.prod(shape):
         raise ValueError(f"`inputs` must hold at least one sample, got {tuple(first.shape)}.")
     flags = _flags(named, present, shape, first.device)
     features = {}
     for column, (name, width) in enumerate(dims.items()):
-        values = named[name]
-        rows = first.new_zeros(()) if values is None else values.reshape(-1, width)
-        if values is None:
-            rows = rows.expand(first[..., 0].numel(), width)
-        elif flags is not None:
+        entry = named[name]
+        if entry is None:
+            features[name] = first.new_zeros(()).expand(math.prod(shape), width)
+            continue
+        rows = entry.reshape(-1, width)
+        if flags is not None:
             rows = torch.where(flags[:, column, None], rows, 0)
         if not torch.compiler.is_compiling() and not torch.isfinite(rows.detach()).all():
             at = int((~rows.detach().isfinite()).any(1).nonzero()[0])
@@ -140,13 +143,13 @@ def _flags(
         if not isinstance(flags, Tensor) or flags.dtype != torch.bool or flags.shape != shape[:1]:
             got = f"{flags.dtype} {tuple(flags.shape)}" if isinstance(flags, Tensor) else flags
             raise ValueError(f"`present[{name!r}]` must be bool of shape {shape[:1]}, got {got}.")
-        if values is None and flags.any():
+        if values is None and not torch.compiler.is_compiling() and flags.any():
             raise ValueError(f"`present[{name!r}]` says that some are there; the input is None.")
         flags = flags.to(device)
         columns.append(flags.reshape(-1, *(1 for _ in shape[1:])).expand(shape))
     together = torch.stack(columns, -1).reshape(-1, len(named))
     alone = ~together.any(1)
-    if alone.any():
+    if not torch.compiler.is_compiling() and alone.any():
         row = int(alone.nonzero()[0])
         raise ValueError(
             f"every sample needs a modality, got {int(alone.sum())} rows without any, the first is "
