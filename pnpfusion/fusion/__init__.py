@@ -5,3 +5,4 @@ from pnpfusion.fusion.concat import Concat as Concat
 from pnpfusion.fusion.gmf import GMF as GMF
 from pnpfusion.fusion.layer import FusionInfo as FusionInfo
 from pnpfusion.fusion.layer import FusionLayer as FusionLayer
+from pnpfusion.fusion.pnp import PNP as PNP
