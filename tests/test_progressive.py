@@ -295,6 +295,63 @@ def test_rounds_apply_one_map_and_close_in_on_its_rest_as_fast_as_it_contracts()
         assert (gap <= 0.5**rounds * rest.norm(dim=1)).all()
 
 
+@pytest.mark.parametrize("solver", [None, pf.solvers.Picard(), pf.solvers.Broyden()])
+def test_infinitely_many_rounds_are_the_equilibrium_with_its_gradient(solver):
+    layer, x = contracting(0.5), features()
+    x = {name: value.requires_grad_() for name, value in x.items()}
+    layer.rounds, layer.solver, layer.tol = None, solver, 1e-12
+    fused, info = layer(x, return_info=True)
+    assert info.succeeded.all()
+    assert (info.iterations > 2).all()
+    assert ("Anderson" if solver is None else repr(solver)) in info.solution.choice
+    leaves = [*x.values(), *layer.parameters()]
+    found = torch.autograd.grad(fused.square().sum(), leaves)
+    assert info.solution.backward.converged.all()
+    layer.rounds = 45  # 0.5^45 = 3e-14
+    limit = layer(x)
+    torch.testing.assert_close(fused, limit, rtol=1e-10, atol=1e-11)
+    wanted = torch.autograd.grad(limit.square().sum(), leaves)
+    torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-10)
+
+
+def test_one_rest_by_three_roads():
+    law, x = contracting(0.5).dynamics, features()
+    start = law.start(4)
+    rest = pf.equilibrium(law, start, x=x, tol=1e-11).require_success().final
+    rounds = pf.unroll(law, start, 45, x=x).final
+    through_time = pf.simulate(law, start, torch.tensor([0.0, 60.0], dtype=f64), x=x, rtol=1e-9)
+    torch.testing.assert_close(rounds, rest, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(through_time.final, rest, rtol=1e-7, atol=1e-8)
+
+
+def test_samples_without_a_rest_are_told_apart_from_the_others():
+    """One round is z -> x + z, which rests where x = 0 only."""
+    layer = pf.fusion.Progressive.around(
+        {"a": nn.Linear(1, 1)}, Concat({"a": 1}, 1), width=1, at={"a": ""}, rounds=None, context=1
+    )
+    for name, weight in layer.named_parameters():
+        nn.init.constant_(weight, float("bias" not in name))
+    _, info = layer({"a": torch.tensor([[0.0], [1.0]])}, return_info=True)
+    assert info.succeeded.tolist() == [True, False]
+
+
+def test_an_equilibrium_runs_what_comes_before_the_place_once():
+    before = Counted()
+    encoder = nn.Sequential(before, nn.Linear(3, 6), nn.Tanh())
+    layer = pf.fusion.Progressive.around(
+        {"a": encoder}, Concat({"a": 6}, WIDTH), width=WIDTH, at={"a": "1"}, rounds=None
+    )
+    with torch.no_grad():
+        layer.dynamics.encoders[0].context.weight.mul_(0.3)
+    x = {"a": torch.randn(2, 3)}
+    fused, info = layer(x, return_info=True)
+    assert before.calls == 1
+    assert info.succeeded.all()
+    rest = pf.equilibrium(layer.dynamics, layer.dynamics.start(2), x=x)
+    assert before.calls == 2
+    torch.testing.assert_close(rest.final, fused)
+
+
 def test_a_missing_modality_is_zero_and_hears_the_context():
     layer, x = smooth(shapes={"b": (4,)}), features()
     zero = layer(x | {"b": torch.zeros(4, 4, dtype=f64)})
@@ -447,25 +504,36 @@ def test_a_law_knows_whether_it_draws_random_numbers(inside, training, wanted):
     assert law.train(training).random is wanted
 
 
-def test_noise_after_the_place_is_drawn_in_every_round_and_before_it_once():
-    channel = pf.fusion.GaussianChannel(1.0, torch.Generator().manual_seed(0))
-    law = pf.Progressive(
-        {"a": nn.Sequential(nn.Identity(), nn.Linear(3, 3), nn.Identity())},
-        Concat({"a": 3}, 3),
-        width=3,
-        at={"a": "1"},
+def noisy(entry):
+    """A layer that hears nothing, with noise as the given entry of its encoder."""
+    encoder = nn.Sequential(nn.Identity(), nn.Linear(3, 6), nn.Tanh())
+    encoder[entry] = pf.fusion.GaussianChannel(1.0)
+    layer = pf.fusion.Progressive.around(
+        {"a": encoder}, Concat({"a": 6}, WIDTH), width=WIDTH, at={"a": "1"}
     )
-    nn.init.zeros_(law.encoders[0].context.weight)
-    x = {"a": torch.randn(2, 3)}
-    for entry, rounds_agree in ((2, False), (0, True)):
-        law.encoders[0].encoder[2] = law.encoders[0].encoder[0] = nn.Identity()
-        law.encoders[0].encoder[entry] = channel
-        run = pf.unroll(law.eval(), law.start(2), 2, x=x)
-        assert torch.allclose(run.states[1], run.states[2]) is rounds_agree
+    nn.init.zeros_(layer.dynamics.encoders[0].context.weight)
+    return layer.eval()
+
+
+@pytest.mark.parametrize(("entry", "anew"), [(0, False), (2, True)])
+def test_noise_is_drawn_anew_in_every_round_unless_it_comes_before_the_place(entry, anew):
+    _, info = noisy(entry)({"a": torch.randn(2, 3)}, return_info=True)
+    first, second = info.solution.states[1:]
+    assert torch.allclose(first, second) is not anew
+
+
+@pytest.mark.parametrize("entry", [0, 2])
+def test_noise_is_drawn_once_for_an_equilibrium(entry):
+    layer, x = noisy(entry), {"a": torch.randn(2, 3)}
+    nn.init.normal_(layer.dynamics.encoders[0].context.weight, std=0.1)
+    layer.rounds = None
+    fused, info = layer(x, return_info=True)
+    assert info.succeeded.all()
+    assert not torch.allclose(layer(x), fused)
 
 
 def test_a_gaussian_channel_adds_noise_of_its_deviation():
-    channel = pf.fusion.GaussianChannel(0.25, torch.Generator().manual_seed(0)).eval()
+    channel = pf.fusion.GaussianChannel(0.25).eval()
     h = torch.linspace(-1, 1, 20000, dtype=f64)
     noise = channel(h) - h
     assert abs(float(noise.mean())) < 4 * 0.25 / 20000**0.5

@@ -70,11 +70,10 @@ def draw(curves, messages, label, file):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Late fusion and feedback on INDEX.")
     parser.add_argument("--out", type=Path, default="runs", help="folder of the picture (runs)")
-    out = parser.parse_args().out
-    torch.set_num_threads(1)
+    out, share, curves = parser.parse_args().out, {}, {}
+    torch.set_num_threads(1)  # on a busy machine more threads can be much slower
     torch.manual_seed(0)
     x, label = TASK.draw(20_000, torch.Generator().manual_seed(1))
-    share, curves = {}, {}
     for rounds in (1, 2):
         model, curves[rounds] = train(rounds)
         with torch.no_grad():

@@ -51,11 +51,8 @@ class IndexTask:
         label = code.gather(1, index)[:, 0].float()
         return {"bits": 2.0 * code - 1.0, "index": asked}, label
 
-    def encoders(self, generator: torch.Generator | None = None) -> dict[str, nn.Module]:
-        """New encoders: of the bits through the channel to d numbers, of the index to 32.
-
-        The noise is drawn from ``generator``, or from torch's own.
-        """
+    def encoders(self) -> dict[str, nn.Module]:
+        """New encoders: of the bits through the channel to d numbers, of the index to 32."""
         from pnpfusion.fusion.gaussian_channel import GaussianChannel
 
         bits = nn.Sequential(
@@ -63,7 +60,7 @@ class IndexTask:
             nn.ReLU(),
             nn.Linear(128, self.channels),
             nn.Tanh(),
-            GaussianChannel(self.sigma, generator),
+            GaussianChannel(self.sigma),
         )
         index = nn.Sequential(nn.Linear(self.bits, 64), nn.ReLU(), nn.Linear(64, 32))
         return {"bits": bits, "index": index}

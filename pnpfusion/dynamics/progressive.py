@@ -7,9 +7,12 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.base import AtRest, Dynamics, Input, rows_of
 from pnpfusion.dynamics.context_encoder import ContextEncoder
 from pnpfusion.dynamics.place import Place
+from pnpfusion.solvers.fixed_point.anderson import Anderson
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver
+from pnpfusion.solvers.fixed_point.gradient import Gradient
 from pnpfusion.solvers.steppers.base import Law
 
 #: In the names of an input: what an encoder has made of a modality up to its place.
@@ -133,7 +136,8 @@ class Progressive(Dynamics):
     def begin(self, x: Input, batch: tuple[int, ...]) -> Input:
         """``x`` with what comes before the places done, so that it is done once in many rounds.
 
-        Such a modality is then called "begun:" and its name; :meth:`rate` reads both.
+        Such a modality is then called "begun:" and its name, and may stand for it in any ``x``. The
+        verbs do this by themselves, `unroll` in every round if the law is :attr:`random`.
         """
         ready: dict[str, Tensor] = {}
         for name, encoder in self._encoders().items():
@@ -151,6 +155,26 @@ class Progressive(Dynamics):
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
         """See :meth:`Dynamics.bind`; what comes before the places is done here."""
         return super().bind(u0, self.begin(x, tuple(u0.shape[:-1])), t)
+
+    def solve_equilibrium(
+        self,
+        u0: Tensor,
+        x: Input,
+        tolerance: float,
+        solver: FixedPointSolver | None = None,
+        gradient: Gradient | None = None,
+    ) -> AtRest:
+        """See :meth:`Dynamics.solve_equilibrium`; what comes before the places is done here."""
+        x = self.begin(x, tuple(u0.shape[:-1]))
+        return super().solve_equilibrium(u0, x, tolerance, solver, gradient)
+
+    def choose_solver(self, u0: Tensor, x: Input) -> tuple[FixedPointSolver, str]:
+        """See :meth:`Dynamics.choose_solver`."""
+        return Anderson(), "one call of the encoders an iteration"
+
+    def rows(self, x: Input, batch: tuple[int, ...], which: Tensor) -> Input:
+        """See :meth:`Dynamics.rows`; encoders treat each sample by itself."""
+        return rows_of(x, batch, which)
 
     def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
         """Raise ValueError unless ``u`` ends in (q,) and ``x`` has all modalities for its batch."""

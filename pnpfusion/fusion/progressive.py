@@ -13,6 +13,7 @@ from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_samples
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
 from pnpfusion.run.equilibrium import equilibrium
 from pnpfusion.run.unroll import unroll
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver
 
 
 class Progressive(FusionLayer):
@@ -44,6 +45,8 @@ class Progressive(FusionLayer):
         bottleneck: the width of each encoding.
         context: the width k_i of each context, one for all or one for each.
         detach: cut the gradient through the context; see :class:`pnpfusion.Progressive`.
+        solver: of the equilibrium; None is Anderson's.
+        tol: of the equilibrium; see :func:`pnpfusion.equilibrium`.
 
     Raises:
         ValueError: a size that is no whole number >= 1.
@@ -61,6 +64,8 @@ class Progressive(FusionLayer):
         bottleneck: int = 32,
         context: int | Mapping[str, int] = 32,
         detach: bool = False,
+        solver: FixedPointSolver | None = None,
+        tol: float | None = None,
     ) -> None:
         super().__init__(dims, out_dim)
         for what, size in (("hidden", hidden), ("bottleneck", bottleneck)):
@@ -78,7 +83,7 @@ class Progressive(FusionLayer):
         )
         at = dict.fromkeys(self.dims, "0")
         self.dynamics = Law(encoders, fuse, width=out_dim, at=at, context=context, detach=detach)
-        self.rounds = _checked_rounds(rounds)
+        self.rounds, self.solver, self.tol = _checked_rounds(rounds), solver, tol
 
     @classmethod
     def around(
@@ -91,6 +96,8 @@ class Progressive(FusionLayer):
         rounds: int | None = 2,
         context: int | Mapping[str, int] = 32,
         detach: bool = False,
+        solver: FixedPointSolver | None = None,
+        tol: float | None = None,
         shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> Progressive:
         """The layer around encoders and a fusion of your own.
@@ -107,21 +114,24 @@ class Progressive(FusionLayer):
             rounds: R >= 1, or None; see above.
             context: see above.
             detach: see above.
+            solver: see above.
+            tol: see above.
             shapes: the shape of one sample of each modality that may be None as a whole.
 
         Raises:
             ValueError: see :class:`pnpfusion.Progressive`; a shape of no known modality.
         """
         law = Law(encoders, fuse, width=width, at=at, context=context, detach=detach)
-        return _Around(law, rounds, shapes or {})
+        return _Around(law, _checked_rounds(rounds), solver, tol, shapes or {})
 
     def fuse(self, batch: Batch, return_info: bool) -> tuple[Tensor, FusionInfo | None]:
         """See :meth:`FusionLayer.fuse`."""
-        start = self.dynamics.start(batch.rows)
+        law = self.dynamics
+        start, x = law.start(batch.rows), law.begin(batch.features, (batch.rows,))
         if self.rounds is None:
-            run = equilibrium(self.dynamics, start, x=batch.features)
+            run = equilibrium(law, start, x=x, solver=self.solver, tol=self.tol)
         else:
-            run = unroll(self.dynamics, start, self.rounds, x=batch.features)
+            run = unroll(law, start, self.rounds, x=x)
         return run.final, FusionInfo(run.succeeded, run.work.rate_calls, solution=run)
 
     def extra_repr(self) -> str:
@@ -132,7 +142,14 @@ class Progressive(FusionLayer):
 class _Around(Progressive):
     """Progressive fusion around modules whose inputs have any shape."""
 
-    def __init__(self, law: Law, rounds: int | None, shapes: Mapping[str, Sequence[int]]) -> None:
+    def __init__(
+        self,
+        law: Law,
+        rounds: int | None,
+        solver: FixedPointSolver | None,
+        tol: float | None,
+        shapes: Mapping[str, Sequence[int]],
+    ) -> None:
         nn.Module.__init__(self)
         if unknown := [name for name in shapes if name not in law.modalities]:
             raise ValueError(
@@ -142,7 +159,7 @@ class _Around(Progressive):
         self.dims = {}  # the encoders know
         self.out_dim = law.width
         self.dynamics = law
-        self.rounds = _checked_rounds(rounds)
+        self.rounds, self.solver, self.tol = rounds, solver, tol
 
     def _get_name(self) -> str:
         return Progressive.__name__
