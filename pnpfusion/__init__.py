@@ -14,12 +14,14 @@ __version__ = "0.0.1"
 
 if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion import data as data
+    from pnpfusion import dynamics as dynamics
     from pnpfusion import fields as fields
     from pnpfusion import fusion as fusion
     from pnpfusion import solvers as solvers
     from pnpfusion import units as units
     from pnpfusion import visualize as visualize
     from pnpfusion.dynamics.base import Dynamics as Dynamics
+    from pnpfusion.dynamics.coupled import Coupled as Coupled
     from pnpfusion.dynamics.pnp import PNP as PNP
     from pnpfusion.dynamics.progressive import Progressive as Progressive
     from pnpfusion.dynamics.species import Species as Species
@@ -41,8 +43,9 @@ if TYPE_CHECKING:  # what type checkers and editors read
 else:  # what Python runs; tests/test_imports.py compares the two halves
     from importlib import import_module
 
-    _ROOMS = {"data", "fields", "fusion", "solvers", "units", "visualize"}
+    _ROOMS = {"data", "dynamics", "fields", "fusion", "solvers", "units", "visualize"}
     _HOMES = {
+        "Coupled": "pnpfusion.dynamics.coupled",
         "Dynamics": "pnpfusion.dynamics.base",
         "PNP": "pnpfusion.dynamics.pnp",
         "Progressive": "pnpfusion.dynamics.progressive",

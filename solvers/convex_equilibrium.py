@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.compiled_rest import compiled_rest, knows_rest
 from pnpfusion.solvers.elliptic import apply_elliptic
 from pnpfusion.solvers.implicit_solve import Rest, is_followed, once_differentiable_only
 from pnpfusion.solvers.nernst_planck import Electrolyte
@@ -48,6 +49,11 @@ def convex_equilibrium(
     """
     dual = _Dual(cell, invariants.to(totals), constants, cell.dielectric.load(cell.fixed_charge))
     space = cell.dielectric.grid.shape
+    way = "the minimum of the convex dual of the free energy, since nothing flows at rest"
+    if knows_rest(cell, totals):
+        limits = tolerance, LARGEST_STEP, max_iterations
+        found = compiled_rest(cell, dual.load, totals, dual.invariants, constants, limits)
+        return Rest(*found, way)
     with torch.no_grad():
         volume = cell.dielectric.volumes.sum()
         phi = totals.new_zeros(len(totals), *space)
@@ -78,7 +84,6 @@ def convex_equilibrium(
             step_phi, step_eta = dual.newton_step(phi, eta, by_phi, by_eta)
             phi = once_differentiable_only(phi - step_phi)
             eta = once_differentiable_only(eta - step_eta)
-    way = "the minimum of the convex dual of the free energy, since nothing flows at rest"
     return Rest(dual.concentrations(phi, eta), phi, converged, iterations, way)
 
 

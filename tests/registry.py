@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -177,6 +178,17 @@ ALL_DYNAMICS: list[tuple[pf.Dynamics, Tensor]] = [
     ),
     (masked_walls(), torch.ones(2, 6, 5, dtype=f64)),
 ]
+
+#: Every fusion layer, made from (dims, out_dim).
+ALL_LAYERS: dict[str, Callable[[dict[str, int], int], pf.fusion.FusionLayer]] = {
+    "Concat": pf.fusion.Concat,
+    "Attention": pf.fusion.Attention,
+    "GMF": pf.fusion.GMF,
+    "Progressive": pf.fusion.Progressive,
+    "GMF before Concat": lambda dims, out_dim: pf.fusion.GMF(
+        dims, out_dim, backend=pf.fusion.Concat(dims, 4)
+    ),
+}
 
 
 def times(*values: float) -> Tensor:

@@ -4,11 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-import pnpfusion as pf
 from benchmarks.index_task import accuracy, after_the_channel, late, progressive, silent, train
 from pnpfusion.data import IndexTask, late_fusion_bound
-
-ALL_LAYERS = [pf.fusion.Concat]
+from tests.registry import ALL_LAYERS
 
 SLACK = 0.005  # three standard deviations of the accuracy on 100,000 samples
 
@@ -115,7 +113,7 @@ def test_bounds_hold_whatever_is_trained(make, channels, messages):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layer", ALL_LAYERS, ids=lambda layer: layer.__name__)
-def test_no_head_recovers_what_encoders_dropped(layer):
+@pytest.mark.parametrize("name", ALL_LAYERS)
+def test_no_head_recovers_what_encoders_dropped(name):
     task = IndexTask(16)
-    assert 0.51 < fully(lambda task: late(task, layer), task) <= task.bound() + SLACK
+    assert 0.51 < fully(lambda task: late(task, ALL_LAYERS[name]), task) <= task.bound() + SLACK

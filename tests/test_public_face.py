@@ -81,7 +81,8 @@ def test_the_signatures():
         "checkpoints",
         "resume",
     ]
-    assert parameters(pf.equilibrium) == ["dynamics", "u0", "x", "solver", "tol"]
+    fixed = ["dynamics", "u0", "x", "solver", "tol"]
+    assert parameters(pf.equilibrium) == [*fixed, "gradient"]
     assert parameters(pf.unroll) == ["dynamics", "u0", "rounds", "x", "step"]
     assert inspect.signature(pf.unroll).parameters["step"].default == 1.0
 

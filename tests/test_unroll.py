@@ -51,8 +51,3 @@ def test_steps_above_the_stability_limit_grow_and_say_so():
 def test_wrong_rounds_say_what_is_wanted(rounds, step, message):
     with pytest.raises(ValueError, match=message):
         pf.unroll(Decay(), torch.ones(1), rounds, step=step)
-
-
-def test_equilibrium_of_a_law_that_does_not_know_where_it_rests_says_what_to_do():
-    with pytest.raises(NotImplementedError, match=r"Decay does not know .* `simulate` with an"):
-        pf.equilibrium(Decay(), torch.ones(1))

@@ -34,6 +34,8 @@ class Batch:
 def read_inputs(dims: Mapping[str, int], inputs: Inputs, present: Present = None) -> Batch:
     """Check ``inputs`` against ``dims`` and lay them out row by row.
 
+    Within `torch.compile` values are not looked at, only shapes, dtypes and names.
+
     Args:
         dims: the width of each modality.
         inputs: features (batch, d) or (batch, tokens, d) by modality, or in the order of ``dims``;
@@ -214,13 +216,13 @@ def _flags(
         if not isinstance(flags, Tensor) or flags.dtype != torch.bool or flags.shape != shape[:1]:
             got = f"{flags.dtype} {tuple(flags.shape)}" if isinstance(flags, Tensor) else flags
             raise ValueError(f"`present[{name!r}]` must be bool of shape {shape[:1]}, got {got}.")
-        if values is None and flags.any():
+        if values is None and not torch.compiler.is_compiling() and flags.any():
             raise ValueError(f"`present[{name!r}]` says that some are there; the input is None.")
         flags = flags.to(device)
         columns.append(flags.reshape(-1, *(1 for _ in shape[1:])).expand(shape))
     together = torch.stack(columns, -1).reshape(-1, len(named))
     alone = ~together.any(1)
-    if alone.any():
+    if not torch.compiler.is_compiling() and alone.any():
         row = int(alone.nonzero()[0])
         raise ValueError(
             f"every sample needs a modality, got {int(alone.sum())} rows without any, the first is "

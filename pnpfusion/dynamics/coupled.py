@@ -1,0 +1,154 @@
+"""Several laws as one: what drives each may depend on the states of all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.solvers.steppers.base import Stepper
+from pnpfusion.solvers.steppers.implicit import KenCarp4
+
+#: The input of one law, from the states of all by name and the input of the whole.
+Coupling = Callable[[dict[str, Tensor], Input], Input]
+
+
+class Coupled(Dynamics):
+    r"""Laws that drive each other, as one law of the joined state.
+
+    .. math:: \dot u_k = f_k\bigl(t, u_k;\, x_k(u_1, \dots, u_n; x)\bigr).
+
+    A feedback law sets the wall potentials of a cell, a cell's potential feeds a deep equilibrium:
+    the verbs then run them together. A state is ``(*batch, n)``, all numbers of one law after those
+    of another; :meth:`join` makes it, :meth:`split` takes it apart.
+
+    Args:
+        laws: by name.
+        inputs: by name, what makes the input of that law: a function (or module) of the states by
+            name and of the input ``x`` of the whole. A law without one gets no input.
+        shapes: of one sample's state, for laws that do not know it.
+
+    Raises:
+        ValueError: no laws, an entry that is no law or no function, names that do not fit, or a law
+            whose state's shape is not known.
+    """
+
+    state_ndim = 1
+
+    def __init__(
+        self,
+        laws: Mapping[str, Dynamics],
+        inputs: Mapping[str, Coupling] | None = None,
+        *,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(laws, Mapping) or not laws:
+            raise ValueError(f"`laws` must map names to laws, got {laws!r}.")
+        inputs, shapes = dict(inputs or {}), dict(shapes or {})
+        for name, law in laws.items():
+            if not isinstance(law, Dynamics):
+                raise ValueError(f"`laws[{name!r}]` must be a Dynamics, got {type(law).__name__}.")
+        for what, given in (("inputs", inputs), ("shapes", shapes)):
+            if unknown := [name for name in given if name not in laws]:
+                raise ValueError(f"`{what}` names {unknown}; the laws are {[*laws]}.")
+        for name, function in inputs.items():
+            if not callable(function):
+                raise ValueError(f"`inputs[{name!r}]` must be a function, got {function!r}.")
+        self.laws, self.inputs = dict(laws), inputs
+        for name, law in laws.items():
+            self.add_module(name, law)
+        for name, function in inputs.items():
+            if isinstance(function, nn.Module):
+                self.add_module(f"input_of_{name}", function)
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        for name, law in laws.items():
+            shape = shapes.get(name, law.state_shape)
+            if shape is None:
+                raise ValueError(
+                    f"`shapes[{name!r}]` is needed: {type(law).__name__} does not know the shape "
+                    f"of a state."
+                )
+            if len(shape) != law.state_ndim:
+                raise ValueError(
+                    f"`shapes[{name!r}]` must have {law.state_ndim} axes, got {tuple(shape)}."
+                )
+            self.shapes[name] = tuple(shape)
+
+    def join(self, states: Mapping[str, Tensor]) -> Tensor:
+        """The joined state ``(*batch, n)`` of states by name, each ``(*batch, *state)``."""
+        if sorted(states) != sorted(self.shapes):
+            raise ValueError(f"`states` must name {[*self.shapes]}, got {[*states]}.")
+        parts = []
+        for name, shape in self.shapes.items():
+            one = states[name]
+            if tuple(one.shape[one.ndim - len(shape) :]) != shape:
+                raise ValueError(f"`states[{name!r}]` must end in {shape}, got {tuple(one.shape)}.")
+            parts.append(one.flatten(one.ndim - len(shape)))
+        return torch.cat(parts, -1)
+
+    def split(self, u: Tensor) -> dict[str, Tensor]:
+        """The states by name of a joined state, or of many: ``(..., n)`` to ``(..., *state)``."""
+        parts = u.split([math.prod(shape) for shape in self.shapes.values()], -1)
+        return {
+            name: part.unflatten(-1, shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    def inputs_at(self, states: Mapping[str, Tensor], x: Input = None) -> dict[str, Input]:
+        """What each law is driven by when the states are ``states``."""
+        return {
+            name: self.inputs[name](dict(states), x) if name in self.inputs else None
+            for name in self.shapes
+        }
+
+    def rate(self, t: Tensor, u: Tensor, x: Input = None) -> Tensor:
+        """The rates of all laws, joined like ``u``."""
+        states = self.split(u)
+        under = self.inputs_at(states, x)
+        return self.join(
+            {name: self.laws[name].rate(t, one, under[name]) for name, one in states.items()}
+        )
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """See :attr:`Dynamics.state_shape`."""
+        return (sum(math.prod(shape) for shape in self.shapes.values()),)
+
+    @property
+    def random(self) -> bool:
+        """See :attr:`Dynamics.random`."""
+        return any(self.laws[name].random for name in self.shapes)
+
+    def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
+        """Raise ValueError unless every law can start from its part of ``u``."""
+        super().check_state(name, u, x, t)
+        if u.shape[-1] != self.state_shape[0]:
+            raise ValueError(
+                f"`{name}` must be (*batch, {self.state_shape[0]}), the states of "
+                f"{self.shapes} joined, got {tuple(u.shape)}; make it with `join`."
+            )
+        states = self.split(u.detach())
+        with torch.no_grad():
+            under = self.inputs_at(states, x)
+        for part, one in states.items():
+            self.laws[part].check_state(f"{name} of {part!r}", one, under[part], t)
+
+    def conserved(self, u: Tensor) -> Tensor | None:
+        """What each law conserves, after one another, ``(*batch, K)``."""
+        totals = [self.laws[name].conserved(one) for name, one in self.split(u).items()]
+        kept = [total for total in totals if total is not None]
+        return torch.cat(kept, -1) if kept else None
+
+    def choose_stepper(
+        self, u0: Tensor, x: Input, t: float, rtol: float | None, atol: float | None
+    ) -> tuple[Stepper, str]:
+        """See :meth:`Dynamics.choose_stepper`."""
+        return KenCarp4(rtol=rtol, atol=atol), "since one of coupled laws may be stiff"
+
+    def extra_repr(self) -> str:
+        """Who is driven by the others, for ``print(law)``."""
+        return f"driven={[*self.inputs]}, shapes={self.shapes}"

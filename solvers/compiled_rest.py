@@ -1,0 +1,111 @@
+"""The compiled way to the minimum of `convex_equilibrium`, and how derivatives go through it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pnpfusion.solvers.compiled_cell import is_compiled
+from pnpfusion.solvers.nernst_planck import Electrolyte
+
+if TYPE_CHECKING:
+    from pnpfusion.solvers.kernels.rest_1d import Problem
+
+#: Volumes and invariants; tolerance, largest step of the potential and most iterations.
+Setting = tuple[Tensor, Tensor, tuple[float, float, int]]
+
+
+def knows_rest(cell: Electrolyte, like: Tensor) -> bool:
+    """Whether the kernel knows how this cell rests: point ions without reactions, not afloat."""
+    plain = cell.crowding is None and cell.reactions is None and not cell.dielectric.floating
+    return plain and is_compiled(cell, like)
+
+
+def compiled_rest(
+    cell: Electrolyte,
+    load: Tensor,
+    totals: Tensor,
+    invariants: Tensor,
+    constants: Tensor,
+    limits: tuple[float, float, int],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The minimum, found as `convex_equilibrium` does; ``limits`` as in :data:`Setting`.
+
+    Returns:
+        Concentrations ``(B, S, N)`` and potential ``(B, N)``, with derivatives by ``load``, by the
+        cell's conductances and valences, by ``totals`` and ``constants``; which samples came to an
+        end and after how many iterations, ``(B,)``.
+    """
+    c, phi, converged, iterations = _Rest.apply(  # type: ignore[no-untyped-call]
+        (cell.dielectric.volumes, invariants, limits),
+        load,
+        cell.dielectric.lines[0].conductance,
+        cell.valence.flatten(1),
+        constants,
+        totals,
+    )
+    return c, phi, converged, iterations
+
+
+class _Rest(torch.autograd.Function):
+    @staticmethod
+    def forward(setting: Setting, *given: Tensor) -> tuple[Tensor, ...]:
+        volumes, invariants, (tolerance, largest_step, most) = setting
+        batch, (species, n) = len(given[-1]), (invariants.shape[1], len(volumes))
+        c, phi = volumes.new_empty(batch, species, n), volumes.new_empty(batch, n)
+        converged = torch.empty(batch, dtype=torch.bool)
+        iterations = torch.empty(batch, dtype=torch.long)
+        if batch:
+            _kernels().rest_1d(
+                _problem(setting, given),
+                tolerance,
+                largest_step,
+                most,
+                *map(_array, (c, phi, converged, iterations)),
+            )
+        return c, phi, converged, iterations
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.setting, *given = inputs
+        c, phi, converged, iterations = output
+        ctx.mark_non_differentiable(converged, iterations)
+        ctx.save_for_backward(c, phi, *given)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_c: Tensor, by_phi: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        c, phi, *given = ctx.saved_tensors
+        found = [phi.new_empty(len(phi), one.shape[1]) for one in given]
+        if len(phi):
+            state = map(_array, (c, phi, by_c, by_phi))
+            _kernels().rest_1d_backward(_problem(ctx.setting, given), *state, *map(_array, found))
+        wanted = zip(found, given, ctx.needs_input_grad[1:], strict=True)
+        return None, *(one.sum_to_size(to.shape) if need else None for one, to, need in wanted)
+
+
+def _problem(setting: Setting, given: tuple[Tensor, ...] | list[Tensor]) -> Problem:
+    volumes, invariants, _ = setting
+    problem: Problem = _kernels().Problem(
+        *map(_array, (volumes.unsqueeze(0), invariants, *given)),
+    )
+    return problem
+
+
+def _array(values: Tensor) -> NDArray[np.generic]:
+    array: NDArray[np.generic] = values.detach().contiguous().numpy()
+    return array
+
+
+@cache
+def _kernels() -> Any:
+    """The module of kernels; only asked for where Numba is installed."""
+    from pnpfusion.solvers.kernels import rest_1d
+
+    return rest_1d

@@ -1,0 +1,355 @@
+"""What holds for every fusion layer; a new one is one line in the registry."""
+
+from __future__ import annotations
+
+import copy
+import io
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor
+
+import pnpfusion as pf
+from tests.registry import ALL_LAYERS, f64
+
+DIMS = {"audio": 5, "motion": 3, "video": 4}
+OUT = 6
+#: Layers without data-dependent control flow compile into one graph.
+ONE_GRAPH = {"Concat", "Attention", "GMF", "GMF before Concat"}
+every_layer = pytest.mark.parametrize("name", ALL_LAYERS)
+
+
+def make(name: str, *, seed: int = 0, dtype: torch.dtype = f64) -> pf.fusion.FusionLayer:
+    """A layer with known parameters."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return ALL_LAYERS[name](DIMS, OUT).to(dtype)
+
+
+@cache
+def made(name: str) -> pf.fusion.FusionLayer:
+    """The same, for tests that do not change it."""
+    return make(name).requires_grad_(False)
+
+
+def features(*shape: int, seed: int = 0, dtype: torch.dtype = f64) -> dict[str, Tensor]:
+    """Normal features, (*shape, d)."""
+    g = torch.Generator().manual_seed(seed)
+    return {k: torch.randn(*shape, n, dtype=f64, generator=g).to(dtype) for k, n in DIMS.items()}
+
+
+def rows(given: dict[str, Tensor], which: object) -> dict[str, Tensor]:
+    """Some samples."""
+    return {name: values[which] for name, values in given.items()}
+
+
+def same(found: Tensor, wanted: Tensor, tolerance: float = 1e-12) -> None:
+    """Equal to round-off."""
+    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+def gradients(layer: pf.fusion.FusionLayer) -> dict[str, Tensor]:
+    """What a backward pass left in the parameters."""
+    return {k: p.grad.clone() for k, p in layer.named_parameters() if p.grad is not None}
+
+
+# what goes in
+
+
+@every_layer
+def test_a_list_is_a_dict_in_order(name: str) -> None:
+    given = features(3)
+    wanted = made(name)(given)
+    assert wanted.shape == (3, OUT)
+    assert torch.equal(made(name)([*given.values()]), wanted)
+    backwards = dict(reversed(given.items()))
+    assert torch.equal(made(name)(backwards), wanted)
+
+
+@every_layer
+def test_tokens_are_rows(name: str) -> None:
+    given = features(2, 3)
+    together, info = made(name)(given, return_info=True)
+    assert together.shape == (2, 3, OUT)
+    assert info.succeeded.shape == info.iterations.shape == (2, 3)
+    for i in range(2):
+        for j in range(3):
+            same(together[i, j], made(name)(rows(given, (i, [j])))[0])
+
+
+@every_layer
+def test_a_sample_does_not_depend_on_its_batch_mates(name: str) -> None:
+    given = features(4)
+    given["audio"][1] *= 20
+    flags = {"motion": torch.tensor([True, True, False, True])}
+    together = made(name)(given, present=flags)
+    for i in range(4):
+        flag = {"motion": flags["motion"][i : i + 1]}
+        same(together[i], made(name)(rows(given, slice(i, i + 1)), present=flag)[0])
+    order = torch.tensor([2, 0, 3, 1])
+    same(
+        made(name)(rows(given, order), present={"motion": flags["motion"][order]}), together[order]
+    )
+
+
+# what is missing
+
+
+@every_layer
+@pytest.mark.parametrize("missing", DIMS)
+def test_a_flag_is_none_for_that_sample(name: str, missing: str) -> None:
+    given = features(3)
+    flags = {missing: torch.tensor([True, False, True])}
+    found = made(name)(given, present=flags)
+    same(found[1], made(name)(given | {missing: None})[1])
+    same(found[::2], made(name)(given)[::2])
+    nobody, everybody = torch.zeros(3, dtype=torch.bool), torch.ones(3, dtype=torch.bool)
+    same(made(name)(given, present={missing: nobody}), made(name)(given | {missing: None}))
+    same(made(name)(given, present={missing: everybody}), made(name)(given))
+
+
+@every_layer
+def test_flags_hold_for_all_tokens_of_a_sample(name: str) -> None:
+    given, flags = features(2, 3), {"video": torch.tensor([False, True])}
+    found = made(name)(given, present=flags)
+    same(found[0], made(name)(rows(given, slice(0, 1)) | {"video": None})[0])
+    same(found[1], made(name)(rows(given, slice(1, 2)))[0])
+
+
+@every_layer
+def test_one_modality_suffices(name: str) -> None:
+    given = features(2)
+    alone = {k: given[k] if k == "motion" else None for k in DIMS}
+    found, info = made(name)(alone, return_info=True)
+    assert found.isfinite().all()
+    assert info.succeeded.all()
+    assert not torch.equal(found, made(name)(given))
+
+
+@every_layer
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e6])
+def test_absent_values_have_no_influence(name: str, value: float) -> None:
+    flags = {"audio": torch.tensor([True, False, True])}
+    wanted, layer = make(name), make(name)
+    given, other = features(3), features(3)
+    other["audio"][1] = value
+    for one, x in ((wanted, given), (layer, other)):
+        x["audio"].requires_grad_()
+        one(x, present=flags).square().sum().backward()
+    assert torch.equal(layer(other, present=flags), wanted(given, present=flags))
+    torch.testing.assert_close(gradients(layer), gradients(wanted), rtol=0, atol=0)
+    assert torch.equal(other["audio"].grad, given["audio"].grad)
+    assert not other["audio"].grad[1].any()
+
+
+# errors
+
+X = features(3)
+NOBODY, SOME = torch.zeros(3, dtype=torch.bool), torch.tensor([True, False, True])
+ERRORS = {
+    "all None": (dict.fromkeys(DIMS), None, "`inputs` lacks every modality"),
+    "a sample without any": (X, dict.fromkeys(DIMS, SOME), "1 rows without any.* row 1; drop them"),
+    "nobody there": (X, dict.fromkeys(DIMS, NOBODY), "3 rows without any.* row 0"),
+    "width": (X | {"audio": X["motion"]}, None, r"`inputs\['audio'\]` must be \(batch, 5\)"),
+    "axes": (X | {"audio": X["audio"][0]}, None, r"\(batch, tokens, 5\), got \(5,\)"),
+    "unknown": (X | {"smell": X["audio"]}, None, r"unknown modalities \['smell'\]; known are"),
+    "not named": ({"audio": X["audio"]}, None, r"lacks \['motion', 'video'\]; give None"),
+    "too few": ([*X.values()][:2], None, "one entry for each of .* got 2 entries"),
+    "one tensor": (X["audio"], None, "a dict or a list of tensors, .* got one tensor of shape"),
+    "no tensor": (X | {"audio": [1.0]}, None, "must be a torch.Tensor or None, got list"),
+    "no batch": (rows(X, slice(0, 0)), None, r"at least one sample, got \(0, 5\)"),
+    "batches differ": (X | {"video": X["video"][:2]}, None, "equal batch axes, .* for 'video'"),
+    "NaN": (
+        X | {"motion": X["motion"] / 0 * 0},
+        None,
+        r"finite, got NaN or infinity in row 0; imp",
+    ),
+    "dtypes": (X | {"motion": X["motion"].float()}, None, "one dtype and device, .*float32 on cpu"),
+    "integers": (
+        X | {"motion": X["motion"].long()},
+        None,
+        r"floating dtype, .*int64; e.g. .float\(",
+    ),
+    "flag's name": (X, {"smell": SOME}, r"`present` has unknown modalities \['smell'\]; known are"),
+    "flag's dtype": (X, {"audio": SOME.long()}, r"must be bool of shape \(3,\), got torch.int64"),
+    "flag's shape": (X, {"audio": SOME[:2]}, r"must be bool of shape \(3,\), got .*\(2,\)"),
+    "none there": (X | {"audio": None}, {"audio": SOME}, "some are there; the input is None"),
+}
+
+
+@every_layer
+@pytest.mark.parametrize("case", ERRORS)
+def test_wrong_inputs_are_refused(name: str, case: str) -> None:
+    inputs, present, message = ERRORS[case]
+    with pytest.raises(ValueError, match=message):
+        made(name)(inputs, present=present)
+
+
+@every_layer
+@pytest.mark.parametrize(
+    ("dims", "out_dim", "message"),
+    [
+        ({}, 2, "`dims` must map modalities to widths"),
+        ([3, 4], 2, "`dims` must map modalities to widths"),
+        ({"a": 3, "b": 0}, 2, r"`dims\['b'\]` must be a whole number >= 1, got 0"),
+        ({"a": 3, "b": 2.0}, 2, r"`dims\['b'\]` must be a whole number >= 1, got 2.0"),
+        ({"a": 3, "b": 2}, 0, "`out_dim` must be a whole number >= 1, got 0"),
+    ],
+)
+def test_wrong_widths_are_refused(name: str, dims: object, out_dim: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ALL_LAYERS[name](dims, out_dim)  # type: ignore[arg-type]
+
+
+# numbers
+
+
+@every_layer
+def test_float32_is_float64_to_its_round_off(name: str) -> None:
+    single = make(name, dtype=torch.float32)(features(3, dtype=torch.float32))
+    assert single.dtype == torch.float32
+    double = make(name)(features(3))
+    assert double.dtype == f64
+    same(single.double(), double, 1e-3)
+
+
+@every_layer
+def test_no_grad_and_eval_give_the_same(name: str) -> None:
+    layer, given = make(name), features(3)
+    flags = {"video": torch.tensor([True, True, False])}
+    for present in (None, flags):
+        wanted = layer.train()(given, present=present)
+        assert wanted.requires_grad
+        with torch.no_grad():
+            same(layer(given, present=present), wanted)
+            same(layer.eval()(given, present=present), wanted)
+        same(layer(given, present=present), wanted)
+
+
+@every_layer
+def test_info_tells_what_it_says(name: str) -> None:
+    layer, given = make(name), features(3)
+    fused, info = layer(given, return_info=True)
+    same(fused, layer(given))
+    assert info.succeeded.tolist() == [True] * 3
+    assert info.succeeded.dtype == torch.bool
+    assert info.iterations.shape == (3,)
+    assert not info.iterations.is_floating_point()
+    for loss in info.losses.values():
+        assert loss.shape == ()
+        assert loss.isfinite()
+        assert loss.requires_grad
+    assert (info.solution is None) == (layer.dynamics is None)
+    assert layer.dynamics is None or isinstance(layer.dynamics, pf.Dynamics)
+
+
+@every_layer
+def test_repr_says_what_it_is(name: str) -> None:
+    layer = made(name)
+    first = repr(layer).splitlines()[0]
+    assert first.startswith(f"{type(layer).__name__}(")
+    assert f"dims={DIMS}, out_dim={OUT}" in repr(layer)
+
+
+# state
+
+
+@every_layer
+def test_a_state_dict_is_the_whole_state(name: str) -> None:
+    layer, other, given = make(name), make(name, seed=1), features(3)
+    assert not torch.equal(other(given), layer(given))
+    file = io.BytesIO()
+    torch.save(layer.state_dict(), file)
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(other(given), layer(given))
+
+
+@every_layer
+def test_a_deep_copy_is_independent(name: str) -> None:
+    layer, given = make(name), features(3)
+    wanted = layer(given)
+    twin = copy.deepcopy(layer)
+    assert torch.equal(twin(given), wanted)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.add_(0.1)
+    assert not torch.equal(twin(given), wanted)
+    assert torch.equal(layer(given), wanted)
+
+
+# gradients
+
+
+@every_layer
+def test_gradients_reach_every_parameter_and_input(name: str) -> None:
+    layer = make(name)
+    given = {k: f.requires_grad_() for k, f in features(3).items()}
+    fused, info = layer(given, return_info=True)
+    (fused.square().sum() + sum(info.losses.values())).backward()
+    for k, p in layer.named_parameters():
+        assert p.grad is not None, k
+        assert p.grad.isfinite().all(), k
+        assert p.grad.any(), k
+    for k, f in given.items():
+        assert f.grad is not None, k
+        assert f.grad.any(1).all(), k
+
+
+@every_layer
+def test_two_forwards_before_one_backward(name: str) -> None:
+    first, second = features(3), features(2, seed=1)
+    apart, together = make(name), make(name)
+    for x in (first, second):
+        apart(x).square().sum().backward()
+    one, two = together(first), together(second)
+    (one.square().sum() + two.square().sum()).backward()
+    torch.testing.assert_close(gradients(together), gradients(apart), rtol=1e-10, atol=1e-10)
+
+
+@every_layer
+def test_gradients_of_parts_add_up(name: str) -> None:
+    given = features(4)
+    whole, parts = make(name), make(name)
+    whole(given).square().sum().backward()
+    for which in (slice(0, 1), slice(1, 4)):
+        parts(rows(given, which)).square().sum().backward()
+    torch.testing.assert_close(gradients(parts), gradients(whole), rtol=1e-9, atol=1e-9)
+
+
+@every_layer
+def test_a_layer_used_twice_has_the_gradient_of_both_uses(name: str) -> None:
+    """Against a copy of it for the second use, on features made from the first's answer."""
+    given = features(3)
+
+    def run(first: pf.fusion.FusionLayer, second: pf.fusion.FusionLayer) -> None:
+        fused = first(given)
+        again = {k: f + fused[:, : f.shape[1]] for k, f in given.items()}
+        second(again).square().sum().backward()
+
+    layer, one, two = make(name), make(name), make(name)
+    run(layer, layer)
+    run(one, two)
+    first, second = gradients(one), gradients(two)
+    assert first.keys() == second.keys() == gradients(layer).keys()
+    wanted = {k: first[k] + second[k] for k in first}
+    torch.testing.assert_close(gradients(layer), wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@every_layer
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_layer_is_the_same(name: str, backend: str) -> None:
+    torch.compiler.reset()
+    layer, twin, given = make(name), make(name), features(3)
+    flags = {"video": torch.tensor([True, True, False])}
+    compiled = torch.compile(twin, backend=backend, fullgraph=name in ONE_GRAPH)
+    for present in (None, flags):
+        wanted = layer(given, present=present)
+        found = compiled(given, present=present)
+        same(found, wanted)
+        wanted.square().sum().backward()
+        found.square().sum().backward()
+    torch.testing.assert_close(gradients(twin), gradients(layer), rtol=1e-9, atol=1e-9)
