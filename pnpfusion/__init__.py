@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion.dynamics.base import Dynamics as Dynamics
     from pnpfusion.dynamics.coupled import Coupled as Coupled
     from pnpfusion.dynamics.pnp import PNP as PNP
+    from pnpfusion.dynamics.progressive import Progressive as Progressive
     from pnpfusion.dynamics.species import Species as Species
     from pnpfusion.ledger import Ledger as Ledger
     from pnpfusion.run.equilibrium import equilibrium as equilibrium
@@ -47,6 +48,7 @@ else:  # what Python runs; tests/test_imports.py compares the two halves
         "Coupled": "pnpfusion.dynamics.coupled",
         "Dynamics": "pnpfusion.dynamics.base",
         "PNP": "pnpfusion.dynamics.pnp",
+        "Progressive": "pnpfusion.dynamics.progressive",
         "Species": "pnpfusion.dynamics.species",
         "Ledger": "pnpfusion.ledger",
         "equilibrium": "pnpfusion.run.equilibrium",

@@ -191,6 +191,7 @@ ALL_LAYERS: dict[str, Callable[[dict[str, int], int], pf.fusion.FusionLayer]] = 
     "Concat": pf.fusion.Concat,
     "Attention": pf.fusion.Attention,
     "GMF": pf.fusion.GMF,
+    "Progressive": pf.fusion.Progressive,
     "GMF before Concat": lambda dims, out_dim: pf.fusion.GMF(
         dims, out_dim, backend=pf.fusion.Concat(dims, 4)
     ),
