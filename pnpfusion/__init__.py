@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion import units as units
     from pnpfusion import visualize as visualize
     from pnpfusion.dynamics.base import Dynamics as Dynamics
+    from pnpfusion.dynamics.contractive_deq import ContractiveDEQ as ContractiveDEQ
+    from pnpfusion.dynamics.deq import DEQ as DEQ
     from pnpfusion.dynamics.pnp import PNP as PNP
     from pnpfusion.dynamics.species import Species as Species
     from pnpfusion.ledger import Ledger as Ledger
@@ -43,6 +45,8 @@ else:  # what Python runs; tests/test_imports.py compares the two halves
     _ROOMS = {"data", "fields", "fusion", "solvers", "units", "visualize"}
     _HOMES = {
         "Dynamics": "pnpfusion.dynamics.base",
+        "ContractiveDEQ": "pnpfusion.dynamics.contractive_deq",
+        "DEQ": "pnpfusion.dynamics.deq",
         "PNP": "pnpfusion.dynamics.pnp",
         "Species": "pnpfusion.dynamics.species",
         "Ledger": "pnpfusion.ledger",
