@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pnpfusion.dynamics.base import Dynamics, Input
 from pnpfusion.ledger import Ledger
+from pnpfusion.solvers.fixed_point.base import GradientReport
 from pnpfusion.solvers.outcome import Outcome, SolveError
 from pnpfusion.solvers.steppers.base import Standing, Work
 
@@ -32,6 +33,10 @@ class Solution:
     """Where the run stopped, over a flat batch: what ``simulate(..., resume=run)`` goes on from."""
 
     choice: str = ""  #: how the run was made, and why, where that was left to us
+    history: Tensor | None = None
+    """Relative residuals of every iterate of a fixed-point solver, (K, *batch); NaN once ended."""
+    backward: GradientReport | None = None
+    """How the gradient of `equilibrium` was computed; filled in by the backward pass."""
 
     def __repr__(self) -> str:
         times, shape = self.times, tuple(self.states.shape)

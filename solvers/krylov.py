@@ -18,7 +18,7 @@ def gmres(
     *,
     restart: int = 40,
     max_iterations: int = 400,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     r"""Right-preconditioned restarted GMRES [SS86]: :math:`A P y = b`, :math:`x = P y`.
 
     Args:
@@ -30,8 +30,8 @@ def gmres(
         max_iterations: when to give up.
 
     Returns:
-        x, ``(B, *state)``, NaN for a sample that was not solved, and the iterations of each,
-        ``(B,)``.
+        x, ``(B, *state)``, as far as it came; the iterations of each sample, ``(B,)``; and whether
+        it was solved, bool, ``(B,)``.
     """
     batch = len(rhs)
     flat = rhs.reshape(batch, -1)
@@ -73,9 +73,8 @@ def gmres(
         before, size = size, residual.norm(dim=1)
         # Less than half gone is round-off, or a stalled iteration:
         active = active & (size > goal) & (size < 0.5 * before) & (iterations < max_iterations)
-    unsolved = ~(size <= torch.maximum(100 * goal, torch.full_like(goal, 1e-300)))
-    wide = unsolved.reshape(-1, *(1 for _ in rhs.shape[1:]))
-    return torch.where(wide, torch.nan, x), iterations
+    solved = size <= torch.maximum(100 * goal, torch.full_like(goal, 1e-300))
+    return x, iterations, solved
 
 
 def _least_squares(matrix: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,8 +17,9 @@ class Outcome(Enum):
     OUT_OF_STEPS = "the step limit was reached first; raise `max_steps` or loosen `rtol`"
     NOT_CONVERGED = (
         "the iteration did not reach a state of rest, and there may be none (fluxes into a closed "
-        "cell); begin closer to it, e.g. from where `simulate` leads, use more cells, or lower "
-        "voltages, fluxes or fixed charges"
+        "cell, a map that does not contract); begin closer to it, e.g. from where `simulate` "
+        "leads, allow more evaluations, or, of a cell, use more cells or lower voltages, fluxes or "
+        "fixed charges"
     )
     STEP_TOO_SMALL = (
         "the time step fell below what round-off allows, so the problem is too stiff for this "

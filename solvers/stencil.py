@@ -62,7 +62,8 @@ class Stencil:
             )
         if tolerance is None:
             tolerance = 1e-12 if rhs.dtype == torch.float64 else 1e-5
-        return gmres(self.apply, rhs, self._line_inverse(), tolerance)[0]
+        x, _, solved = gmres(self.apply, rhs, self._line_inverse(), tolerance)
+        return torch.where(solved.reshape(-1, *(1 for _ in rhs.shape[1:])), x, torch.nan)
 
     def _line_inverse(self) -> Callable[[Tensor], Tensor]:
         """The inverse of the matrix averaged over all axes but the first of :meth:`_line_axis`."""

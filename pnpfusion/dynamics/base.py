@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from pnpfusion.dynamics.shell import Shell
 from pnpfusion.solvers.dense_newton import solve_implicit_dense
 from pnpfusion.solvers.field import Field
-from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver, GradientReport
+from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
+from pnpfusion.solvers.fixed_point.newton_krylov import NewtonKrylov
+from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.steppers.base import Law, Stepper
 
 if TYPE_CHECKING:
@@ -20,6 +25,20 @@ if TYPE_CHECKING:
 
 #: What a law is driven by: nothing, a tensor, or tensors by name.
 Input = Tensor | Mapping[str, Tensor | Field | float] | None
+
+
+@dataclass(frozen=True, eq=False)
+class AtRest:
+    """Where a law stands still, or as far as its solver came, over a flat batch of B samples."""
+
+    u: Tensor  #: (B, *state); carries the gradient
+    converged: Tensor  #: bool, (B,)
+    iterations: Tensor  #: of Newton's method, (B,); 0 for solvers that count evaluations
+    evaluations: Tensor  #: of the rate, (B,)
+    rates: Tensor  #: RMS rate there, (B,)
+    way: str  #: how it was found
+    history: Tensor | None = None  #: relative residuals of each iteration, (K, B)
+    backward: GradientReport | None = None  #: filled in by the backward pass
 
 
 class Dynamics(nn.Module, ABC):
@@ -58,7 +77,8 @@ class Dynamics(nn.Module, ABC):
 
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
         """The law for one run from ``t`` on, on a flat batch: what steppers see."""
-        return _Bound(self, tuple(u0.shape[: u0.ndim - self.state_ndim]), x)
+        seed = int(torch.randint(2**62, ())) if self.random else None
+        return _Bound(self, tuple(u0.shape[: u0.ndim - self.state_ndim]), x, seed)
 
     def choose_stepper(
         self, u0: Tensor, x: Input, t: float, rtol: float | None, atol: float | None
@@ -73,15 +93,78 @@ class Dynamics(nn.Module, ABC):
     def check_run(self, stepper: Stepper, u0: Tensor, times: Tensor, x: Input) -> None:
         """Warn where ``stepper`` does not suit the law; raise where ``times`` make no sense."""
 
-    def solve_equilibrium(self, u0: Tensor, x: Input, tolerance: float) -> Rest:
-        """The state of rest that ``u0`` leads to, on a flat batch, for laws that can find it.
+    def choose_solver(self, u0: Tensor, x: Input) -> tuple[FixedPointSolver, str]:
+        """What `equilibrium` uses if it is told no solver, and why."""
+        return NewtonKrylov(), "which needs neither a contraction nor a scale"
 
-        What the law conserves is as in ``u0``; the last correction is below ``tolerance``.
+    def solve_equilibrium(
+        self,
+        u0: Tensor,
+        x: Input,
+        tolerance: float,
+        solver: FixedPointSolver | None = None,
+        gradient: Gradient | None = None,
+    ) -> AtRest:
+        """The state of rest that ``u0`` leads to, with what the law conserves as it is in ``u0``.
+
+        Here by iterating f(u) = 0 on the shell of what is conserved (:class:`Shell`); a law that
+        knows better overrides it. ``tolerance`` is that of a relative residual, see
+        :class:`FixedPointSolver`.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} does not know where it rests; `simulate` with an implicit "
-            f"stepper to a long time ends there, e.g. times = torch.tensor([0.0, 100.0])."
+        way = f"{solver!r}, as asked"
+        if solver is None:
+            solver, why = self.choose_solver(u0, x)
+            way = f"{solver!r}, {why}"
+        batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
+        flat = u0.reshape(-1, *u0.shape[len(batch) :])
+        law, shell = self.bind(u0, x), Shell.of(self.conserved, u0, len(batch))
+        start = torch.zeros(len(flat), dtype=u0.dtype, device=u0.device)
+
+        def rate(u: Tensor, which: Tensor | None) -> Tensor:
+            if which is None or len(which) == len(flat):
+                return law.rate(start, u)
+            some = None if self.random else self.rows(x, batch, which)
+            if some is not None:
+                return self.rate(start[which], u, some)
+            everybody = flat.detach().index_copy(0, which, u)
+            return law.rate(start, everybody)[which]
+
+        found = solve_fixed_point(
+            shell.hold(rate), flat, solver=solver, tolerance=tolerance, gradient=gradient
         )
+        return AtRest(
+            u=found.u,
+            converged=found.converged,
+            iterations=torch.zeros_like(found.evaluations),
+            evaluations=found.evaluations,
+            rates=found.rates,
+            way=way,
+            history=found.history,
+            backward=found.backward,
+        )
+
+    def rows(self, x: Input, batch: tuple[int, ...], which: Tensor) -> Input:
+        """``x`` of the samples ``which`` of a batch made flat, for laws that can run on a part.
+
+        Then samples that have come to rest cost nothing more. None, as here, where the law itself
+        holds one value per sample, or it is not known: :meth:`rate` is asked for all of them. See
+        :func:`rows_of`.
+        """
+        return None
+
+    @property
+    def random(self) -> bool:
+        """Whether :meth:`rate` draws random numbers.
+
+        `unroll` draws them anew in every round; the other verbs once per run, so that the rate is a
+        function.
+        """
+        return False
+
+    @property
+    def state_shape(self) -> tuple[int, ...] | None:
+        """The shape of one sample's state, for laws that know it."""
+        return None
 
     def conserved(self, u: Tensor) -> Tensor | None:
         """Linear invariants of the motion such as masses, ``(*batch, K)``; None without any."""
@@ -115,10 +198,12 @@ class _Bound:
     dynamics: Dynamics
     batch: tuple[int, ...]
     x: Input
+    seed: int | None  #: of the random numbers of this run, the same at every call
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         shaped = u.reshape(*self.batch, *u.shape[1:])
-        return self.dynamics.rate(t.reshape(self.batch), shaped, self.x).reshape(u.shape)
+        with frozen_noise(self.seed, u.device):
+            return self.dynamics.rate(t.reshape(self.batch), shaped, self.x).reshape(u.shape)
 
     def solve_implicit(
         self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
@@ -130,3 +215,27 @@ class _Bound:
 
     def lowest(self, u: Tensor, sample: Tensor | None = None) -> None:
         return None
+
+
+@contextmanager
+def frozen_noise(seed: int | None, device: torch.device) -> Iterator[None]:
+    """Random numbers as ``seed`` gives them; afterwards as if nothing had been drawn."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def rows_of(x: Input, batch: tuple[int, ...], which: Tensor) -> Input:
+    """Rows ``which`` of a tensor ``(*batch, ...)``, or of each tensor of a mapping, batch flat."""
+    if isinstance(x, Tensor):
+        return x.reshape(-1, *x.shape[len(batch) :])[which]
+    if x is None:
+        return None
+    return {
+        name: values.reshape(-1, *values.shape[len(batch) :])[which]
+        for name, values in x.items()
+        if isinstance(values, Tensor)
+    }

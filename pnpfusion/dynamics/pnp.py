@@ -8,7 +8,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from pnpfusion.dynamics.base import Input
+from pnpfusion.dynamics.base import AtRest, Input
 from pnpfusion.dynamics.pnp_bound import BoundPNP
 from pnpfusion.dynamics.pnp_cell import Scheme, build_cell, check_scheme, series_or_faces
 from pnpfusion.dynamics.pnp_choice import choose
@@ -30,8 +30,10 @@ from pnpfusion.ledger import Ledger
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.field import Field, Parameter
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver
+from pnpfusion.solvers.fixed_point.gradient import Gradient, Implicit
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.implicit_solve import Rest
+from pnpfusion.solvers.implicit_solve import Rest, per_state
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.reactions import Reaction
 from pnpfusion.solvers.steppers.base import Stepper
@@ -221,8 +223,13 @@ class PNP(CellObservables):
             invariants=self._invariants(at_rest=True),
         )
 
-    def solve_equilibrium(self, u0: Tensor, x: Input, tolerance: float) -> Rest:
-        """See :meth:`Dynamics.solve_equilibrium`."""
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """See :attr:`Dynamics.state_shape`."""
+        return (len(self.species), *self.grid.shape)
+
+    def rest(self, u0: Tensor, x: Input, tolerance: float) -> Rest:
+        """Where ``u0`` comes to rest and the potential there, over a flat batch, unchecked."""
         if self._driven:
             raise ValueError(
                 "a cell whose walls change with time has no equilibrium; give their values at one "
@@ -230,6 +237,37 @@ class PNP(CellObservables):
             )
         law = self.bind(u0, x)
         return law.rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), tolerance)
+
+    def solve_equilibrium(
+        self,
+        u0: Tensor,
+        x: Input,
+        tolerance: float,
+        solver: FixedPointSolver | None = None,
+        gradient: Gradient | None = None,
+    ) -> AtRest:
+        """See :meth:`Dynamics.solve_equilibrium`; NaN where the cell's own way finds no answer."""
+        if solver is not None:
+            return super().solve_equilibrium(u0, x, tolerance, solver, gradient)
+        if gradient not in (None, Implicit()):
+            raise ValueError(
+                f"`gradient` of a cell's own way to rest is Implicit(), got {gradient!r}; give a "
+                f"`solver` beside it, e.g. NewtonKrylov()."
+            )
+        rest = self.rest(u0, x, tolerance)
+        found = rest.converged & rest.c.detach().isfinite().flatten(1).all(1)
+        c = torch.where(per_state(found, rest.c), rest.c, torch.nan)
+        none = torch.zeros_like(rest.iterations)
+        with torch.no_grad():
+            rate = self.bind(u0, x).rate(none.to(c), c)
+        return AtRest(
+            u=c,  # the last iterate would look like an answer
+            converged=found,
+            iterations=rest.iterations,
+            evaluations=none,
+            rates=rate.square().flatten(1).mean(1).sqrt(),
+            way=rest.way,
+        )
 
     def choose_stepper(
         self, u0: Tensor, x: Input, t: float, rtol: float | None, atol: float | None

@@ -61,16 +61,17 @@ def read_inputs(dims: Mapping[str, int], inputs: Inputs, present: Present = None
                 f"{first_name!r} and {values.dtype} on {values.device} for {name!r}."
             )
     shape = tuple(first.shape[:-1])
-    if not first[..., 0].numel():
+    if not math.prod(shape):
         raise ValueError(f"`inputs` must hold at least one sample, got {tuple(first.shape)}.")
     flags = _flags(named, present, shape, first.device)
     features = {}
     for column, (name, width) in enumerate(dims.items()):
-        values = named[name]
-        rows = first.new_zeros(()) if values is None else values.reshape(-1, width)
-        if values is None:
-            rows = rows.expand(first[..., 0].numel(), width)
-        elif flags is not None:
+        entry = named[name]
+        if entry is None:
+            features[name] = first.new_zeros(()).expand(math.prod(shape), width)
+            continue
+        rows = entry.reshape(-1, width)
+        if flags is not None:
             rows = torch.where(flags[:, column, None], rows, 0)
         if not torch.compiler.is_compiling() and not torch.isfinite(rows.detach()).all():
             at = int((~rows.detach().isfinite()).any(1).nonzero()[0])

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pnpfusion.dynamics.base import Dynamics, Input
 from pnpfusion.solution import Solution
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver
+from pnpfusion.solvers.fixed_point.gradient import Gradient
 from pnpfusion.solvers.outcome import Outcome
 from pnpfusion.solvers.steppers.base import Work
 
@@ -16,70 +18,80 @@ def equilibrium(
     u0: Tensor,
     *,
     x: Input = None,
-    solver: object | None = None,
+    solver: FixedPointSolver | None = None,
     tol: float | None = None,
+    gradient: Gradient | None = None,
 ) -> Solution:
     r"""The state with :math:`f(u; x) = 0` in which what the law conserves is as in ``u0``.
 
-    For a PNP cell: a damped Newton method on a convex function where nothing can flow at rest
-    (closed cells, reservoirs that agree), which finds the one state of rest from anywhere; else
-    Newton's method on the steady equations, the drive at the walls raised in steps where needed.
-    Differentiable in ``u0``, every parameter and ``x`` by the implicit function theorem, one
-    transposed solve; first derivatives only.
+    Any law can be asked: f(u) = 0 is solved by iteration, each sample by itself, on the shell of
+    what is conserved. Laws that know a better way take it: a PNP cell a damped Newton method on a
+    convex function where nothing can flow at rest (closed cells, reservoirs that agree), which
+    finds the one state of rest from anywhere, else Newton's method on the steady equations, the
+    drive at the walls raised in steps where needed. `Solution.choice` says which way it was.
+
+    Differentiable in every parameter and ``x``, and in ``u0`` as far as it sets what is conserved,
+    by the implicit function theorem, one transposed solve; first derivatives only.
 
     Args:
         dynamics: the law.
-        u0: states with the totals wanted, shape ``(*batch, *state)``.
+        u0: where to begin, with the totals wanted, shape ``(*batch, *state)``.
         x: what drives the law; see there.
-        solver: None is the law's own; no others yet.
-        tol: of the last correction, of potentials in kT/e, of concentrations relative; None is
-            1e-9 in float64 and 1e-4 in float32.
+        solver: such as :class:`pnpfusion.solvers.Anderson`; None is the law's own way.
+        tol: of an iteration the RMS of f(u) relative to that of u + f(u); of a cell's own way the
+            last correction, of potentials in kT/e, of concentrations relative. None is 1e-9 in
+            float64 and 1e-4 in float32.
+        gradient: :class:`Implicit`, the default, or :class:`Phantom`, cheap and biased.
 
     Returns:
         A run of two states, ``u0`` and the state of rest, at "times" 0 and the iterations of the
-        slowest sample; NaN for samples that were not solved. Its ``residuals`` are the RMS rates of
-        the states of rest.
+        slowest sample. Its ``residuals`` are the RMS rates of the state of rest, its ``history``
+        the relative residuals of all iterates. Samples that were not solved (``succeeded``) hold
+        their best iterate, or NaN on a cell's own way.
 
     Raises:
-        ValueError: ``u0`` is no state of the law, or the law changes with time.
-        NotImplementedError: the law does not know where it rests.
+        ValueError: ``u0`` is no state of the law, the law changes with time, or a wrong argument.
     """
     if not isinstance(dynamics, Dynamics):
         raise ValueError(f"`dynamics` must be a Dynamics, got {type(dynamics).__name__}.")
-    if solver is not None:
-        raise ValueError(f"`solver` must be None, the law's own, got {solver!r}.")
+    for name, value, kind, example in (
+        ("solver", solver, FixedPointSolver, "pnpfusion.solvers.Anderson()"),
+        ("gradient", gradient, Gradient, "pnpfusion.solvers.Implicit()"),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"`{name}` must be None or e.g. {example}, got {value!r}.")
     if tol is not None and not tol > 0:
         raise ValueError(f"`tol` must be > 0, got {tol}.")
     dynamics.check_state("u0", u0, x)
     if tol is None:
         tol = 1e-9 if u0.dtype == torch.float64 else 1e-4
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
-    rest = dynamics.solve_equilibrium(u0, x, tol)
-    final = rest.c.reshape(u0.shape)
-    with torch.no_grad():
-        rate = dynamics.rate(torch.zeros((), dtype=u0.dtype, device=u0.device), final.detach(), x)
-        residual = rate.square().flatten(len(batch)).mean(-1).sqrt()
-    finite = final.detach().isfinite().flatten(len(batch)).all(-1)
-    succeeded = rest.converged.reshape(batch) & finite
-    found = succeeded.reshape(*batch, *(1 for _ in u0.shape[len(batch) :]))
-    final = torch.where(found, final, torch.nan)  # the last iterate would look like an answer
-    iterations = rest.iterations.reshape(batch)
-    none = torch.zeros_like(iterations)
-    last = int(iterations.max()) if iterations.numel() else 0
-    if succeeded.all():
+    rest = dynamics.solve_equilibrium(u0, x, tol, solver, gradient)
+    finite = rest.u.detach().isfinite().flatten(1).all(1)
+    if rest.converged.all():
         outcome = Outcome.CONVERGED
     else:
         outcome = Outcome.NOT_CONVERGED if finite.all() else Outcome.NOT_FINITE
+    none = torch.zeros_like(rest.iterations)
+    work = Work(
+        steps=none,
+        rejected=none,
+        fallbacks=none,
+        iterations=rest.iterations,
+        rate_calls=rest.evaluations,
+    )
+    rounds = torch.maximum(rest.iterations, rest.evaluations)
+    last = int(rounds.max()) if rounds.numel() else 0
     return Solution(
         times=torch.tensor([0, max(last, 1)], dtype=u0.dtype, device=u0.device),
-        states=torch.stack([u0, final]),
+        states=torch.stack([u0, rest.u.reshape(u0.shape)]),
         outcome=outcome,
-        succeeded=succeeded,
-        residuals=residual.unsqueeze(0),
-        work=Work(
-            steps=none, rejected=none, fallbacks=none, iterations=iterations, rate_calls=none
-        ),
+        succeeded=rest.converged.reshape(batch),
+        residuals=rest.rates.reshape(1, *batch),
+        work=work.reshape(batch),
         dynamics=dynamics,
         x=x,
         choice=rest.way,
+        history=None if rest.history is None else rest.history.reshape(-1, *batch),
+        backward=rest.backward,
     )

@@ -23,7 +23,7 @@ def unroll(
         dynamics: the law, taken at time 0.
         u0: where to begin, shape ``(*batch, *state)``.
         rounds: R >= 0.
-        x: what drives the law; see there.
+        x: what drives the law; see there. What is random in the law is drawn anew in every round.
         step: s > 0.
 
     Returns:
@@ -32,6 +32,8 @@ def unroll(
     Raises:
         ValueError: ``u0`` is no state of the law, ``rounds`` < 0, or ``step`` <= 0.
     """
+    if not isinstance(dynamics, Dynamics):
+        raise ValueError(f"`dynamics` must be a Dynamics, got {type(dynamics).__name__}.")
     if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 0:
         raise ValueError(f"`rounds` must be a whole number >= 0, got {rounds!r}.")
     if not step > 0:
@@ -39,11 +41,13 @@ def unroll(
     dynamics.check_state("u0", u0, x)
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
     axes = tuple(range(len(batch), u0.ndim))
-    law = dynamics.bind(u0, x)
     u = u0.reshape(-1, *u0.shape[len(batch) :])
     start = torch.zeros(len(u), dtype=u.dtype, device=u.device)
+    law = dynamics.bind(u0, x)
     states, residuals = [u0], []
     for _ in range(rounds):
+        if dynamics.random:  # a bound law would draw the same numbers in every round
+            law = dynamics.bind(u0, x)
         u = u + step * law.rate(start, u)
         states.append(u.reshape(u0.shape))
         change = (states[-1] - states[-2]).detach()
