@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pnpfusion.dynamics.base import Input
 from pnpfusion.dynamics.deq_input import Modalities
 from pnpfusion.dynamics.deq_law import DEQLaw, where_present
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver
+from pnpfusion.solvers.fixed_point.picard import Picard
 from pnpfusion.solvers.spectral_bound import spectral_norm_bound
 
 
@@ -78,33 +81,16 @@ class ContractiveDEQ(DEQLaw):
         recurrent = torch.cat([state, feedback], 2) * modal[:, None, None]
         return Weights(recurrent, self.gate_weight, self.out_weight * fused)
 
-    def drive(self, x: Modalities) -> Drive:
-        """What the evaluations of one solve share."""
+    def driven(self, x: Modalities) -> DrivenContraction:
+        """See :meth:`DEQLaw.driven`."""
         modal = torch.einsum("nij,bnj->nbi", self.input_weights, x.features)
-        injected = torch.einsum("n,bnd->bd", self.sum_weights, x.features) + self.sum_bias
         modal = modal + self.biases[:, None]
-        return Drive(self.scaled_weights(), modal, injected, x.present)
+        injected = torch.einsum("n,bnd->bd", self.sum_weights, x.features) + self.sum_bias
+        return DrivenContraction(self.scaled_weights(), self.gate_bias, modal, injected, x.present)
 
-    def cell(self, z: Tensor, x: Modalities) -> Tensor:
-        """See :meth:`DEQLaw.cell`."""
-        return self.driven_cell(z, self.drive(x))
-
-    def driven_cell(self, z: Tensor, drive: Drive) -> Tensor:
-        """f(z; x) on a flat batch, (B, N + 1, d)."""
-        weights, present = drive.weights, drive.present
-        states, fused = z[:, :-1], z[:, -1]
-        both = torch.cat([states, fused[:, None].expand_as(states)], 2).transpose(0, 1)
-        states = torch.baddbmm(drive.modal, both, weights.recurrent.mT).tanh().transpose(0, 1)
-        states = where_present(states, present)
-        inside = fused.clamp(-1, 1)[:, None]
-        gates = ((inside + states) @ weights.gate.mT + self.gate_bias).sigmoid()
-        if present is None:
-            opened = gates.mean(1)
-        else:
-            there = present.sum(1, keepdim=True).clamp_min(1)
-            opened = where_present(gates, present).sum(1) / there
-        fused = torch.addmm(drive.injected, inside[:, 0] * opened, weights.out.mT).tanh()
-        return torch.cat([states, fused[:, None]], 1)
+    def choose_solver(self, u0: Tensor, x: Input) -> tuple[FixedPointSolver, str]:
+        """See :meth:`Dynamics.choose_solver`."""
+        return Picard(), "which a contraction lets converge"
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,20 +103,39 @@ class Weights:
 
 
 @dataclass(frozen=True, eq=False)
-class Drive:
-    """What does not change while the state does."""
+class DrivenContraction:
+    """The cell under one input."""
 
     weights: Weights
+    gate_bias: Tensor  #: c_g, (d,)
     modal: Tensor  #: U_i x_i + c_i, (N, B, d)
     injected: Tensor  #: the weighted sum of features, (B, d)
     present: Tensor | None  #: bool (B, N)
 
-    def of(self, which: Tensor | None) -> Drive:
-        """That of the samples ``which``."""
+    def of(self, which: Tensor | None) -> DrivenContraction:
+        """See :class:`DrivenCell`."""
         if which is None:
             return self
         present = None if self.present is None else self.present[which]
-        return Drive(self.weights, self.modal[:, which], self.injected[which], present)
+        modal, injected = self.modal[:, which], self.injected[which]
+        return DrivenContraction(self.weights, self.gate_bias, modal, injected, present)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """See :class:`DrivenCell`."""
+        weights, present = self.weights, self.present
+        states, fused = z[:, :-1], z[:, -1]
+        both = torch.cat([states, fused[:, None].expand_as(states)], 2).transpose(0, 1)
+        states = torch.baddbmm(self.modal, both, weights.recurrent.mT).tanh().transpose(0, 1)
+        states = where_present(states, present)
+        inside = fused.clamp(-1, 1)[:, None]
+        gates = ((inside + states) @ weights.gate.mT + self.gate_bias).sigmoid()
+        if present is None:
+            opened = gates.mean(1)
+        else:
+            there = present.sum(1, keepdim=True).clamp_min(1)
+            opened = where_present(gates, present).sum(1) / there
+        fused = torch.addmm(self.injected, inside[:, 0] * opened, weights.out.mT).tanh()
+        return torch.cat([states, fused[:, None]], 1)
 
 
 def _uniform(*shape: int) -> nn.Parameter:

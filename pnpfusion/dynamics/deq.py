@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
+from pnpfusion.dynamics.base import AtRest, Input
 from pnpfusion.dynamics.deq_blocks import FusionBlock, Norm, Order, UnimodalBlock
+from pnpfusion.dynamics.deq_cascade import combined
 from pnpfusion.dynamics.deq_input import Modalities
 from pnpfusion.dynamics.deq_law import DEQLaw
+from pnpfusion.solvers.fixed_point.base import FixedPoint, FixedPointSolver
+from pnpfusion.solvers.fixed_point.broyden import Broyden
+from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
 
 
 class DEQ(DEQLaw):
@@ -67,26 +76,98 @@ class DEQ(DEQLaw):
         self.sum_weights = nn.Parameter(torch.ones(modalities)) if learned_sum else None
         self.sum_bias = nn.Parameter(torch.zeros(())) if learned_sum else None
 
-    def injected(self, x: Modalities) -> Tensor:
-        """x_f, (B, d)."""
-        if self.sum_weights is None or self.sum_bias is None:
-            return x.features.sum(1)
-        return torch.einsum("n,bnd->bd", self.sum_weights, x.features) + self.sum_bias
+    def driven(self, x: Modalities) -> DrivenBlocks:
+        """See :meth:`DEQLaw.driven`."""
+        injected = x.features.sum(1)
+        if self.sum_weights is not None and self.sum_bias is not None:
+            injected = torch.einsum("n,bnd->bd", self.sum_weights, x.features) + self.sum_bias
+        return DrivenBlocks(self, x, injected)
 
-    def unimodal_cell(self, i: int, z: Tensor, x: Modalities) -> Tensor:
-        """The next z_i, (B, d), from ``z`` = z_i; 0 where the modality is absent."""
-        z = self.unimodal[i](z, x.features[:, i])
-        return z if x.present is None else torch.where(x.present[:, i, None], z, 0)
+    def choose_solver(self, u0: Tensor, x: Input) -> tuple[FixedPointSolver, str]:
+        """See :meth:`Dynamics.choose_solver`."""
+        solver = Broyden(memory=60, max_evaluations=100)
+        return solver, "which finds most of this cell's equilibria; it need not contract"
 
-    def cell(self, z: Tensor, x: Modalities) -> Tensor:
-        """See :meth:`DEQLaw.cell`."""
-        states = [self.unimodal_cell(i, z[:, i], x) for i in range(self.modalities)]
-        fused = self.fusion(z[:, -1], sum(states), count(x), self.injected(x))
+    def solve_equilibrium(
+        self,
+        u0: Tensor,
+        x: Input,
+        tolerance: float,
+        solver: FixedPointSolver | None = None,
+        gradient: Gradient | None = None,
+    ) -> AtRest:
+        """See :meth:`Dynamics.solve_equilibrium`; block after block, the fused one last.
+
+        A block has converged when its own relative residual is within the tolerance, a sample when
+        all of its blocks have; its residual is that of its worst block. All blocks cost the same,
+        two products with a matrix, so N + 1 block evaluations count as one of the cell.
+        """
+        solver, way = self.solver_and_why(u0, x, solver)
+        cell = self.driven(self.read(x, tuple(u0.shape[:-2])))
+        start = u0.reshape(-1, *self.state_shape)
+        found: list[FixedPoint] = []
+
+        def solve(k: int, step: Callable[[Tensor, Tensor | None], Tensor]) -> None:
+            found.append(
+                solve_fixed_point(
+                    lambda z, which: step(z, which) - z,
+                    start[:, k],
+                    solver=solver,
+                    tolerance=tolerance,
+                    gradient=gradient,
+                )
+            )
+
+        for i in range(self.modalities):
+            solve(i, partial(cell.unimodal, i))
+        solve(
+            self.modalities, partial(cell.fused, torch.stack([block.u for block in found]).sum(0))
+        )
+        return combined(found, f"{way}; one modality after the other, then the fused state")
+
+
+@dataclass(frozen=True, eq=False)
+class DrivenBlocks:
+    """The cell under one input, as a whole and block by block."""
+
+    law: DEQ
+    x: Modalities
+    injected: Tensor  #: x_f, (B, d)
+
+    def of(self, which: Tensor | None) -> DrivenBlocks:
+        """See :class:`DrivenCell`."""
+        if which is None:
+            return self
+        return DrivenBlocks(self.law, self.x.of(which), self.injected[which])
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """See :class:`DrivenCell`."""
+        states = [self.unimodal(i, z[:, i]) for i in range(self.law.modalities)]
+        fused = self.fused(torch.stack(states).sum(0), z[:, -1])
         return torch.stack([*states, fused], 1)
 
+    def unimodal(self, i: int, z: Tensor, which: Tensor | None = None) -> Tensor:
+        """The next z_i of the samples ``which``, (B, d); 0 where the modality is absent."""
+        features, present = self.x.features[:, i], self.x.present
+        if which is not None:
+            features = features[which]
+        z = self.law.unimodal[i](z, features)
+        if present is None:
+            return z
+        there = present[:, i] if which is None else present[which, i]
+        return torch.where(there[:, None], z, 0)
 
-def count(x: Modalities) -> Tensor | int:
-    """How many modalities are there: for each sample, (B, 1), or one number for all."""
-    if x.present is None:
-        return x.features.shape[1]
-    return x.present.sum(1, keepdim=True)
+    def fused(self, total: Tensor, z: Tensor, which: Tensor | None = None) -> Tensor:
+        """The next z_f of the samples ``which``, (B, d), if ``total`` is the sum of all z_i."""
+        injected, number = self.injected, self.number
+        if which is not None:
+            total, injected = total[which], injected[which]
+            number = number[which] if isinstance(number, Tensor) else number
+        fused: Tensor = self.law.fusion(z, total, number, injected)
+        return fused
+
+    @property
+    def number(self) -> Tensor | int:
+        """How many modalities are there: of each sample, (B, 1), or one number for all."""
+        present = self.x.present
+        return self.law.modalities if present is None else present.sum(1, keepdim=True)
