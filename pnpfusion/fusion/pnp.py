@@ -67,7 +67,11 @@ class PNP(FusionLayer):
         ):
             if value not in valid:
                 raise ValueError(f"`{name}` must be one of {[*valid]}, got {value!r}.")
-        for name, number, least in (("channels", channels, 1), ("cells", cells, 2), ("hidden", hidden, 1)):
+        for name, number, least in (
+            ("channels", channels, 1),
+            ("cells", cells, 2),
+            ("hidden", hidden, 1),
+        ):
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ValueError(f"`{name}` must be a whole number >= {least}, got {number!r}.")
         self.run_kind = run

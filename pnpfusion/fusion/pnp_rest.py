@@ -81,9 +81,7 @@ class RestingCells(nn.Module):
 
     def outset(self, batch: Batch) -> Outset:
         """The reservoir's electrolyte all over, and the charge of all modalities."""
-        charges = where_present(
-            self.charges(batch), batch, self.concentration.raw.new_zeros(())
-        )
+        charges = where_present(self.charges(batch), batch, self.concentration.raw.new_zeros(()))
         shared = self.boxes == 1
         charge = sum(charges[1:], charges[0]) if shared else torch.stack(charges, 1)
         outside = self.concentration().detach()[:, None, None]
