@@ -96,7 +96,7 @@ class RestingCells(nn.Module):
         """What :meth:`run` comes to, without what it reports."""
         u0 = outset.u0
         tolerance = 1e-9 if u0.dtype == torch.float64 else 1e-4
-        rest = law.solve_equilibrium(u0, outset.x, tolerance)
+        rest = law.rest(u0, outset.x, tolerance)
         batch = u0.shape[:-2]
         return Reached(
             rest.c.reshape(u0.shape), rest.converged.reshape(batch), rest.iterations.reshape(batch)
