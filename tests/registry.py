@@ -15,12 +15,17 @@ from pnpfusion.solvers import (
     FACE_SCHEMES,
     RK4,
     TRBDF2,
+    Anderson,
     AsymptoticPreserving,
     BackwardEuler,
+    Broyden,
     Euler,
+    FixedPointSolver,
     Heun,
     KenCarp4,
+    NewtonKrylov,
     Odeint,
+    Picard,
     Stepper,
 )
 
@@ -36,6 +41,8 @@ ALL_STEPPERS: list[Stepper] = [
     AsymptoticPreserving(dt=1e-4),
     *ADAPTIVE,
 ]
+
+FIXED_POINT_SOLVERS: list[FixedPointSolver] = [Picard(), Anderson(), Broyden(), NewtonKrylov()]
 
 
 def stepper_name(stepper: Stepper) -> str:

@@ -1,0 +1,127 @@
+"""The fusion layer that is a PNP simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from pnpfusion.dynamics.pnp import PNP as Law
+from pnpfusion.fusion.inputs import Batch
+from pnpfusion.fusion.layer import FusionInfo, FusionLayer
+from pnpfusion.fusion.pnp_encoder import Encoder
+from pnpfusion.fusion.pnp_rest import RestingCells
+
+Run = Literal["equilibrium", "transient"]
+
+
+class PNP(FusionLayer):
+    r"""Fusion by charged particles in a shared potential.
+
+    ``run="equilibrium"``: each modality m becomes fixed charge :math:`q_m` on ``channels`` small
+    cells of electrolyte, the charges of all modalities add up, and the cell comes to rest,
+
+    .. math:: -\varepsilon\phi'' + 2 c_0 \sinh\phi = \sum_m q_m(x_m), \qquad
+              y = W [\phi, \ln(1 + c_+ + c_- - 2 c_0)] + b.
+
+    The state of rest is the minimum of a convex function: it exists, is unique, and is found from
+    anywhere, so that this is an equilibrium layer which cannot fail to converge but by round-off.
+    One Poisson equation for all modalities is what fuses: y holds products of them though all maps
+    are linear.
+
+    An absent modality is neutral: it brings no charge.
+
+    Args:
+        dims: the width of each modality, by name.
+        out_dim: the width of y.
+        run: see above.
+        encoder: the map from features to particles, ``"linear"`` or ``"mlp"`` with one hidden
+            layer.
+        coupled: whether the modalities share cells. If not, each has cells of its own, and y is a
+            sum of functions of one modality each: the comparison that shows what sharing does.
+        channels: how many cells stand side by side, each of its own learned parameters.
+        cells: grid cells of each.
+        hidden: the width of an mlp's hidden layer.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        out_dim: int,
+        *,
+        run: Run = "equilibrium",
+        encoder: Encoder = "linear",
+        coupled: bool = True,
+        channels: int = 8,
+        cells: int = 16,
+        hidden: int = 64,
+    ) -> None:
+        super().__init__(dims, out_dim)
+        for name, value, valid in (
+            ("run", run, get_args(Run)),
+            ("encoder", encoder, get_args(Encoder)),
+        ):
+            if value not in valid:
+                raise ValueError(f"`{name}` must be one of {[*valid]}, got {value!r}.")
+        for name, number, least in (
+            ("channels", channels, 1),
+            ("cells", cells, 2),
+            ("hidden", hidden, 1),
+        ):
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise ValueError(f"`{name}` must be a whole number >= {least}, got {number!r}.")
+        self.run_kind = run
+        self.cells = RestingCells(
+            self.dims,
+            encoder=encoder,
+            hidden=hidden,
+            coupled=coupled,
+            channels=channels,
+            cells=cells,
+        )
+        self.out = nn.Linear(self.cells.numbers, out_dim)
+
+    @property
+    def dynamics(self) -> Law:  # type: ignore[override]
+        """The law with the parameters as they are now; its batch ends in channels."""
+        return self.cells.law
+
+    @property
+    def debye_length(self) -> Tensor:
+        r"""The Debye length of the cell's salt, (channels,), in L."""
+        return self.cells.debye_length()
+
+    @property
+    def permittivity(self) -> Tensor:
+        r""":math:`\varepsilon = 2 \lambda^2 c_0`, (channels,)."""
+        return self.cells.permittivity
+
+    @property
+    def concentration(self) -> Tensor:
+        """Of each ion where nothing charges the cell, (channels,), in c_ref."""
+        return self.cells.concentration()
+
+    @property
+    def applied_potential(self) -> Tensor:
+        """Of the wall ``"x+"`` against ``"x-"``, (channels,), in kT/e."""
+        return self.cells.applied_potential()
+
+    def fuse(self, batch: Batch, return_info: bool) -> tuple[Tensor, FusionInfo | None]:
+        """See :meth:`FusionLayer.fuse`."""
+        law, outset = self.dynamics, self.cells.outset(batch)
+        if not return_info:
+            reached = self.cells.reach(law, outset)
+            return self.out(self.cells.read(outset, reached.final)), None
+        run = self.cells.run(law, outset)
+        read = self.cells.read(outset, run.final)
+        info = FusionInfo(
+            run.succeeded.flatten(1).all(1),
+            run.work.iterations.flatten(1).amax(1),
+            self.cells.reconstruct(outset, run.final, batch),
+            run,
+        )
+        return self.out(read), info

@@ -1,0 +1,123 @@
+"""Features as fixed charge: cells of electrolyte at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pnpfusion.dynamics.pnp import PNP
+from pnpfusion.dynamics.species import Species
+from pnpfusion.fusion.inputs import Batch
+from pnpfusion.fusion.pnp_encoder import Encoder, Encoders, where_present
+from pnpfusion.fusion.pnp_parameters import Bounded, Range, spread_of_scales
+from pnpfusion.fusion.pnp_run import Outset, Reached
+from pnpfusion.run.equilibrium import equilibrium
+from pnpfusion.solution import Solution
+from pnpfusion.solvers.boundary import Wall
+from pnpfusion.solvers.field import Field
+from pnpfusion.solvers.grid import Grid
+
+#: Standard deviation of the charge that features of variance 1 bring at the start, in F c_ref.
+GAIN = 7.0
+
+
+class RestingCells(nn.Module):
+    r"""Every channel is a cell of a 1:1 electrolyte between a reservoir and a blocking electrode.
+
+    .. math:: -2 \lambda^2 c_0 \phi'' + 2 c_0 \sinh\phi = \sum_m q_m(x_m), \qquad
+              \phi(0) = 0, \; \phi(1) = V,
+
+    with the charge :math:`q_m` that modality m fixes in the cell. The Debye length
+    :math:`\lambda`, the reservoir's concentration :math:`c_0` and the voltage V are learned, one
+    each per channel. With ``coupled=False`` each modality has cells of its own, of the same
+    parameters.
+    """
+
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        *,
+        encoder: Encoder,
+        hidden: int,
+        coupled: bool,
+        channels: int,
+        cells: int,
+    ) -> None:
+        super().__init__()
+        self.grid = Grid((cells,), (1.0,), ("wall",))
+        self.shape = (channels, cells)
+        self.boxes = 1 if coupled else len(dims)  #: per channel
+        self.charges = Encoders(dims, self.shape, encoder, hidden=hidden, gain=GAIN)
+        finest = 4.001 / cells  # of what the grid resolves, see `warn_if_coarse`
+        start = max(0.3, 1.2 * finest)
+        self.debye_length = Bounded(
+            "debye_length", spread_of_scales(start, 4 * start, channels), Range(finest, 10 * start)
+        )
+        self.concentration = Bounded("concentration", torch.ones(channels), Range(0.01, 100.0))
+        self.applied_potential = Bounded(
+            "applied_potential", torch.linspace(-1, 1, channels), Range(-20.0, 20.0)
+        )
+
+    @property
+    def permittivity(self) -> Tensor:
+        r""":math:`2 \lambda^2 c_0`, (channels,)."""
+        return 2 * self.debye_length().square() * self.concentration()
+
+    @property
+    def law(self) -> PNP:
+        """The cell with the parameters as they are now; its batch ends in channels."""
+        outside = self.concentration()
+        return PNP(
+            self.grid,
+            [Species("cation", 1.0), Species("anion", -1.0)],
+            permittivity=self.permittivity,
+            walls={
+                "x-": Wall(potential=0.0, concentration={"cation": outside, "anion": outside}),
+                "x+": Wall(potential=self.applied_potential()),
+            },
+        )
+
+    def outset(self, batch: Batch) -> Outset:
+        """The reservoir's electrolyte all over, and the charge of all modalities."""
+        charges = where_present(self.charges(batch), batch, self.concentration.raw.new_zeros(()))
+        shared = self.boxes == 1
+        charge = sum(charges[1:], charges[0]) if shared else torch.stack(charges, 1)
+        outside = self.concentration().detach()[:, None, None]
+        u0 = outside.expand(*charge.shape[:-1], 2, charge.shape[-1])
+        return Outset(u0, {"fixed_charge": Field(charge)}, charges)
+
+    def run(self, law: PNP, outset: Outset) -> Solution:
+        """The run as the verb makes it."""
+        return equilibrium(law, outset.u0, x=outset.x)
+
+    def reach(self, law: PNP, outset: Outset) -> Reached:
+        """What :meth:`run` comes to, without what it reports."""
+        u0 = outset.u0
+        tolerance = 1e-9 if u0.dtype == torch.float64 else 1e-4
+        rest = law.rest(u0, outset.x, tolerance)
+        batch = u0.shape[:-2]
+        return Reached(
+            rest.c.reshape(u0.shape), rest.converged.reshape(batch), rest.iterations.reshape(batch)
+        )
+
+    def read(self, outset: Outset, final: Tensor) -> Tensor:
+        r"""The potential and :math:`\ln(1 + c_+ + c_- - 2 c_0)`, ``(rows, numbers)``.
+
+        At rest :math:`c_\pm = c_0 e^{\mp\phi}`: the second, which is even in the potential, is what
+        makes products of modalities.
+        """
+        cation, anion = final.unbind(-2)
+        phi = (anion.log() - cation.log()) / 2
+        excess = torch.log1p(cation + anion - 2 * self.concentration()[:, None])
+        return torch.stack([phi, excess], 1).flatten(1)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers :meth:`read` gives for a row."""
+        return 2 * self.boxes * self.shape[0] * self.shape[1]
+
+    def reconstruct(self, outset: Outset, final: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """None: fixed charge stays what it was."""
+        return {}

@@ -1,0 +1,57 @@
+"""What the runs of the PNP layer have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from pnpfusion.dynamics.base import Input
+from pnpfusion.dynamics.pnp import PNP
+from pnpfusion.fusion.inputs import Batch
+from pnpfusion.solution import Solution
+
+
+@dataclass(frozen=True, eq=False)
+class Outset:
+    """What a run of the layer's law is told of a batch."""
+
+    u0: Tensor  #: (rows, channels, species, cells); (rows, modalities, channels, ...) uncoupled
+    x: Input  #: what drives the law
+    parts: list[Tensor]  #: what each modality gives, (rows, channels, ..., cells)
+
+
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """Where a run came to."""
+
+    final: Tensor  #: like `Outset.u0`
+    succeeded: Tensor  #: which samples of it have an answer, bool, of its batch's shape
+    iterations: Tensor  #: likewise
+
+
+class Cells(Protocol):
+    """The cells of a PNP layer: their law, how features enter, how it runs and what is read."""
+
+    boxes: int  #: cells per channel
+    numbers: int  #: how many numbers :meth:`read` gives for a row
+
+    @property
+    def law(self) -> PNP:
+        """The cell with the parameters as they are now; its batch ends in channels."""
+
+    def outset(self, batch: Batch) -> Outset:
+        """Where features put the run."""
+
+    def run(self, law: PNP, outset: Outset) -> Solution:
+        """The run, as the verb makes it."""
+
+    def reach(self, law: PNP, outset: Outset) -> Reached:
+        """What :meth:`run` comes to, without what it reports."""
+
+    def read(self, outset: Outset, final: Tensor) -> Tensor:
+        """What is read of a run, ``(rows, numbers)``."""
+
+    def reconstruct(self, outset: Outset, final: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Losses of reading features back, by name."""
