@@ -184,6 +184,9 @@ ALL_LAYERS: dict[str, Callable[[dict[str, int], int], pf.fusion.FusionLayer]] = 
     "Concat": pf.fusion.Concat,
     "Attention": pf.fusion.Attention,
     "GMF": pf.fusion.GMF,
+    "PNP": pf.fusion.PNP,
+    "PNP uncoupled": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, coupled=False),
+    "PNP of mlps": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, encoder="mlp"),
     "GMF before Concat": lambda dims, out_dim: pf.fusion.GMF(
         dims, out_dim, backend=pf.fusion.Concat(dims, 4)
     ),

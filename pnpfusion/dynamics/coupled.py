@@ -86,9 +86,7 @@ class Coupled(Dynamics):
         for name, shape in self.shapes.items():
             one = states[name]
             if tuple(one.shape[one.ndim - len(shape) :]) != shape:
-                raise ValueError(
-                    f"`states[{name!r}]` must end in {shape}, got {tuple(one.shape)}."
-                )
+                raise ValueError(f"`states[{name!r}]` must end in {shape}, got {tuple(one.shape)}.")
             parts.append(one.flatten(one.ndim - len(shape)))
         return torch.cat(parts, -1)
 

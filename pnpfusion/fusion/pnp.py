@@ -8,8 +8,9 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from pnpfusion.dynamics.pnp import PNP as Law
-from pnpfusion.fusion.inputs import Batch
+from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_inputs
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
+from pnpfusion.fusion.pnp_attribution import Attribution
 from pnpfusion.fusion.pnp_encoder import Encoder
 from pnpfusion.fusion.pnp_rest import RestingCells
 
@@ -67,10 +68,14 @@ class PNP(FusionLayer):
         ):
             if value not in valid:
                 raise ValueError(f"`{name}` must be one of {[*valid]}, got {value!r}.")
-        for name, number, least in (("channels", channels, 1), ("cells", cells, 2), ("hidden", hidden, 1)):
+        for name, number, least in (
+            ("channels", channels, 1),
+            ("cells", cells, 2),
+            ("hidden", hidden, 1),
+        ):
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ValueError(f"`{name}` must be a whole number >= {least}, got {number!r}.")
-        self.run_kind = run
+        self.run, self.coupled = run, coupled
         self.cells = RestingCells(
             self.dims,
             encoder=encoder,
@@ -89,7 +94,7 @@ class PNP(FusionLayer):
     @property
     def debye_length(self) -> Tensor:
         r"""The Debye length of the cell's salt, (channels,), in L."""
-        return self.cells.debye_length()
+        return self.cells.debye_length.values
 
     @property
     def permittivity(self) -> Tensor:
@@ -99,12 +104,32 @@ class PNP(FusionLayer):
     @property
     def concentration(self) -> Tensor:
         """Of each ion where nothing charges the cell, (channels,), in c_ref."""
-        return self.cells.concentration()
+        return self.cells.concentration.values
 
     @property
     def applied_potential(self) -> Tensor:
         """Of the wall ``"x+"`` against ``"x-"``, (channels,), in kT/e."""
-        return self.cells.applied_potential()
+        return self.cells.applied_potential.values
+
+    def attribution(self, inputs: Inputs, *, present: Present = None) -> Attribution:
+        """What each modality does in the shared cells; see :class:`Attribution`.
+
+        Args:
+            inputs: as :meth:`forward` takes them; tokens are rows.
+            present: likewise.
+
+        Raises:
+            ValueError: modalities that share nothing, or see :func:`read_inputs`.
+        """
+        if not self.coupled:
+            raise ValueError(
+                "`attribution` asks what each modality does in a shared cell; with coupled=False "
+                "each has cells of its own."
+            )
+        batch = read_inputs(self.dims, inputs, present)
+        law, outset = self.dynamics, self.cells.outset(batch)
+        reached = self.cells.reach(law, outset)
+        return self.cells.attribute([*self.dims], law, outset, reached.final)
 
     def fuse(self, batch: Batch, return_info: bool) -> tuple[Tensor, FusionInfo | None]:
         """See :meth:`FusionLayer.fuse`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from pnpfusion.dynamics.base import Input
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.fusion.inputs import Batch
+from pnpfusion.fusion.pnp_attribution import Attribution
 from pnpfusion.solution import Solution
 
 
@@ -52,6 +54,11 @@ class Cells(Protocol):
 
     def read(self, outset: Outset, final: Tensor) -> Tensor:
         """What is read of a run, ``(rows, numbers)``."""
+
+    def attribute(
+        self, names: Sequence[str], law: PNP, outset: Outset, final: Tensor
+    ) -> Attribution:
+        """The parts of each modality in where the run came to."""
 
     def reconstruct(self, outset: Outset, final: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Losses of reading features back, by name."""
