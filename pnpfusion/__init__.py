@@ -21,8 +21,11 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion import units as units
     from pnpfusion import visualize as visualize
     from pnpfusion.dynamics.base import Dynamics as Dynamics
+    from pnpfusion.dynamics.contractive_deq import ContractiveDEQ as ContractiveDEQ
     from pnpfusion.dynamics.coupled import Coupled as Coupled
+    from pnpfusion.dynamics.deq import DEQ as DEQ
     from pnpfusion.dynamics.pnp import PNP as PNP
+    from pnpfusion.dynamics.progressive import Progressive as Progressive
     from pnpfusion.dynamics.species import Species as Species
     from pnpfusion.ledger import Ledger as Ledger
     from pnpfusion.run.equilibrium import equilibrium as equilibrium
@@ -46,7 +49,10 @@ else:  # what Python runs; tests/test_imports.py compares the two halves
     _HOMES = {
         "Coupled": "pnpfusion.dynamics.coupled",
         "Dynamics": "pnpfusion.dynamics.base",
+        "ContractiveDEQ": "pnpfusion.dynamics.contractive_deq",
+        "DEQ": "pnpfusion.dynamics.deq",
         "PNP": "pnpfusion.dynamics.pnp",
+        "Progressive": "pnpfusion.dynamics.progressive",
         "Species": "pnpfusion.dynamics.species",
         "Ledger": "pnpfusion.ledger",
         "equilibrium": "pnpfusion.run.equilibrium",

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.autograd.function import once_differentiable
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +51,30 @@ def once_differentiable_only(values: Tensor) -> Tensor:
     return same
 
 
+def without_derivative(grad: Tensor, *behind: Tensor) -> Tensor:
+    """``grad``, of a backward pass; where that pass is recorded, an error to differentiate again.
+
+    ``behind`` is what it depends on.
+    """
+    if not torch.is_grad_enabled():
+        return grad
+    refused: Tensor = _Refused.apply(grad, *behind)  # type: ignore[no-untyped-call]
+    return refused
+
+
+class _Refused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, *behind: Tensor) -> Tensor:
+        return grad.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        raise RuntimeError(
+            "what an implicit solve returns is only once_differentiable; second derivatives go "
+            "through explicit steppers, `unroll`, and `solve_poisson`."
+        )
+
+
 class _OnceDifferentiable(torch.autograd.Function):
     @staticmethod
     def forward(values: Tensor) -> Tensor:
@@ -59,13 +82,12 @@ class _OnceDifferentiable(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Nothing is kept."""
+        ctx.save_for_backward(output)  # which is kept anyway
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor) -> Tensor:
         return tangent.clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
+        return without_derivative(grad, *ctx.saved_tensors)

@@ -15,12 +15,17 @@ from pnpfusion.solvers import (
     FACE_SCHEMES,
     RK4,
     TRBDF2,
+    Anderson,
     AsymptoticPreserving,
     BackwardEuler,
+    Broyden,
     Euler,
+    FixedPointSolver,
     Heun,
     KenCarp4,
+    NewtonKrylov,
     Odeint,
+    Picard,
     Stepper,
 )
 
@@ -36,6 +41,8 @@ ALL_STEPPERS: list[Stepper] = [
     AsymptoticPreserving(dt=1e-4),
     *ADAPTIVE,
 ]
+
+FIXED_POINT_SOLVERS: list[FixedPointSolver] = [Picard(), Anderson(), Broyden(), NewtonKrylov()]
 
 
 def stepper_name(stepper: Stepper) -> str:
@@ -187,6 +194,7 @@ ALL_LAYERS: dict[str, Callable[[dict[str, int], int], pf.fusion.FusionLayer]] = 
     "PNP": pf.fusion.PNP,
     "PNP uncoupled": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, coupled=False),
     "PNP of mlps": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, encoder="mlp"),
+    "Progressive": pf.fusion.Progressive,
     "GMF before Concat": lambda dims, out_dim: pf.fusion.GMF(
         dims, out_dim, backend=pf.fusion.Concat(dims, 4)
     ),

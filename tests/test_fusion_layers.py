@@ -338,6 +338,7 @@ def test_a_layer_used_twice_has_the_gradient_of_both_uses(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @every_layer
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_a_compiled_layer_is_the_same(name: str, backend: str) -> None:

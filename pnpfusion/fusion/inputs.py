@@ -19,7 +19,9 @@ Present = Mapping[str, Tensor | None] | None
 class Batch:
     """Features as layers compute with them: one row per sample, or per token of a sample."""
 
-    features: dict[str, Tensor]  #: (rows, d) each; zero where the modality is absent
+    features: dict[
+        str, Tensor
+    ]  #: (rows, d) each, or as the layer reads; zero where the modality is absent
     present: Tensor | None  #: bool (rows, modalities); None where nothing is missing
     shape: tuple[int, ...]  #: (batch,) or (batch, tokens), rows in that order
 
@@ -85,7 +87,78 @@ def read_inputs(dims: Mapping[str, int], inputs: Inputs, present: Present = None
     return Batch(features, flags, shape)
 
 
-def _named(dims: Mapping[str, int], inputs: Inputs) -> dict[str, Tensor | None]:
+def read_samples(
+    shapes: Mapping[str, tuple[int, ...] | None], inputs: Inputs, present: Present = None
+) -> Batch:
+    """Like :func:`read_inputs`, for inputs (batch, ...) of any shape and dtype, one row per sample.
+
+    Args:
+        shapes: the shape of one sample of each modality, where it is known. Only a modality that
+            is None as a whole needs one.
+        inputs: (batch, *shape) by modality, or in the order of ``shapes``; None where one is
+            missing.
+        present: see :func:`read_inputs`.
+
+    Raises:
+        ValueError: an unknown, missing or wrongly shaped modality, batches that differ or are
+            empty, numbers that are not finite, devices that differ, a sample without any modality,
+            or None for a modality of unknown shape.
+    """
+    named = _named(shapes, inputs)
+    given = {name: values for name, values in named.items() if values is not None}
+    if not given:
+        raise ValueError(f"`inputs` lacks every modality; one of {[*shapes]} must be there.")
+    first_name, first = next(iter(given.items()))
+    for name, values in given.items():
+        if not isinstance(values, Tensor):
+            raise ValueError(
+                f"`inputs[{name!r}]` must be a torch.Tensor or None, got {type(values).__name__}."
+            )
+        wanted = shapes[name]
+        if not values.ndim or (wanted is not None and tuple(values.shape[1:]) != wanted):
+            raise ValueError(
+                f"`inputs[{name!r}]` must be (batch, {'...' if wanted is None else wanted}), got "
+                f"{tuple(values.shape)}."
+            )
+        if len(values) != len(first) or not len(values):
+            raise ValueError(
+                f"`inputs` must hold one batch of at least one sample, got {len(first)} of "
+                f"{first_name!r} and {len(values)} of {name!r}."
+            )
+        if values.device != first.device:
+            raise ValueError(
+                f"`inputs` must be on one device, got {first_name!r} on {first.device} and "
+                f"{name!r} on {values.device}."
+            )
+    flags = _flags(named, present, (len(first),), first.device)
+    like = next((values for values in given.values() if values.is_floating_point()), None)
+    features = {}
+    for column, (name, shape) in enumerate(shapes.items()):
+        if name not in given:
+            if shape is None:
+                raise ValueError(
+                    f"`inputs[{name!r}]` is None, but the shape of its samples is not known; "
+                    f"give `shapes` to the layer, or zeros here and present={{{name!r}: flags}}."
+                )
+            features[name] = torch.zeros(
+                len(first), *shape, dtype=None if like is None else like.dtype, device=first.device
+            )
+            continue
+        values = given[name]
+        if flags is not None:
+            there = flags[:, column].reshape(-1, *(1 for _ in values.shape[1:]))
+            values = torch.where(there, values, 0)
+        if not torch.compiler.is_compiling() and not torch.isfinite(values.detach()).all():
+            at = int((~values.detach().isfinite()).reshape(len(values), -1).any(1).nonzero()[0])
+            raise ValueError(
+                f"`inputs[{name!r}]` must be finite, got NaN or infinity in sample {at}; impute "
+                f"it, or say that it is missing: present={{{name!r}: flags}}."
+            )
+        features[name] = values
+    return Batch(features, flags, (len(first),))
+
+
+def _named(dims: Mapping[str, object], inputs: Inputs) -> dict[str, Tensor | None]:
     if isinstance(inputs, Tensor):
         raise ValueError(
             f"`inputs` must be a dict or a list of tensors, one per modality {[*dims]}; got one "

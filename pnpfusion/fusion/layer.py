@@ -68,7 +68,7 @@ class FusionLayer(nn.Module, ABC):
         Raises:
             ValueError: see :func:`read_inputs`.
         """
-        batch = read_inputs(self.dims, inputs, present)
+        batch = self.read(inputs, present)
         fused, info = self.fuse(batch, return_info)
         fused = fused.reshape(*batch.shape, -1)
         if not return_info:
@@ -81,6 +81,10 @@ class FusionLayer(nn.Module, ABC):
             succeeded=info.succeeded.reshape(batch.shape),
             iterations=info.iterations.reshape(batch.shape),
         )
+
+    def read(self, inputs: Inputs, present: Present = None) -> Batch:
+        """The inputs of a call, checked and laid out row by row; see :func:`read_inputs`."""
+        return read_inputs(self.dims, inputs, present)
 
     @abstractmethod
     def fuse(self, batch: Batch, return_info: bool) -> tuple[Tensor, FusionInfo | None]:

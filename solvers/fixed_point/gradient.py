@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pnpfusion.solvers.fixed_point.base import (
     ConvergenceWarning,
@@ -22,7 +21,7 @@ from pnpfusion.solvers.fixed_point.base import (
     rms,
 )
 from pnpfusion.solvers.fixed_point.picard import Picard
-from pnpfusion.solvers.implicit_solve import runs_forward
+from pnpfusion.solvers.implicit_solve import runs_forward, without_derivative
 from pnpfusion.solvers.krylov import gmres
 
 
@@ -64,10 +63,6 @@ class Implicit(Gradient):
         report = GradientReport(f"implicit function theorem, its linear systems by {how}")
         u = found.u.detach().requires_grad_()
         f = residual(u, None)
-        if runs_forward():
-            raise NotImplementedError(
-                "derivatives of fixed points go backward only; use torch.autograd instead of jvp."
-            )
         if not f.requires_grad:  # it depends on nothing, not even on the state
             return found.u, report
         tol = tolerance if self.tolerance is None else self.tolerance
@@ -124,6 +119,10 @@ def solve_fixed_point(
         The solution; its ``u`` carries the gradient, its ``backward`` is filled in by the backward
         pass.
     """
+    if runs_forward():
+        raise NotImplementedError(
+            "derivatives of fixed points go backward only; use torch.autograd instead of jvp."
+        )
     found = solver.solve(residual, u0, tolerance)
     gradient = Implicit() if gradient is None else gradient
     if not torch.is_grad_enabled():
@@ -195,6 +194,7 @@ class _Implicit(torch.autograd.Function):
         return plan.found.u.clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, y: Tensor) -> tuple[None, Tensor]:
-        return None, ctx.plan.solve(y)
+        with torch.no_grad():
+            w = ctx.plan.solve(y)
+        return None, without_derivative(w, y, ctx.plan.f)

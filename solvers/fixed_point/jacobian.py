@@ -34,7 +34,7 @@ def jacobian_penalty(
             v = torch.randn(u.shape, dtype=u.dtype, device=u.device, generator=generator)
             (product,) = torch.autograd.grad(g, at, v, create_graph=True)
             total = total + product.square().sum()
-    return total / (probes * max(u.numel(), 1))
+        return total / (probes * max(u.numel(), 1))
 
 
 def spectral_radius(

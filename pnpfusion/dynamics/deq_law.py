@@ -1,0 +1,173 @@
+"""What the deep-equilibrium laws have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from pnpfusion.dynamics.base import AtRest, Dynamics, Input, rows_of
+from pnpfusion.dynamics.deq_input import Modalities, read_modalities
+from pnpfusion.solvers.dense_newton import solve_implicit_dense
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver
+from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
+from pnpfusion.solvers.implicit_solve import ImplicitSolve
+from pnpfusion.solvers.steppers.base import Law
+
+
+class DrivenCell(Protocol):
+    """A cell under the input of a flat batch: what does not change with its state is ready."""
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """f(z; x), (B, N + 1, d) like ``z``."""
+
+    def of(self, which: Tensor | None) -> Self:
+        """The same for the samples ``which`` alone; None is all of them."""
+
+
+class DEQLaw(Dynamics):
+    r"""A law :math:`f(z; x) - z` of one state per modality and a fused one.
+
+    A state is (z_1, ..., z_N, z_f), shape ``(*batch, N + 1, d)``. The input is a tensor of features
+    ``(*batch, N, d)``, or a mapping with these as ``"features"`` and with ``"present"``, bool
+    ``(*batch, N)``: an absent modality leaves the sums over modalities, its own state goes to 0.
+
+    Args:
+        modalities: N.
+        width: d, of every modality.
+
+    Raises:
+        ValueError: N or d is no whole number >= 1.
+    """
+
+    state_ndim = 2
+
+    def __init__(self, modalities: int, width: int) -> None:
+        super().__init__()
+        for name, value in (("modalities", modalities), ("width", width)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{name}` must be a whole number >= 1, got {value!r}.")
+        self.modalities = modalities
+        self.width = width
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """(N + 1, d)."""
+        return self.modalities + 1, self.width
+
+    @abstractmethod
+    def driven(self, x: Modalities) -> DrivenCell:
+        """The cell under ``x``."""
+
+    def rate(self, t: Tensor, u: Tensor, x: Input = None) -> Tensor:
+        """See :meth:`Dynamics.rate`."""
+        cell = self.driven(self.read(x, tuple(u.shape[:-2])))
+        return cell(u.reshape(-1, *self.state_shape)).reshape(u.shape) - u
+
+    def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
+        """See :meth:`Dynamics.bind`; what does not change in the run is computed once."""
+        return _BoundDEQ(self.driven(self.read(x, tuple(u0.shape[:-2]))))
+
+    def solve_equilibrium(
+        self,
+        u0: Tensor,
+        x: Input,
+        tolerance: float,
+        solver: FixedPointSolver | None = None,
+        gradient: Gradient | None = None,
+    ) -> AtRest:
+        """See :meth:`Dynamics.solve_equilibrium`; all blocks together."""
+        solver, way = self.solver_and_why(u0, x, solver)
+        cell = self.driven(self.read(x, tuple(u0.shape[:-2])))
+
+        def residual(z: Tensor, which: Tensor | None) -> Tensor:
+            return cell.of(which)(z) - z
+
+        found = solve_fixed_point(
+            residual,
+            u0.reshape(-1, *self.state_shape),
+            solver=solver,
+            tolerance=tolerance,
+            gradient=gradient,
+        )
+        return AtRest(
+            u=found.u,
+            converged=found.converged,
+            iterations=torch.zeros_like(found.evaluations),
+            evaluations=found.evaluations,
+            rates=found.rates,
+            way=way,
+            history=found.history,
+            backward=found.backward,
+        )
+
+    def solver_and_why(
+        self, u0: Tensor, x: Input, solver: FixedPointSolver | None
+    ) -> tuple[FixedPointSolver, str]:
+        """``solver``, or the law's own, and a word on the choice."""
+        if solver is not None:
+            return solver, f"{solver!r}, as asked"
+        solver, why = self.choose_solver(u0, x)
+        return solver, f"{solver!r}, {why}"
+
+    def rows(self, x: Input, batch: tuple[int, ...], which: Tensor) -> Input:
+        """See :meth:`Dynamics.rows`."""
+        return rows_of(x, batch, which)
+
+    def read(self, x: Input, batch: tuple[int, ...]) -> Modalities:
+        """The input of a flat batch."""
+        return read_modalities(x, batch, self.modalities, self.width)
+
+    def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
+        """See :meth:`Dynamics.check_state`."""
+        super().check_state(name, u, x, t)
+        if tuple(u.shape[-2:]) != self.state_shape:
+            raise ValueError(
+                f"`{name}` must end in {self.state_shape}, a state for each of {self.modalities} "
+                f"modalities and the fused one, got {tuple(u.shape)}."
+            )
+        of_law = next(self.parameters())
+        if (u.dtype, u.device) != (of_law.dtype, of_law.device):
+            raise ValueError(
+                f"`{name}` must be as the law's parameters, {of_law.dtype} on {of_law.device}, got "
+                f"{u.dtype} on {u.device}; move one of them, e.g. law.to({name})."
+            )
+        features = self.read(x, tuple(u.shape[:-2])).features
+        if (features.dtype, features.device) != (u.dtype, u.device):
+            raise ValueError(
+                f"`x` must be as `{name}`, {u.dtype} on {u.device}, got {features.dtype} on "
+                f"{features.device}."
+            )
+
+    def extra_repr(self) -> str:
+        """N and d, for ``print(law)``."""
+        return f"modalities={self.modalities}, width={self.width}"
+
+
+def where_present(z: Tensor, present: Tensor | None) -> Tensor:
+    """``z`` (B, N, d) with zeros for the modalities that are absent."""
+    return z if present is None else torch.where(present[..., None], z, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _BoundDEQ:
+    """A law on a flat batch; implicit steps by a dense Newton iteration."""
+
+    cell: DrivenCell
+
+    def rate(self, t: Tensor, u: Tensor) -> Tensor:
+        return self.cell(u) - u
+
+    def solve_implicit(
+        self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
+    ) -> ImplicitSolve:
+        return solve_implicit_dense(lambda u: self.rate(t, u), base, step, guess, scale)
+
+    def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> None:
+        return None
+
+    def lowest(self, u: Tensor, sample: Tensor | None = None) -> None:
+        return None
