@@ -15,14 +15,11 @@ from pnpfusion.solvers.nernst_planck import Electrolyte
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """The parts of each of M modalities; rows first, modalities second."""
+    """The parts that M modalities have in the potential; rows first, modalities second."""
 
     names: tuple[str, ...]  #: of the modalities, in the order of the parts
     potential: Tensor  #: what each adds to the potential, (rows, M, channels, cells), in kT/e
-    walls: Tensor  #: what is left to the walls' potentials, (rows, channels, cells), in kT/e
-    sides: Tensor  #: before and past the middle of the cell, (rows, M, channels, 2), in F c_ref L
-    """At rest the charge of the ions that each modality draws to a side; of a transient run the
-    amount of cations and of anions that passed the middle."""
+    walls: Tensor  #: what is left to the walls, (rows, channels, cells), in kT/e
 
     @property
     def total(self) -> Tensor:
@@ -30,9 +27,27 @@ class Attribution:
         return self.potential.sum(1) + self.walls
 
 
+@dataclass(frozen=True, eq=False)
+class ChargeAttribution(Attribution):
+    """Of a cell at rest."""
+
+    sides: Tensor
+    """The charge of the ions that each draws into the two halves of the cell, that of ``"x-"``
+    first, (rows, M, channels, 2), in F c_ref L."""
+
+
+@dataclass(frozen=True, eq=False)
+class IonAttribution(Attribution):
+    """Of ions that migrate."""
+
+    past: Tensor
+    """How many more of each modality's cations, and of its anions, are past the middle of the cell,
+    towards ``"x+"``, than there were at the start: (rows, M, channels, 2), in c_ref L."""
+
+
 def attribute_rest(
     names: Sequence[str], law: PNP, state: Tensor, x: Input, charges: Tensor
-) -> Attribution:
+) -> ChargeAttribution:
     r"""The parts of a cell at rest, exactly additive.
 
     The ions' charge is written :math:`-\sigma\phi` with the secant :math:`\sigma = 2 c_0 \sinh\phi
@@ -69,11 +84,12 @@ def attribute_rest(
     potential = torch.stack(parts, 1)
     walls = solved(medium.load(torch.zeros_like(phi)))
     drawn = -(medium.volumes * screening).reshape(rows, 1, channels, cells) * potential
-    return Attribution(tuple(names), potential, walls, _sides(drawn))
+    past = shares_past_the_middle(drawn)
+    sides = torch.stack([drawn @ (1 - past), drawn @ past], -1)
+    return ChargeAttribution(tuple(names), potential, walls, sides)
 
 
-def _sides(amounts: Tensor) -> Tensor:
-    """The sums over the two halves of the last axis; a cell in the middle counts half and half."""
-    n = amounts.shape[-1]
-    past = torch.arange(n).sub((n - 1) / 2).clamp(-0.5, 0.5).add(0.5).to(amounts)
-    return torch.stack([amounts @ (1 - past), amounts @ past], -1)
+def shares_past_the_middle(like: Tensor) -> Tensor:
+    """Which cells are past the middle, 1.0 or 0.0; 0.5 for one that the middle cuts, (cells,)."""
+    n = like.shape[-1]
+    return torch.arange(n).sub((n - 1) / 2).clamp(-0.5, 0.5).add(0.5).to(like)

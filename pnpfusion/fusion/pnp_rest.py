@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.dynamics.species import Species
 from pnpfusion.fusion.inputs import Batch
-from pnpfusion.fusion.pnp_attribution import Attribution, attribute_rest
+from pnpfusion.fusion.pnp_attribution import ChargeAttribution, attribute_rest
 from pnpfusion.fusion.pnp_encoder import Encoder, Encoders, where_present
 from pnpfusion.fusion.pnp_parameters import Bounded, Range, spread_of_scales
-from pnpfusion.fusion.pnp_run import Outset, Reached
+from pnpfusion.fusion.pnp_run import Outset
 from pnpfusion.run.equilibrium import equilibrium
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.boundary import Wall
@@ -93,15 +93,11 @@ class RestingCells(nn.Module):
         """The run as the verb makes it."""
         return equilibrium(law, outset.u0, x=outset.x)
 
-    def reach(self, law: PNP, outset: Outset) -> Reached:
-        """What :meth:`run` comes to, without what it reports."""
+    def reach(self, law: PNP, outset: Outset) -> Tensor:
+        """What :meth:`run` comes to, without what it checks and reports."""
         u0 = outset.u0
         tolerance = 1e-9 if u0.dtype == torch.float64 else 1e-4
-        rest = law.rest(u0, outset.x, tolerance)
-        batch = u0.shape[:-2]
-        return Reached(
-            rest.c.reshape(u0.shape), rest.converged.reshape(batch), rest.iterations.reshape(batch)
-        )
+        return law.rest(u0, outset.x, tolerance).c.reshape(u0.shape)
 
     def read(self, outset: Outset, final: Tensor) -> Tensor:
         r"""The potential and :math:`\ln(1 + c_+ + c_- - 2 c_0)`, ``(rows, numbers)``.
@@ -116,7 +112,7 @@ class RestingCells(nn.Module):
 
     def attribute(
         self, names: Sequence[str], law: PNP, outset: Outset, final: Tensor
-    ) -> Attribution:
+    ) -> ChargeAttribution:
         """See :func:`attribute_rest`."""
         return attribute_rest(names, law, final, outset.x, torch.stack(outset.parts, 1))
 
@@ -125,6 +121,6 @@ class RestingCells(nn.Module):
         """How many numbers :meth:`read` gives for a row."""
         return 2 * self.boxes * self.shape[0] * self.shape[1]
 
-    def reconstruct(self, outset: Outset, final: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def reconstruct(self, read: Tensor, batch: Batch) -> dict[str, Tensor]:
         """None: fixed charge stays what it was."""
         return {}

@@ -24,15 +24,6 @@ class Outset:
     parts: list[Tensor]  #: what each modality gives, (rows, channels, ..., cells)
 
 
-@dataclass(frozen=True, eq=False)
-class Reached:
-    """Where a run came to."""
-
-    final: Tensor  #: like `Outset.u0`
-    succeeded: Tensor  #: which samples of it have an answer, bool, of its batch's shape
-    iterations: Tensor  #: likewise
-
-
 class Cells(Protocol):
     """The cells of a PNP layer: their law, how features enter, how it runs and what is read."""
 
@@ -49,8 +40,8 @@ class Cells(Protocol):
     def run(self, law: PNP, outset: Outset) -> Solution:
         """The run, as the verb makes it."""
 
-    def reach(self, law: PNP, outset: Outset) -> Reached:
-        """What :meth:`run` comes to, without what it reports."""
+    def reach(self, law: PNP, outset: Outset) -> Tensor:
+        """What :meth:`run` comes to, without what it checks and reports, like `Outset.u0`."""
 
     def read(self, outset: Outset, final: Tensor) -> Tensor:
         """What is read of a run, ``(rows, numbers)``."""
@@ -60,5 +51,5 @@ class Cells(Protocol):
     ) -> Attribution:
         """The parts of each modality in where the run came to."""
 
-    def reconstruct(self, outset: Outset, final: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def reconstruct(self, read: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Losses of reading features back, by name."""
