@@ -195,6 +195,9 @@ ALL_LAYERS: dict[str, Callable[[dict[str, int], int], pf.fusion.FusionLayer]] = 
         dims, out_dim, cell="paper", rounds=3
     ),
     "GMF": pf.fusion.GMF,
+    "PNP": pf.fusion.PNP,
+    "PNP uncoupled": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, coupled=False),
+    "PNP of mlps": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, encoder="mlp"),
     "Progressive": pf.fusion.Progressive,
     "GMF before Concat": lambda dims, out_dim: pf.fusion.GMF(
         dims, out_dim, backend=pf.fusion.Concat(dims, 4)

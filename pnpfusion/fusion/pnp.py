@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal, get_args
 
 from torch import Tensor, nn
 
 from pnpfusion.dynamics.pnp import PNP as Law
-from pnpfusion.fusion.inputs import Batch
+from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_inputs
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
+from pnpfusion.fusion.pnp_attribution import Attribution
 from pnpfusion.fusion.pnp_encoder import Encoder
+from pnpfusion.fusion.pnp_migration import Dissociation, MigratingIons
 from pnpfusion.fusion.pnp_rest import RestingCells
 
 Run = Literal["equilibrium", "transient"]
@@ -27,10 +30,22 @@ class PNP(FusionLayer):
 
     The state of rest is the minimum of a convex function: it exists, is unique, and is found from
     anywhere, so that this is an equilibrium layer which cannot fail to converge but by round-off.
-    One Poisson equation for all modalities is what fuses: y holds products of them though all maps
-    are linear.
 
-    An absent modality is neutral: it brings no charge.
+    ``run="transient"``: the features of each modality dissociate into cations and anions in closed
+    cells, by two maps that are positive; the ions of all modalities migrate for a short time in the
+    applied potential and in the field that they make together, and y is linear in the potential and
+    the density of ions that come of it,
+
+    .. math:: \partial_t c_\pm = \partial_x D_\pm (\partial_x c_\pm \pm c_\pm \partial_x \phi),
+              \quad -\varepsilon\phi'' = c_+ - c_-, \qquad
+              y = W [\phi, c_+ + c_-]_{t=T} + b.
+
+    ``info.losses["reconstruction"]`` is the error of features that are read back from there.
+
+    One Poisson equation for all modalities is what fuses: y holds products of them though all maps
+    are linear, at rest by the density of ions, which is even in the potential, and in time by the
+    drift of the ions of one in the field of another. An absent modality is neutral: it brings no
+    fixed charge, or as many cations as anions everywhere.
 
     Args:
         dims: the width of each modality, by name.
@@ -43,6 +58,11 @@ class PNP(FusionLayer):
         channels: how many cells stand side by side, each of its own learned parameters.
         cells: grid cells of each.
         hidden: the width of an mlp's hidden layer.
+        duration: T of a transient run, in L²/D_ref.
+        steps: of how many steps it is made; they are semi-implicit, of first order, positive and
+            conservative at any length.
+        dissociation: of a transient run: ``"direct"``, or ``"reaction"``, where features are a
+            neutral solute that makes ions by mass action of learned rates as they migrate.
 
     Raises:
         ValueError: an argument out of its range.
@@ -59,11 +79,15 @@ class PNP(FusionLayer):
         channels: int = 8,
         cells: int = 16,
         hidden: int = 64,
+        duration: float = 0.3,
+        steps: int = 4,
+        dissociation: Dissociation = "direct",
     ) -> None:
         super().__init__(dims, out_dim)
         for name, value, valid in (
             ("run", run, get_args(Run)),
             ("encoder", encoder, get_args(Encoder)),
+            ("dissociation", dissociation, get_args(Dissociation)),
         ):
             if value not in valid:
                 raise ValueError(f"`{name}` must be one of {[*valid]}, got {value!r}.")
@@ -71,18 +95,36 @@ class PNP(FusionLayer):
             ("channels", channels, 1),
             ("cells", cells, 2),
             ("hidden", hidden, 1),
+            ("steps", steps, 1),
         ):
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ValueError(f"`{name}` must be a whole number >= {least}, got {number!r}.")
-        self.run_kind = run
-        self.cells = RestingCells(
-            self.dims,
-            encoder=encoder,
-            hidden=hidden,
-            coupled=coupled,
-            channels=channels,
-            cells=cells,
-        )
+        if not (isinstance(duration, int | float) and 0 < duration < math.inf):
+            raise ValueError(f"`duration` must be finite and > 0, got {duration!r}.")
+        self.run, self.coupled = run, coupled
+        #: What runs; parameters are set by e.g. ``cells.debye_length.assign(...)``.
+        self.cells: RestingCells | MigratingIons
+        if run == "equilibrium":
+            self.cells = RestingCells(
+                self.dims,
+                encoder=encoder,
+                hidden=hidden,
+                coupled=coupled,
+                channels=channels,
+                cells=cells,
+            )
+        else:
+            self.cells = MigratingIons(
+                self.dims,
+                encoder=encoder,
+                hidden=hidden,
+                coupled=coupled,
+                channels=channels,
+                cells=cells,
+                duration=duration,
+                steps=steps,
+                dissociation=dissociation,
+            )
         self.out = nn.Linear(self.cells.numbers, out_dim)
 
     @property
@@ -92,36 +134,77 @@ class PNP(FusionLayer):
 
     @property
     def debye_length(self) -> Tensor:
-        r"""The Debye length of the cell's salt, (channels,), in L."""
-        return self.cells.debye_length()
+        """The Debye length, (channels,), in L.
+
+        Of the salt in the reservoir; in a transient run of ions of concentration 1.
+        """
+        return self.cells.debye_length.values
 
     @property
     def permittivity(self) -> Tensor:
-        r""":math:`\varepsilon = 2 \lambda^2 c_0`, (channels,)."""
+        r""":math:`\varepsilon = 2 \lambda^2 c_0`, (channels,); :math:`c_0` is 1 if transient."""
         return self.cells.permittivity
 
     @property
     def concentration(self) -> Tensor:
-        """Of each ion where nothing charges the cell, (channels,), in c_ref."""
-        return self.cells.concentration()
+        """Of each ion where nothing charges the cell, (channels,), in c_ref.
+
+        At rest in the reservoir; in a transient run of a modality whose features are 0 or absent.
+        """
+        return self.cells.concentration.values
 
     @property
     def applied_potential(self) -> Tensor:
         """Of the wall ``"x+"`` against ``"x-"``, (channels,), in kT/e."""
-        return self.cells.applied_potential()
+        return self.cells.applied_potential.values
+
+    @property
+    def diffusivity(self) -> Tensor | None:
+        """Of cations, anions (and solute), (channels, 2 or 3), in D_ref; None at rest."""
+        cells = self.cells
+        return cells.diffusivity.values if isinstance(cells, MigratingIons) else None
+
+    @property
+    def reaction_rates(self) -> Tensor | None:
+        """Of dissociation and of recombination, (channels, 2); None without a reaction."""
+        cells = self.cells
+        return cells.rates.values if isinstance(cells, MigratingIons) and cells.reacts else None
+
+    def attribution(self, inputs: Inputs, *, present: Present = None) -> Attribution:
+        """What each modality does in the shared cells, by its part in the potential.
+
+        A :class:`ChargeAttribution` at rest, an :class:`IonAttribution` of a transient run.
+
+        Args:
+            inputs: as :meth:`forward` takes them; tokens are rows.
+            present: likewise.
+
+        Raises:
+            ValueError: modalities that share nothing, ions made by a reaction, or wrong inputs
+                (see :func:`read_inputs`).
+        """
+        if not self.coupled:
+            raise ValueError(
+                "`attribution` asks what each modality does in a shared cell; with coupled=False "
+                "each has cells of its own."
+            )
+        batch = read_inputs(self.dims, inputs, present)
+        law, outset = self.dynamics, self.cells.outset(batch)
+        final = self.cells.reach(law, outset)
+        return self.cells.attribute([*self.dims], law, outset, final)
 
     def fuse(self, batch: Batch, return_info: bool) -> tuple[Tensor, FusionInfo | None]:
         """See :meth:`FusionLayer.fuse`."""
         law, outset = self.dynamics, self.cells.outset(batch)
         if not return_info:
-            reached = self.cells.reach(law, outset)
-            return self.out(self.cells.read(outset, reached.final)), None
+            final = self.cells.reach(law, outset)
+            return self.out(self.cells.read(outset, final)), None
         run = self.cells.run(law, outset)
         read = self.cells.read(outset, run.final)
         info = FusionInfo(
             run.succeeded.flatten(1).all(1),
             run.work.iterations.flatten(1).amax(1),
-            self.cells.reconstruct(outset, run.final, batch),
+            self.cells.reconstruct(read, batch),
             run,
         )
         return self.out(read), info

@@ -34,7 +34,7 @@ class Range:
 
 
 class Bounded(nn.Module):
-    """A learned quantity; calling it gives its values, always inside its range."""
+    """A learned quantity, always inside its range."""
 
     def __init__(self, name: str, start: Tensor, allowed: Range) -> None:
         super().__init__()
@@ -42,8 +42,9 @@ class Bounded(nn.Module):
         self.raw = nn.Parameter(torch.zeros_like(start))
         self.assign(start)
 
-    def forward(self) -> Tensor:
-        """The values, in the quantity's unit, of the shape it began with."""
+    @property
+    def values(self) -> Tensor:
+        """In the quantity's unit, of the shape it began with; carries the gradient."""
         return self.allowed.value(self.raw)
 
     def assign(self, values: Tensor | float) -> None:

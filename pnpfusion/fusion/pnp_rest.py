@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.dynamics.species import Species
 from pnpfusion.fusion.inputs import Batch
+from pnpfusion.fusion.pnp_attribution import ChargeAttribution, attribute_rest
 from pnpfusion.fusion.pnp_encoder import Encoder, Encoders, where_present
 from pnpfusion.fusion.pnp_parameters import Bounded, Range, spread_of_scales
-from pnpfusion.fusion.pnp_run import Outset, Reached
+from pnpfusion.fusion.pnp_run import Outset
 from pnpfusion.run.equilibrium import equilibrium
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.boundary import Wall
@@ -63,19 +64,19 @@ class RestingCells(nn.Module):
     @property
     def permittivity(self) -> Tensor:
         r""":math:`2 \lambda^2 c_0`, (channels,)."""
-        return 2 * self.debye_length().square() * self.concentration()
+        return 2 * self.debye_length.values.square() * self.concentration.values
 
     @property
     def law(self) -> PNP:
         """The cell with the parameters as they are now; its batch ends in channels."""
-        outside = self.concentration()
+        outside = self.concentration.values
         return PNP(
             self.grid,
             [Species("cation", 1.0), Species("anion", -1.0)],
             permittivity=self.permittivity,
             walls={
                 "x-": Wall(potential=0.0, concentration={"cation": outside, "anion": outside}),
-                "x+": Wall(potential=self.applied_potential()),
+                "x+": Wall(potential=self.applied_potential.values),
             },
         )
 
@@ -84,7 +85,7 @@ class RestingCells(nn.Module):
         charges = where_present(self.charges(batch), batch, self.concentration.raw.new_zeros(()))
         shared = self.boxes == 1
         charge = sum(charges[1:], charges[0]) if shared else torch.stack(charges, 1)
-        outside = self.concentration().detach()[:, None, None]
+        outside = self.concentration.values.detach()[:, None, None]
         u0 = outside.expand(*charge.shape[:-1], 2, charge.shape[-1])
         return Outset(u0, {"fixed_charge": Field(charge)}, charges)
 
@@ -92,15 +93,11 @@ class RestingCells(nn.Module):
         """The run as the verb makes it."""
         return equilibrium(law, outset.u0, x=outset.x)
 
-    def reach(self, law: PNP, outset: Outset) -> Reached:
-        """What :meth:`run` comes to, without what it reports."""
+    def reach(self, law: PNP, outset: Outset) -> Tensor:
+        """What :meth:`run` comes to, without what it checks and reports."""
         u0 = outset.u0
         tolerance = 1e-9 if u0.dtype == torch.float64 else 1e-4
-        rest = law.rest(u0, outset.x, tolerance)
-        batch = u0.shape[:-2]
-        return Reached(
-            rest.c.reshape(u0.shape), rest.converged.reshape(batch), rest.iterations.reshape(batch)
-        )
+        return law.rest(u0, outset.x, tolerance).c.reshape(u0.shape)
 
     def read(self, outset: Outset, final: Tensor) -> Tensor:
         r"""The potential and :math:`\ln(1 + c_+ + c_- - 2 c_0)`, ``(rows, numbers)``.
@@ -110,14 +107,20 @@ class RestingCells(nn.Module):
         """
         cation, anion = final.unbind(-2)
         phi = (anion.log() - cation.log()) / 2
-        excess = torch.log1p(cation + anion - 2 * self.concentration()[:, None])
+        excess = torch.log1p(cation + anion - 2 * self.concentration.values[:, None])
         return torch.stack([phi, excess], 1).flatten(1)
+
+    def attribute(
+        self, names: Sequence[str], law: PNP, outset: Outset, final: Tensor
+    ) -> ChargeAttribution:
+        """See :func:`attribute_rest`."""
+        return attribute_rest(names, law, final, outset.x, torch.stack(outset.parts, 1))
 
     @property
     def numbers(self) -> int:
         """How many numbers :meth:`read` gives for a row."""
         return 2 * self.boxes * self.shape[0] * self.shape[1]
 
-    def reconstruct(self, outset: Outset, final: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def reconstruct(self, read: Tensor, batch: Batch) -> dict[str, Tensor]:
         """None: fixed charge stays what it was."""
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from pnpfusion.dynamics.base import Input
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.fusion.inputs import Batch
+from pnpfusion.fusion.pnp_attribution import Attribution
 from pnpfusion.solution import Solution
 
 
@@ -20,15 +22,6 @@ class Outset:
     u0: Tensor  #: (rows, channels, species, cells); (rows, modalities, channels, ...) uncoupled
     x: Input  #: what drives the law
     parts: list[Tensor]  #: what each modality gives, (rows, channels, ..., cells)
-
-
-@dataclass(frozen=True, eq=False)
-class Reached:
-    """Where a run came to."""
-
-    final: Tensor  #: like `Outset.u0`
-    succeeded: Tensor  #: which samples of it have an answer, bool, of its batch's shape
-    iterations: Tensor  #: likewise
 
 
 class Cells(Protocol):
@@ -47,11 +40,16 @@ class Cells(Protocol):
     def run(self, law: PNP, outset: Outset) -> Solution:
         """The run, as the verb makes it."""
 
-    def reach(self, law: PNP, outset: Outset) -> Reached:
-        """What :meth:`run` comes to, without what it reports."""
+    def reach(self, law: PNP, outset: Outset) -> Tensor:
+        """What :meth:`run` comes to, without what it checks and reports, like `Outset.u0`."""
 
     def read(self, outset: Outset, final: Tensor) -> Tensor:
         """What is read of a run, ``(rows, numbers)``."""
 
-    def reconstruct(self, outset: Outset, final: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def attribute(
+        self, names: Sequence[str], law: PNP, outset: Outset, final: Tensor
+    ) -> Attribution:
+        """The parts of each modality in where the run came to."""
+
+    def reconstruct(self, read: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Losses of reading features back, by name."""

@@ -1,0 +1,220 @@
+"""Features as ions: they dissociate, migrate for a while, and are read back."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pnpfusion.dynamics.pnp import PNP
+from pnpfusion.dynamics.resolution import ResolutionWarning
+from pnpfusion.dynamics.species import Species
+from pnpfusion.fusion.inputs import Batch
+from pnpfusion.fusion.pnp_attribution import IonAttribution, shares_past_the_middle
+from pnpfusion.fusion.pnp_encoder import Encoder, Encoders, where_present
+from pnpfusion.fusion.pnp_parameters import Bounded, Range, spread_of_scales
+from pnpfusion.fusion.pnp_run import Outset
+from pnpfusion.run.simulate import simulate
+from pnpfusion.solution import Solution
+from pnpfusion.solvers.boundary import Wall
+from pnpfusion.solvers.grid import Grid
+from pnpfusion.solvers.poisson import solve_poisson
+from pnpfusion.solvers.reactions import Reaction
+from pnpfusion.solvers.steppers.semi_implicit import AsymptoticPreserving
+
+Dissociation = Literal["direct", "reaction"]
+
+GAIN = 0.7  #: of the maps at the start; a seventh of this is what concentrations vary by
+IONS = {"cation": 1.0, "anion": -1.0}
+FREE = 0.1  #: the part of a solute's concentration that is there as ions from the beginning
+
+
+class MigratingIons(nn.Module):
+    r"""Every channel is a closed cell in which the ions of all modalities migrate.
+
+    Each modality dissociates into cations, which stand for what modalities share, and anions, for
+    what is specific to one, by two maps that are positive,
+
+    .. math:: c_\pm(t=0) = \sum_m m_0 \,\mathrm{softplus}(W_{m\pm} x_m + b_{m\pm}) / \ln 2,
+
+    and an absent modality brings as many of both, :math:`m_0`, everywhere. For the time
+    ``duration`` they diffuse and drift in the applied potential (U between the walls,
+    which drives cations towards ``"x-"``) and in the field of all. With
+    ``dissociation="reaction"`` a modality brings a neutral solute instead, by one map, and the ions
+    are made by mass action, solute <=> cation + anion, as they migrate.
+
+    Learned per channel: the Debye length of ions of concentration 1, U, :math:`m_0`, the
+    diffusivity of each kind of particle, and the rates of the reaction.
+    """
+
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        *,
+        encoder: Encoder,
+        hidden: int,
+        coupled: bool,
+        channels: int,
+        cells: int,
+        duration: float,
+        steps: int,
+        dissociation: Dissociation,
+    ) -> None:
+        super().__init__()
+        self.grid = Grid((cells,), (1.0,), ("wall",))
+        self.shape = (channels, cells)
+        self.boxes = 1 if coupled else len(dims)  #: per channel
+        self.duration, self.steps = duration, steps
+        self.reacts = dissociation == "reaction"
+        shape = (channels, cells) if self.reacts else (channels, 2, cells)
+        self.dissociation = Encoders(dims, shape, encoder, hidden=hidden, gain=GAIN)
+        self.reconstruction = nn.ModuleList(
+            nn.Linear(self.numbers, width) for width in dims.values()
+        )
+        one = torch.ones(channels)
+        self.debye_length = Bounded(
+            "debye_length", spread_of_scales(0.1, 0.3, channels), Range(0.03, 1.0)
+        )
+        self.concentration = Bounded("concentration", 0.7 * one, Range(0.01, 50.0))
+        self.applied_potential = Bounded(
+            "applied_potential", torch.linspace(-10, 10, channels), Range(-30.0, 30.0)
+        )
+        kinds = 3 if self.reacts else 2
+        self.diffusivity = Bounded("diffusivity", torch.ones(channels, kinds), Range(0.03, 30.0))
+        if self.reacts:
+            self.rates = Bounded("rates", torch.full((channels, 2), 10.0), Range(0.01, 1e3))
+        # The potential of unit charge in each cell, for a permittivity of 1 and grounded walls:
+        grounded = {side: Wall(potential=0.0) for side in self.grid.sides}
+        unit = torch.eye(cells, dtype=torch.float64)
+        self.register_buffer("green", solve_poisson(unit, self.grid, walls=grounded), False)
+
+    @property
+    def permittivity(self) -> Tensor:
+        r""":math:`2 \lambda^2`, (channels,)."""
+        return 2 * self.debye_length.values.square()
+
+    @property
+    def law(self) -> PNP:
+        """The cell with the parameters as they are now; its batch ends in channels."""
+        return self.law_of([*IONS])
+
+    def law_of(self, ions: Sequence[str]) -> PNP:
+        """The cell with species of these names, which end in the kind of ion."""
+        diffusivities = dict(
+            zip([*IONS, "solute"], self.diffusivity.values.unbind(1), strict=False)
+        )
+        species = []
+        for name in ions:
+            kind = name.split()[-1]
+            species.append(Species(name, IONS[kind], diffusivities[kind]))
+        reactions = []
+        if self.reacts:
+            species.append(Species("solute", 0.0, diffusivities["solute"]))
+            forward, backward = self.rates.values.unbind(1)
+            reactions.append(Reaction(["solute"], [*IONS], forward=forward, backward=backward))
+        half = self.applied_potential.values / 2
+        return PNP(
+            self.grid,
+            species,
+            permittivity=self.permittivity,
+            walls={"x-": Wall(potential=-half), "x+": Wall(potential=half)},
+            reactions=reactions,
+        )
+
+    def outset(self, batch: Batch) -> Outset:
+        """The particles of all modalities where their features put them."""
+        amount = self.concentration.values[:, None] / math.log(2.0)
+        if not self.reacts:
+            amount = amount[:, None]
+        brought = [amount * nn.functional.softplus(one) for one in self.dissociation(batch)]
+        absent = self.concentration.values.reshape(-1, *(1,) * (amount.ndim - 1))
+        parts = where_present(brought, batch, absent)
+        u0 = sum(parts[1:], parts[0]) if self.boxes == 1 else torch.stack(parts, 1)
+        if self.reacts:
+            ions = FREE * u0
+            u0 = torch.stack([ions, ions, u0 - ions], -2)
+        return Outset(u0, None, parts)
+
+    def run(self, law: PNP, outset: Outset) -> Solution:
+        """The run as the verb makes it."""
+        times = torch.tensor([0.0, self.duration], dtype=torch.float64)
+        with warnings.catch_warnings():
+            # Layers of charge thinner than the cells are part of the map that is learned.
+            warnings.simplefilter("ignore", ResolutionWarning)
+            return simulate(law, outset.u0, times, stepper=self.stepper)
+
+    @property
+    def stepper(self) -> AsymptoticPreserving:
+        """Steps that keep concentrations positive whatever their length."""
+        return AsymptoticPreserving(dt=self.duration / self.steps)
+
+    def reach(self, law: PNP, outset: Outset) -> Tensor:
+        """What :meth:`run` comes to, without what it checks and reports."""
+        u0 = outset.u0
+        times = torch.tensor([0.0, self.duration], dtype=torch.float64, device=u0.device)
+        path = self.stepper.integrate(law.bind(u0), u0.flatten(0, -3), times)
+        return path.states[-1].reshape(u0.shape)
+
+    def potential_of(self, charge: Tensor) -> Tensor:
+        """What charge ``(..., channels, cells)`` adds to the potential."""
+        found: Tensor = charge @ self.get_buffer("green") / self.permittivity[:, None]
+        return found
+
+    @property
+    def potential_of_walls(self) -> Tensor:
+        """What the walls add to it, (channels, cells): it rises evenly from -U/2 to U/2."""
+        applied = self.applied_potential.values
+        return applied[:, None] * (self.grid.coordinates(0).to(applied) - 0.5)
+
+    def read(self, outset: Outset, final: Tensor) -> Tensor:
+        """The potential and the density of all ions at the end, ``(rows, numbers)``."""
+        cation, anion = final[..., 0, :], final[..., 1, :]
+        phi = self.potential_of(cation - anion) + self.potential_of_walls
+        return torch.stack([phi, cation + anion], 1).flatten(1)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers :meth:`read` gives for a row."""
+        return 2 * self.boxes * self.shape[0] * self.shape[1]
+
+    def reconstruct(self, read: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """``"reconstruction"``: the mean square error of features told from what is read.
+
+        The mean over all features of all modalities that are there.
+        """
+        wrong, count = read.new_zeros(()), read.new_zeros(())
+        present = batch.present
+        if present is None:
+            present = torch.ones_like(read[:, : len(self.reconstruction)])
+        for back, features, there in zip(
+            self.reconstruction, batch.features.values(), present.to(read).unbind(1), strict=True
+        ):
+            wrong = wrong + ((back(read) - features).square() * there[:, None]).sum()
+            count = count + features.shape[1] * there.sum()
+        return {"reconstruction": wrong / count}
+
+    def attribute(
+        self, names: Sequence[str], law: PNP, outset: Outset, final: Tensor
+    ) -> IonAttribution:
+        """The ions of each modality by themselves, in the field of all: see there.
+
+        Raises:
+            ValueError: ions are made by a reaction, which joins ions of different modalities.
+        """
+        if self.reacts:
+            raise ValueError(
+                "`attribution` follows the ions of each modality, and those that a reaction makes "
+                'are of none in particular; use dissociation="direct".'
+            )
+        species = [f"{name} {ion}" for name in names for ion in IONS]
+        begin = torch.cat(outset.parts, -2)
+        end = self.reach(self.law_of(species), Outset(begin, None, outset.parts))
+        begin, end = (c.unflatten(-2, (len(names), 2)).movedim(-3, 1) for c in (begin, end))
+        charge = end[..., 0, :] - end[..., 1, :]
+        past = (end - begin) @ shares_past_the_middle(begin) / self.shape[1]
+        walls = self.potential_of_walls.expand(len(final), *self.shape)
+        return IonAttribution(tuple(names), self.potential_of(charge), walls, past)

@@ -1,0 +1,249 @@
+"""The fusion layer that is a PNP simulation."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor
+
+import pnpfusion as pf
+from tests.registry import f64
+
+DIMS = {"audio": 3, "motion": 2}
+OUT = 4
+RUNS = ["equilibrium"]
+every_run = pytest.mark.parametrize("run", RUNS)
+
+
+def make(run: str, *, seed: int = 0, **more: object) -> pf.fusion.PNP:
+    """A small layer with known parameters."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        given = {"channels": 2, "cells": 8} | more
+        return pf.fusion.PNP(DIMS, OUT, run=run, **given).to(f64)  # type: ignore[arg-type]
+
+
+def features(rows: int = 3, seed: int = 0) -> dict[str, Tensor]:
+    """Normal features."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(rows, d, dtype=f64, generator=generator) for name, d in DIMS.items()}
+
+
+# the law and its verbs
+
+
+def test_the_verb_on_the_law_gives_the_layers_state() -> None:
+    layer, given = make("equilibrium"), features()
+    fused, info = layer(given, return_info=True)
+    assert torch.equal(fused, layer(given))
+    run = info.solution
+    assert run.succeeded.all()
+    again = pf.equilibrium(layer.dynamics, run.states[0], x=run.x)
+    assert torch.equal(again.final, run.final)
+    assert run.final.shape == (3, 2, 2, 8)  # rows, channels, species, cells
+    # the same state by the road through time:
+    times = torch.tensor([0.0, 200.0], dtype=f64)
+    late = pf.simulate(layer.dynamics, run.states[0], times, x=run.x, rtol=1e-8)
+    torch.testing.assert_close(late.final, run.final, rtol=1e-6, atol=1e-6)
+
+
+def test_the_potential_that_is_read_solves_poisson_boltzmann() -> None:
+    layer = make("equilibrium")
+    _, info = layer(features(), return_info=True)
+    run, law = info.solution, layer.dynamics
+    cation, anion = run.final.unbind(-2)
+    phi = (anion.log() - cation.log()) / 2
+    torch.testing.assert_close(phi, law.potential(run.final, run.x), rtol=1e-9, atol=1e-9)
+    c0 = layer.concentration.detach()[:, None]
+    torch.testing.assert_close(cation, c0 * torch.exp(-phi), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("cells", [4, 8, 16, 33])
+def test_cells_are_fine_enough_for_their_debye_lengths(cells: int) -> None:
+    layer = make("equilibrium", cells=cells)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, info = layer(features(), return_info=True)
+        layer.cells.debye_length.raw.data.fill_(-1e3)  # the lowest that it can be
+        layer(features(), return_info=True)
+    assert info.succeeded.all()
+
+
+# gradients
+
+
+@every_run
+def test_gradients_are_those_of_finite_differences(run: str) -> None:
+    layer = make(run)
+    given = {name: values.requires_grad_() for name, values in features(2).items()}
+    weights = torch.randn(2, OUT, dtype=f64, generator=torch.Generator().manual_seed(1))
+
+    def value() -> Tensor:
+        fused, info = layer(given, return_info=True)
+        return (fused * weights).sum() + sum(info.losses.values())
+
+    value().backward()
+    step = 1e-5
+    for name, parameter in [*layer.named_parameters(), *given.items()]:
+        flat, gradient = parameter.data.view(-1), parameter.grad
+        assert gradient is not None, name
+        slope = gradient.flatten()
+        at = int(slope.abs().argmax())
+        for i in {0, at, len(flat) - 1}:
+            kept = flat[i].clone()
+            with torch.no_grad():
+                flat[i] = kept + step
+                above = value()
+                flat[i] = kept - step
+                below = value()
+                flat[i] = kept
+            wanted = (above - below) / (2 * step)
+            torch.testing.assert_close(slope[i], wanted, rtol=2e-6, atol=2e-8, msg=name)
+
+
+# fusion
+
+
+def mixed_derivative(layer: pf.fusion.PNP) -> Tensor:
+    """d2 y / d audio d motion by central differences of the gradient, (audio, motion)."""
+    given = {name: values[:1] for name, values in features().items()}
+
+    def gradient(motion: Tensor) -> Tensor:
+        audio = given["audio"].clone().requires_grad_()
+        fused = layer({"audio": audio, "motion": motion})
+        return torch.autograd.grad(fused[0, 0], audio)[0][0]
+
+    columns = []
+    for unit in torch.eye(DIMS["motion"], dtype=f64):
+        above, below = (gradient(given["motion"] + s * 1e-4 * unit) for s in (1, -1))
+        columns.append((above - below) / 2e-4)
+    return torch.stack(columns, 1)
+
+
+@every_run
+def test_only_shared_cells_make_products_of_modalities(run: str) -> None:
+    assert mixed_derivative(make(run, coupled=False)).abs().max() < 1e-10
+    assert mixed_derivative(make(run)).abs().max() > 1e-3
+
+
+@every_run
+def test_cells_apart_add_up(run: str) -> None:
+    layer, given = make(run, coupled=False), features()
+    one, other = ({**given, name: None} for name in DIMS)
+    nothing = layer({**given, "audio": torch.zeros(3, 3, dtype=f64), "motion": None})
+    both = layer(given) - layer(one)  # what audio adds beside motion
+    alone = layer(other) - nothing
+    zero = {**given, "audio": torch.zeros(3, 3, dtype=f64)}
+    torch.testing.assert_close(layer(given) - layer(zero), alone)
+    assert both.abs().max() > 1e-3
+
+
+@every_run
+@pytest.mark.parametrize("coupled", [True, False])
+def test_an_absent_modality_is_neutral(run: str, coupled: bool) -> None:
+    layer, given = make(run, coupled=coupled), features()
+    _, info = layer({"audio": given["audio"], "motion": None}, return_info=True)
+    batch = pf.fusion.inputs.read_inputs(DIMS, {"audio": given["audio"], "motion": None})
+    _, motion = layer.cells.outset(batch).parts
+    brought = motion if run == "equilibrium" else motion[..., 0, :] - motion[..., 1, :]
+    assert not brought.any()
+    assert info.succeeded.all()
+
+
+# what each modality does
+
+
+def test_the_parts_of_the_potential_add_up() -> None:
+    layer, given = make("equilibrium"), features()
+    layer.cells.applied_potential.assign(torch.tensor([3.0, -2.0]))
+    _, info = layer(given, return_info=True)
+    phi = layer.dynamics.potential(info.solution.final, info.solution.x)
+    found = layer.attribution(given)
+    assert found.potential.shape == (3, 2, 2, 8)
+    torch.testing.assert_close(found.total, phi, rtol=1e-9, atol=1e-9)
+    assert found.walls.abs().max() > 0.5
+    # ions gather where the potential is, so the parts of their charge add up as well:
+    cation, anion = info.solution.final.unbind(-2)
+    left, right = (cation - anion).unflatten(-1, (2, 4)).sum(-1).div(8).unbind(-1)
+    by_walls = -((anion - cation) / phi * found.walls / 8).unflatten(-1, (2, 4)).sum(-1)
+    torch.testing.assert_close(found.sides.sum(1), torch.stack([left, right], -1) - by_walls)
+
+
+def test_who_is_absent_has_no_part() -> None:
+    layer, given = make("equilibrium"), features()
+    flags = torch.tensor([True, False, True])
+    found = layer.attribution(given, present={"motion": flags})
+    assert not found.potential[1, 1].any()
+    assert found.potential[0, 1].any()
+    assert not found.sides[1, 1].any()
+
+
+def test_nothing_is_attributed_where_nothing_is_shared() -> None:
+    with pytest.raises(ValueError, match="coupled=False each has cells of its own"):
+        make("equilibrium", coupled=False).attribution(features())
+
+
+# parameters
+
+
+@every_run
+@pytest.mark.parametrize("size", [10.0, 1e4, 1e30])
+def test_parameters_stay_physical_whatever_an_optimiser_does(run: str, size: float) -> None:
+    layer, given = make(run), features()
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in layer.named_parameters():
+        if name.endswith("raw"):
+            noise = torch.randn(parameter.shape, dtype=f64, generator=generator)
+            parameter.data.add_(size * noise)
+    fused, info = layer(given, return_info=True)
+    assert info.succeeded.all()
+    fused.square().sum().backward()
+    for module in layer.modules():
+        if isinstance(module, pf.fusion.pnp_parameters.Bounded):
+            assert (module.values >= module.allowed.low).all(), module.name
+            assert (module.values <= module.allowed.high).all(), module.name
+    for name, parameter in layer.named_parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
+
+def test_parameters_read_as_they_are_set() -> None:
+    layer = make("equilibrium")
+    layer.cells.debye_length.assign(torch.tensor([0.6, 1.5]))
+    layer.cells.concentration.assign(0.5)
+    layer.cells.applied_potential.assign(-4.0)
+    wanted = torch.tensor([0.6, 1.5], dtype=f64)
+    torch.testing.assert_close(layer.debye_length, wanted)
+    torch.testing.assert_close(layer.permittivity, wanted.square())
+    torch.testing.assert_close(layer.concentration, torch.full((2,), 0.5, dtype=f64))
+    torch.testing.assert_close(layer.applied_potential, torch.full((2,), -4.0, dtype=f64))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("debye_length", 0.0, "`debye_length` must be between 0.50.* and .*, got 0"),
+        ("applied_potential", 20.0, "must be between -20 and 20, got 20"),
+        ("concentration", float("nan"), "must be between 0.01 and 100, got nan"),
+        ("concentration", torch.ones(3), r"a number or of shape \(2,\), got \(3,\)"),
+    ],
+)
+def test_what_is_out_of_range_is_refused(name: str, values: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        getattr(make("equilibrium").cells, name).assign(values)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"run": "steady"}, r"`run` must be one of \['equilibrium'.*got 'steady'"),
+        ({"encoder": "conv"}, r"`encoder` must be one of \['linear', 'mlp'\], got 'conv'"),
+        ({"channels": 0}, "`channels` must be a whole number >= 1, got 0"),
+        ({"cells": 1}, "`cells` must be a whole number >= 2, got 1"),
+        ({"hidden": 2.0}, "`hidden` must be a whole number >= 1, got 2.0"),
+    ],
+)
+def test_wrong_arguments_are_refused(more: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pf.fusion.PNP(DIMS, OUT, **more)  # type: ignore[arg-type]
