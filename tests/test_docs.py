@@ -58,7 +58,7 @@ def test_the_snippets_of_the_readme_run_as_they_stand(capsys: pytest.CaptureFixt
     assert len(blocks) >= 5
     names: dict[str, Any] = {}
     for block in blocks:
-        exec(block, names)  # noqa: S102
+        exec(block, names)
     at_rest = names["rest"].final, names["path"].final, names["rounds"].final
     for one in at_rest[1:]:
         assert (one - at_rest[0]).abs().max() < 1e-6
