@@ -251,7 +251,8 @@ class PNP(CellObservables):
             )
         law = self.bind(u0, x)
         rest = law.rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), tolerance)
-        found = rest.converged & rest.c.detach().isfinite().flatten(1).all(1)
+        finite = rest.c.detach().isfinite().flatten(1).all(1)
+        found = rest.converged & finite
         c = torch.where(per_state(found, rest.c), rest.c, torch.nan)
         none = torch.zeros_like(rest.iterations)
         with torch.no_grad():
@@ -259,6 +260,7 @@ class PNP(CellObservables):
         return AtRest(
             u=c,  # the last iterate would look like an answer
             converged=found,
+            finite=finite,
             iterations=rest.iterations,
             evaluations=none,
             rates=rate.square().flatten(1).mean(1).sqrt(),
