@@ -473,9 +473,9 @@ def semi_implicit_1d(
         for k in range(len(steps)):
             if len(history):
                 for s in range(species):
-                    for i in range(n):
-                        for lane in range(LANES):
-                            history[k, first // LANES, s, i, lane] = ions[s, i + 1, C + lane]
+                    for i in facts.rows[1:-1]:
+                        for lane in range(facts.width):
+                            history[k, first // LANES, s, i - 1, lane] = ions[s, i, C + lane]
             for lane in range(LANES):
                 lanes[STEP + lane] = steps[k]
             take_step(block, facts)

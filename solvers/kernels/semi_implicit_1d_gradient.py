@@ -340,15 +340,18 @@ def semi_implicit_1d_gradient(
         read(by_end, first, ions, BY_C)
         most = np.max(taken[first : first + count])
         for k in range(most - 1, -1, -1):
-            for lane in range(LANES):
-                going = k < taken[min(first + lane, batch - 1)]
+            for lane in range(count):
+                going = k < taken[first + lane]
                 lanes[STEP + lane] = steps[k] if going else f(0)
-                sample = min(first + lane, batch - 1)
-                for s in range(species):
-                    for i in range(n):
-                        ions[s, i + 1, C + lane] = history[k, first // LANES, s, i, lane]
-                        if going and saves[k] >= 0:
-                            ions[s, i + 1, BY_C + lane] += by_states[saves[k], sample, s, i]
+                if going and saves[k] >= 0:
+                    for s in range(species):
+                        for i in range(n):
+                            by_saved = by_states[saves[k], first + lane, s, i]
+                            ions[s, i + 1, BY_C + lane] += by_saved
+            for s in range(species):
+                for i in facts.rows[1:-1]:
+                    for lane in range(facts.width):
+                        ions[s, i, C + lane] = history[k, first // LANES, s, i - 1, lane]
             take_step(block, facts)
             _untake_step(block, facts)
         write(ions, BY_C, first, count, by_start)
