@@ -387,8 +387,8 @@ def take_step(block: Block, facts: Facts) -> None:
 
 
 @inner
-def _accept(ions: Array, lanes: Array, facts: Facts) -> None:
-    """Put NEW into C where it is finite and positive, or zero where a zero was; else stay there."""
+def _accept(ions: Array, lanes: Array, facts: Facts, judged: bool) -> None:
+    """Put NEW into C; if ``judged``, where it is finite and positive, or zero where a zero was."""
     rows, width = facts.rows, facts.width
     f = ions.dtype.type
     for lane in range(width):
@@ -404,7 +404,8 @@ def _accept(ions: Array, lanes: Array, facts: Facts) -> None:
                 lanes[BEFORE + lane] = old if old < lowest else lowest
     for lane in range(width):
         new, lowest = lanes[TOTAL + lane], lanes[LOWEST + lane]
-        if not (new > f(0) or (new == f(0) and lanes[BEFORE + lane] == f(0))):
+        good = new > f(0) or (new == f(0) and lanes[BEFORE + lane] == f(0))
+        if judged and not good:
             lanes[ALIVE + lane] = f(0)
         if lanes[ALIVE + lane] > f(0) and new < lowest:
             lanes[LOWEST + lane] = new
@@ -434,6 +435,7 @@ def semi_implicit_1d(
     facts: Facts,
     u: Array,
     steps: Array,
+    judged: bool,
     saves: Whole,
     lowest: Array,
     states: Array,
@@ -448,7 +450,8 @@ def semi_implicit_1d(
         given: the cells.
         facts: about them.
         u: where samples begin, and in the end where they are, ``(B, S, N)``.
-        steps: their sizes, ``(K,)``.
+        steps: their sizes, ``(K, B)``.
+        judged: whether a bad step ends its sample; else it stands.
         saves: into which of R rows each step's state goes, or -1, ``(K,)``.
         lowest: the smallest concentration since the last saved time; changed, ``(B,)``.
         states: what is saved, ``(R, B, S, N)``.
@@ -477,9 +480,9 @@ def semi_implicit_1d(
                         for lane in range(facts.width):
                             history[k, first // LANES, s, i - 1, lane] = ions[s, i, C + lane]
             for lane in range(LANES):
-                lanes[STEP + lane] = steps[k]
+                lanes[STEP + lane] = steps[k, min(first + lane, batch - 1)]
             take_step(block, facts)
-            _accept(ions, lanes, facts)
+            _accept(ions, lanes, facts, judged)
             going = False
             for lane in range(count):
                 if lanes[ALIVE + lane] > f(0):

@@ -320,7 +320,7 @@ def semi_implicit_1d_gradient(
     Args:
         given: the cells, as in :func:`semi_implicit_1d`, like the next five.
         facts: about them.
-        steps: ``(K,)``.
+        steps: ``(K, B)``.
         saves: ``(K,)``.
         taken: ``(B,)``.
         history: as it was left, of length K.
@@ -342,7 +342,7 @@ def semi_implicit_1d_gradient(
         for k in range(most - 1, -1, -1):
             for lane in range(count):
                 going = k < taken[first + lane]
-                lanes[STEP + lane] = steps[k] if going else f(0)
+                lanes[STEP + lane] = steps[k, first + lane] if going else f(0)
                 if going and saves[k] >= 0:
                     for s in range(species):
                         for i in range(n):
