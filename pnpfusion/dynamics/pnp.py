@@ -275,15 +275,15 @@ class PNP(CellObservables):
 
     def check_run(self, stepper: Stepper, u0: Tensor, times: Tensor, x: Input) -> None:
         """Warn of explicit steps that are too long; walls that change must keep a box neutral."""
-        law = self.bind(u0, x, float(times[0]))
-        cell = law.cell
-        if law.driven:
-            flat = u0.detach().reshape(-1, *u0.shape[-self.state_ndim :])
+        flat = u0.detach().reshape(-1, *u0.shape[-self.state_ndim :])
+        if self._driven:
+            law = self.bind(u0, x, float(times[0]))
             for t in times[1:]:
                 law.at(t.to(u0).expand(len(flat))).check_neutral(f"u0 at t = {float(t):.4g}", flat)
-        if isinstance(stepper, ExplicitRK) and isinstance(cell, Electrolyte) and u0.numel():
-            flat = u0.detach().reshape(-1, *u0.shape[-self.state_ndim :])
-            warn_if_long(cell, flat, stepper.dt, stepper.reach)
+        if isinstance(stepper, ExplicitRK) and u0.numel():
+            cell = self.bind(u0, x, float(times[0])).cell
+            if isinstance(cell, Electrolyte):
+                warn_if_long(cell, flat, stepper.dt, stepper.reach)
 
     def ledger(
         self, times: Tensor, states: Tensor, lowest: Tensor | None, x: Input = None
