@@ -170,7 +170,7 @@ class MigratingIons(nn.Module):
         applied = self.applied_potential.values
         return applied[:, None] * (self.grid.coordinates(0).to(applied) - 0.5)
 
-    def read(self, outset: Outset, final: Tensor) -> Tensor:
+    def read(self, final: Tensor) -> Tensor:
         """The potential and the density of all ions at the end, ``(rows, numbers)``."""
         cation, anion = final[..., 0, :], final[..., 1, :]
         phi = self.potential_of(cation - anion) + self.potential_of_walls
