@@ -64,7 +64,7 @@ class CompiledRun:
         rows = np.arange(len(self.times))[:, None]
         passed = np.nonzero((rows >= place.next.numpy()) & (rows < run.next))
         waits &= run.next < len(self.times)
-        arrays = waits, run.steps, run.rejected, run.iterations
+        arrays = waits, run.steps, run.rejected, run.iterations, np.zeros(batch, np.int64)
         saved = *passed, run.states[passed], run.lowest_saved[passed]
         return Advance(
             Place(*(torch.from_numpy(getattr(run, name)) for name in names)),

@@ -15,68 +15,85 @@ from pnpfusion.solvers.implicit_solve import (
 )
 
 
-def solve_implicit_dense(
-    rate: Callable[[Tensor], Tensor],
-    base: Tensor,
-    step: Tensor,
-    guess: Tensor,
-    scale: Tensor,
-    *,
-    max_iterations: int = 12,
-) -> ImplicitSolve:
-    r"""Solves :math:`u - h f(u) = b` for states of n numbers; cost O(n^3) per sample and iteration.
+class DenseNewton:
+    r"""Solves :math:`u - h f(u) = b` for states of n numbers, time after time in one run.
 
-    The gradient is the implicit function theorem's; first derivatives only.
-
-    Args:
-        rate: f, from ``(B, *state)`` to the same shape, each sample by itself.
-        base: b, shape ``(B, *state)``.
-        step: h, shape ``(B,)``.
-        guess: where to begin, shape ``(B, *state)``.
-        scale: the last correction must be below this in the mean square, shape ``(B, *state)``.
-        max_iterations: when to give up.
-
-    Returns:
-        The states, which samples converged, and the iterations of each.
+    A Jacobian takes n backward passes, so each sample keeps its own, from stage to stage and step
+    to step, as long as every correction is a fifth of the one before or less.
     """
-    h = per_state(step, base)
-    u = guess.detach()
-    iterations = torch.zeros(len(u), dtype=torch.long, device=u.device)
-    converged = torch.zeros_like(iterations, dtype=torch.bool)
-    going = ~converged
-    for _ in range(max_iterations):
-        value, jacobian = _value_and_jacobian(rate, u)
-        with torch.no_grad():
-            correction = _correct(jacobian, step, u - h * value - base)
-            size = (correction / scale).square().flatten(1).mean(1).sqrt()
-            u = torch.where(per_state(going & size.isfinite(), u), u - correction, u)
-            iterations += going
-            converged |= going & (size <= 1)
-            going &= size.isfinite() & ~converged
-        if not going.any():
-            break
-    if torch.is_grad_enabled():
-        _, jacobian = _value_and_jacobian(rate, u)
-        residual = u - h * rate(u) - base
-        if is_followed(residual):
-            u = once_differentiable_only(u - _correct(jacobian, step, residual))
-    return ImplicitSolve(u, converged, iterations)
+
+    def __init__(self) -> None:
+        self._jacobian: Tensor | None = None  #: of f, (B, n, n)
+
+    def solve(
+        self,
+        rate: Callable[[Tensor], Tensor],
+        base: Tensor,
+        step: Tensor,
+        guess: Tensor,
+        scale: Tensor,
+        *,
+        max_iterations: int = 20,
+    ) -> ImplicitSolve:
+        """The states, which samples converged, and the iterations of each.
+
+        The gradient is the implicit function theorem's; first derivatives only.
+
+        Args:
+            rate: f, from ``(B, *state)`` to the same shape, each sample by itself.
+            base: b, shape ``(B, *state)``.
+            step: h, shape ``(B,)``.
+            guess: where to begin, shape ``(B, *state)``.
+            scale: what is left must be below this in the mean square, shape ``(B, *state)``.
+            max_iterations: when to give up.
+        """
+        h = per_state(step, base)
+        u = guess.detach()
+        iterations = torch.zeros(len(u), dtype=torch.long, device=u.device)
+        converged = torch.zeros_like(iterations, dtype=torch.bool)
+        going = ~converged
+        last = torch.full_like(step.detach(), torch.inf)
+        jacobian = self._jacobian
+        if jacobian is None or len(jacobian) != len(u):
+            jacobian = _jacobian(rate, u)
+        for _ in range(max_iterations):
+            with torch.no_grad():
+                correction = _correct(jacobian, step, u - h * rate(u) - base)
+                size = (correction / scale).square().flatten(1).mean(1).sqrt()
+                u = torch.where(per_state(going & size.isfinite(), u), u - correction, u)
+                iterations += going
+                converged |= going & (size <= 1)
+                slow = going & ~(size <= 0.2 * last) & (last < torch.inf)
+                slow |= going & ~size.isfinite()
+                going &= ~converged & (size.isfinite() | (last == torch.inf))
+                last = size
+            if not going.any():
+                break
+            if (slow & going).any():
+                jacobian = torch.where(slow[:, None, None], _jacobian(rate, u), jacobian)
+                last = torch.where(slow, torch.inf, last)
+        self._jacobian = jacobian
+        if torch.is_grad_enabled():
+            residual = u - h * rate(u) - base
+            if is_followed(residual):
+                u = once_differentiable_only(u - _correct(_jacobian(rate, u), step, residual))
+        return ImplicitSolve(u, converged, iterations)
 
 
-def _value_and_jacobian(rate: Callable[[Tensor], Tensor], u: Tensor) -> tuple[Tensor, Tensor]:
-    """f(u) and its Jacobian ``(B, n, n)``, both detached."""
+def _jacobian(rate: Callable[[Tensor], Tensor], u: Tensor) -> Tensor:
+    """The Jacobian of f at u, ``(B, n, n)``, detached."""
     with torch.enable_grad():
         at = u.detach().requires_grad_()
         value = rate(at)
         if not value.requires_grad:  # a rate that does not depend on the state
-            return value, value.new_zeros(*value.flatten(1).shape, at[0].numel())
+            return value.new_zeros(*value.flatten(1).shape, value.flatten(1).shape[1])
         rows = [
             torch.autograd.grad(component.sum(), at, retain_graph=True, materialize_grads=True)[
                 0
             ].flatten(1)
             for component in value.flatten(1).unbind(1)
         ]
-    return value.detach(), torch.stack(rows, 1)
+    return torch.stack(rows, 1)
 
 
 def _correct(jacobian: Tensor, step: Tensor, residual: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,18 @@ class Method(NamedTuple):
     smallest_shrink: float
     shrink_after_failure: float
     most_failures: int  #: in a row, of plain steps
+
+
+class FixedStep(NamedTuple):
+    """One of the steps that are known before a run begins."""
+
+    dt: float
+    end: float  #: the time after it
+    next: int  #: index of the next saved time there
+
+
+#: The steps from a time, with the index of the next saved time there, at most so many.
+Schedule = Callable[[float, int, int], list[FixedStep]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +62,7 @@ class Advance:
     steps: Tensor  #: accepted, (B,)
     rejected: Tensor  #: (B,)
     iterations: Tensor  #: (B,)
+    rate_calls: Tensor  #: (B,)
     which: Tensor  #: indices of the times that were passed, (P,)
     sample: Tensor  #: and of the samples that passed them, (P,)
     values: Tensor  #: their states, (P, *state)
@@ -65,7 +79,15 @@ class PlainSteps(Protocol):
         """Take steps of the samples that are going: all of a run, or a part of it.
 
         Args:
-            place: where they stand; detached.
+            place: where they stand.
             going: which to move, bool ``(B,)``.
             left: how many steps each may still try, ``(B,)``.
         """
+
+
+@runtime_checkable
+class FollowedSteps(PlainSteps, Protocol):
+    """Plain steps whose states carry the gradient."""
+
+    def rate(self, t: Tensor, u: Tensor) -> Tensor:
+        """du/dt like ``u`` ``(B, *state)``, without gradient."""

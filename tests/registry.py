@@ -190,6 +190,10 @@ ALL_DYNAMICS: list[tuple[pf.Dynamics, Tensor]] = [
 ALL_LAYERS: dict[str, Callable[[dict[str, int], int], pf.fusion.FusionLayer]] = {
     "Concat": pf.fusion.Concat,
     "Attention": pf.fusion.Attention,
+    "DEQ": pf.fusion.DEQ,
+    "DEQ of the paper, unrolled": lambda dims, out_dim: pf.fusion.DEQ(
+        dims, out_dim, cell="paper", rounds=3
+    ),
     "GMF": pf.fusion.GMF,
     "PNP": pf.fusion.PNP,
     "PNP uncoupled": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, coupled=False),

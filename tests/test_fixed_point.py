@@ -453,6 +453,10 @@ def test_the_spectral_radius_is_that_of_dense_algebra():
     dense = torch.linalg.eigvals(net.jacobian(u)).abs().amax(1)
     exact = spectral_radius(net, u, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(exact, dense, rtol=1e-8, atol=1e-8)
+    net.w = torch.outer(random(12, seed=3), random(12, seed=4)) / 6  # of rank 1: Arnoldi ends early
+    dense = torch.linalg.eigvals(net.jacobian(u)).abs().amax(1)
+    ended = spectral_radius(net, u, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ended, dense, rtol=1e-8, atol=1e-8)
     wide = Net(width=80, norm=5.0)
     dense = torch.linalg.eigvals(wide.jacobian(wide.u0)).abs().amax(1)
     some = spectral_radius(wide, wide.u0, generator=torch.Generator().manual_seed(0))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from pnpfusion.dynamics.shell import Shell
-from pnpfusion.solvers.dense_newton import solve_implicit_dense
+from pnpfusion.solvers.dense_newton import DenseNewton
 from pnpfusion.solvers.field import Field
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver, GradientReport
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
@@ -199,6 +199,7 @@ class _Bound:
     batch: tuple[int, ...]
     x: Input
     seed: int | None  #: of the random numbers of this run, the same at every call
+    newton: DenseNewton = field(default_factory=DenseNewton)
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         shaped = u.reshape(*self.batch, *u.shape[1:])
@@ -208,7 +209,7 @@ class _Bound:
     def solve_implicit(
         self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
     ) -> ImplicitSolve:
-        return solve_implicit_dense(lambda u: self.rate(t, u), base, step, guess, scale)
+        return self.newton.solve(lambda u: self.rate(t, u), base, step, guess, scale)
 
     def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pnpfusion.dynamics.base import AtRest, Dynamics, Input, rows_of
 from pnpfusion.dynamics.deq_input import Modalities, read_modalities
-from pnpfusion.solvers.dense_newton import solve_implicit_dense
+from pnpfusion.solvers.dense_newton import DenseNewton
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
 from pnpfusion.solvers.implicit_solve import ImplicitSolve
@@ -157,6 +157,7 @@ class _BoundDEQ:
     """A law on a flat batch; implicit steps by a dense Newton iteration."""
 
     cell: DrivenCell
+    newton: DenseNewton = field(default_factory=DenseNewton)
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         return self.cell(u) - u
@@ -164,7 +165,7 @@ class _BoundDEQ:
     def solve_implicit(
         self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
     ) -> ImplicitSolve:
-        return solve_implicit_dense(lambda u: self.rate(t, u), base, step, guess, scale)
+        return self.newton.solve(lambda u: self.rate(t, u), base, step, guess, scale)
 
     def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> None:
         return None

@@ -86,5 +86,5 @@ class Place:
                 f"axis: Place({self.name!r}, width=..., axis=...)."
             )
         others = [1] * (axes - 1)  # all but the batch
-        others[axis - 1 if axis > 0 else axis] = -1
+        others[axis - 1 if axis > 0 else axis] = extra.shape[1]
         return output + extra.reshape(len(extra), *others)

@@ -15,10 +15,11 @@ from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.compiled_run import CompiledRun
+from pnpfusion.solvers.compiled_semi_implicit import CompiledSemiImplicit
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest
 from pnpfusion.solvers.nernst_planck import Electrolyte
-from pnpfusion.solvers.plain_steps import Method, PlainSteps
+from pnpfusion.solvers.plain_steps import Method, PlainSteps, Schedule
 from pnpfusion.solvers.spectral import SpectralElectrolyte
 from pnpfusion.solvers.steppers.base import Semilinear
 
@@ -70,6 +71,12 @@ class BoundPNP:
         if self.driven or not isinstance(self.cell, Electrolyte):
             return None
         return CompiledRun.of(self.cell, method, times)
+
+    def semi_implicit_steps(self, schedule: Schedule) -> PlainSteps | None:
+        """Robust steps in compiled code, where it knows this cell; else None."""
+        if self.driven or not isinstance(self.cell, Electrolyte):
+            return None
+        return CompiledSemiImplicit.of(self.cell, schedule)
 
     def rest(self, u: Tensor, tolerance: float) -> Rest:
         """Where ``u`` comes to rest; see :func:`cell_at_rest`."""

@@ -103,7 +103,10 @@ class Progressive(Dynamics):
 
     @property
     def random(self) -> bool:
-        """Whether a module inside draws random numbers, as it now stands: noise, dropout."""
+        """Whether a module inside now draws random numbers: dropout in training, noise.
+
+        A module of your own that does should have an attribute ``random = True``.
+        """
         return any(_draws(module) for module in self.modules() if module is not self)
 
     def start(self, *batch: int) -> Tensor:
@@ -206,9 +209,9 @@ def _features(x: Input, name: str) -> tuple[Tensor, bool]:
 
 
 def _draws(module: nn.Module) -> bool:
-    if getattr(module, "random", False) is True:
-        return True
-    share = getattr(
-        module, "p" if isinstance(module, _DROPOUTS) else "dropout", 0.0
-    )  # nn.GRU calls its own so
+    own = vars(module)
+    if "random" in own or hasattr(type(module), "random"):
+        told: object = module.random
+        return told is True
+    share = own.get("p" if isinstance(module, _DROPOUTS) else "dropout", 0.0)  # nn.GRU's, e.g.
     return module.training and isinstance(share, float | int) and share > 0

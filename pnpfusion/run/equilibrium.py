@@ -92,6 +92,6 @@ def equilibrium(
         dynamics=dynamics,
         x=x,
         choice=rest.way,
-        history=None if rest.history is None else rest.history.reshape(-1, *batch),
+        history=None if rest.history is None else rest.history.reshape(len(rest.history), *batch),
         backward=rest.backward,
     )

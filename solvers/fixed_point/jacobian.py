@@ -46,8 +46,8 @@ def spectral_radius(
 ) -> Tensor:
     r"""The largest \|eigenvalue\| of g'(u) of each sample, estimated by Arnoldi's method, ``(B,)``.
 
-    Picard's iteration converges near u at this rate; it diverges above 1. An estimate, from below,
-    exact once ``iterations`` reaches the size of a state.
+    Picard's iteration converges near u at this rate; it diverges above 1. An estimate, and exact
+    once ``iterations`` reaches the size of a state.
 
     Args:
         residual: f(u) = g(u) - u.
@@ -68,6 +68,7 @@ def spectral_radius(
             g, at, basis[k].reshape(u.shape), retain_graph=True, materialize_grads=True
         )
         image = image.flatten(1)
+        whole = image.norm(dim=1)
         stacked = torch.stack(basis, 1)
         for _ in range(2):  # twice is enough
             overlap = (stacked @ image.unsqueeze(2)).squeeze(2)
@@ -75,7 +76,8 @@ def spectral_radius(
             hessenberg[:, : k + 1, k] += overlap
         if k + 1 < steps:
             length = image.norm(dim=1)
-            hessenberg[:, k + 1, k] = length
-            basis.append(image / torch.where(length > 0, length, 1.0)[:, None])
+            ended = length <= 100 * torch.finfo(u.dtype).eps * whole  # what is left is round-off
+            hessenberg[:, k + 1, k] = torch.where(ended, 0.0, length)
+            basis.append(torch.where(ended[:, None], 0.0, image / length[:, None]))
     eigenvalues: Tensor = torch.linalg.eigvals(hessenberg)
     return eigenvalues.abs().amax(1)

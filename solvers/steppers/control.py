@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.outcome import Outcome
+from pnpfusion.solvers.plain_steps import FixedStep
 from pnpfusion.solvers.steppers.base import Law, Pace, Work
 
 SAFETY, LARGEST_GROWTH, SMALLEST_SHRINK = 0.9, 5.0, 0.2
@@ -120,6 +121,19 @@ class FixedSteps(Control):
         at = following.clamp_max(len(self.times) - 1)
         dt, ends = self._aimed(self.sizes[at - 1], t, self.times[at], going)
         return Plan(dt, ends, going & (pace.failures > 0))
+
+    def schedule(self, t: float, following: int, most: int) -> list[FixedStep]:
+        """The steps of a sample at ``t``, at most ``most``, as :meth:`plan` would make them."""
+        steps: list[FixedStep] = []
+        sizes, times = self.sizes.tolist(), self.times.tolist()
+        while len(steps) < most and following < len(times):
+            room, dt = times[following] - t, sizes[following - 1]
+            if room - dt < 1e-6 * dt:
+                dt = room
+            t = times[following] if dt == room else t + dt
+            following += t >= times[following]
+            steps.append(FixedStep(dt, t, following))
+        return steps
 
     def learn(self, pace: Pace, plan: Plan, verdict: Verdict) -> Pace:
         return Pace(pace.dt, torch.where(verdict.accept, 0, pace.failures + 1), pace.land)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.plain_steps import Place, PlainSteps
+from pnpfusion.solvers.plain_steps import FollowedSteps, Place, PlainSteps
 from pnpfusion.solvers.steppers.base import Law, Pace, Path, Report, Standing, Work
 from pnpfusion.solvers.steppers.control import Control, Verdict
 from pnpfusion.solvers.steppers.record import Piece, Record, Step
@@ -18,6 +19,8 @@ from pnpfusion.solvers.steppers.tape import Again, Method, Sweep, Tape
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.steppers.one_step import OneStep
+
+Rate = Callable[[Tensor, Tensor], Tensor]
 
 
 def march(
@@ -32,20 +35,26 @@ def march(
     """See :meth:`Stepper.integrate`."""
     record, control = Record(law, times), stepper.control(u0, times)
     method = Method(stepper, law, control.tolerance, record)
+    plain = stepper.plain_steps(law, control)
+    followed = checkpoints is None and isinstance(plain, FollowedSteps)
     if resume is None or resume.standing is None:
-        here = _start(law, control, record, u0, times)
+        rate = plain.rate if isinstance(plain, FollowedSteps) and followed else law.rate
+        here = _start(law, rate, control, record, u0, times)
     else:
         here = _resumed(control, record, resume, resume.standing)
     start = here.u, here.slope
     enabled = torch.is_grad_enabled()
     again: Again | None = None
-    if enabled and (is_followed(*start) or _followed_later(law, u0, times)):
+    if enabled and followed:
+        again = method.again  # for steps that are not plain
+    elif enabled and (is_followed(*start) or _followed_later(law, u0, times)):
         again = method.again
         # A forward derivative goes along with the run and holds nothing.
         if checkpoints is not None and any(values.requires_grad for values in start):
             again = Tape(method, checkpoints)
             here = replace(here, u=u0.detach(), slope=here.slope.detach())
-    plain = stepper.plain_steps(law, control) if again is None else None
+    if again is not None and not followed:
+        plain = None
     try:
         while here.going.any():
             if plain is not None:
@@ -53,7 +62,7 @@ def march(
                 if report is not None:
                     report(_progress(here, times))
                 if waits.any():  # the others have plain steps ahead
-                    swept = _swept(method, control, replace(here, going=waits), None)
+                    swept = _swept(method, control, replace(here, going=waits), again)
                     here = replace(swept, going=swept.going | (here.going & ~waits))
                 continue
             # One assignment: an interruption finds all of a sweep done, or nothing of it.
@@ -97,6 +106,7 @@ def _advanced(
             steps=work.steps + ahead.steps,
             rejected=work.rejected + ahead.rejected,
             iterations=work.iterations + ahead.iterations,
+            rate_calls=work.rate_calls + ahead.rate_calls,
         ),
         lowest=there.lowest,
         pieces=len(record.pieces),
@@ -112,9 +122,11 @@ def _followed_later(law: Law, u0: Tensor, times: Tensor) -> bool:
     return any(is_followed(law.rate(t.to(u0).expand(len(u0)), u0.detach())) for t in later)
 
 
-def _start(law: Law, control: Control, record: Record, u0: Tensor, times: Tensor) -> Standing:
+def _start(
+    law: Law, rate: Rate, control: Control, record: Record, u0: Tensor, times: Tensor
+) -> Standing:
     batch, t = len(u0), times[:1].expand(len(u0)).clone()
-    slope = law.rate(t.to(u0.dtype), u0)
+    slope = rate(t.to(u0.dtype), u0)
     work = Work.none(batch, u0.device)
     record.begin(u0)
     with torch.no_grad():  # the sizes of steps count as constants

@@ -128,9 +128,12 @@ class Record:
             for name in ("which", "sample", "values")
         )
         shape = (len(self.times), len(here.next))
-        states = torch.full(
-            (*shape, *values.shape[1:]), torch.nan, dtype=values.dtype, device=values.device
-        )
+        order = which * shape[1] + sample
+        if torch.equal(order, torch.arange(shape[0] * shape[1], device=order.device)):
+            states = values.reshape(*shape, *values.shape[1:])
+        else:
+            states = values.new_full((*shape, *values.shape[1:]), torch.nan)
+            states = states.index_put((which, sample), values)
         lowest = None
         if here.lowest is not None:
             lowest = torch.full(shape, torch.inf).to(here.lowest)
@@ -140,7 +143,7 @@ class Record:
                 [piece.lowest for piece in pieces if piece.lowest is not None]
             )
         return Path(
-            states=states.index_put((which, sample), values),
+            states=states,
             lowest=lowest,
             reached=here.next,
             outcomes=here.outcomes,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pnpfusion.solvers.plain_steps import PlainSteps
 from pnpfusion.solvers.steppers.base import Law
+from pnpfusion.solvers.steppers.control import Control, FixedSteps
 from pnpfusion.solvers.steppers.one_step import Attempt, FixedOneStep, Start
 
 
@@ -19,6 +21,14 @@ class AsymptoticPreserving(FixedOneStep):
 
     order: ClassVar[int] = 1
     keeps_positive: ClassVar[bool] = True
+
+    def plain_steps(self, law: Law, control: Control) -> PlainSteps | None:
+        """See :class:`OneStep`."""
+        make = getattr(law, "semi_implicit_steps", None)
+        if make is None or not isinstance(control, FixedSteps):
+            return None
+        plain: PlainSteps | None = make(control.schedule)
+        return plain
 
     def attempt(self, law: Law, start: Start) -> Attempt:
         """See :class:`OneStep`."""
