@@ -18,7 +18,7 @@ benchmark = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(benchmark)
 
 DIMS = {"a": 16, "b": 16}
-SHARED = ["PNP, equilibrium"]
+SHARED = ["PNP, equilibrium", "PNP, transient"]
 APART = [f"{name}, uncoupled" for name in SHARED]
 
 
