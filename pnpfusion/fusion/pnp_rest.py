@@ -105,9 +105,9 @@ class RestingCells(nn.Module):
         At rest :math:`c_\pm = c_0 e^{\mp\phi}`: the second, which is even in the potential, is what
         makes products of modalities.
         """
-        cation, anion = final.unbind(-2)
-        phi = (anion.log() - cation.log()) / 2
-        excess = torch.log1p(cation + anion - 2 * self.concentration.values[:, None])
+        (cation, anion), outside = final.unbind(-2), self.concentration.values[:, None]
+        phi = anion.log() - outside.log()
+        excess = torch.log1p(cation + anion - 2 * outside)
         return torch.stack([phi, excess], 1).flatten(1)
 
     def attribute(
