@@ -281,6 +281,20 @@ def test_nothing_is_attributed_where_nothing_is_shared() -> None:
 
 
 @every_run
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
+def test_features_of_any_size_have_an_answer(run: str, dtype: torch.dtype) -> None:
+    layer = make(run).to(dtype)
+    sizes = torch.tensor([0.0, 1.0, 1e2, 1e4, 1e6], dtype=dtype)[:, None]
+    given = features(5)
+    given = {"audio": sizes * given["audio"].to(dtype), "motion": given["motion"].to(dtype)}
+    fused, info = layer(given, return_info=True)
+    assert info.succeeded.all()
+    fused.square().mean().backward()
+    for name, parameter in layer.named_parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
+
+@every_run
 @pytest.mark.parametrize("size", [10.0, 1e4, 1e30])
 def test_parameters_stay_physical_whatever_an_optimiser_does(run: str, size: float) -> None:
     layer, given = make(run), features()
