@@ -38,7 +38,7 @@ def train(
     dims: dict[str, int],
     samples: int = 3000,
     epochs: int = 40,
-    rate: float = 6e-3,
+    rate: float = 1e-2,
 ) -> tuple[float, float]:
     """Accuracy on the samples trained with and on others."""
     generator = torch.Generator().manual_seed(seed)

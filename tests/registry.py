@@ -196,6 +196,7 @@ ALL_LAYERS: dict[str, Callable[[dict[str, int], int], pf.fusion.FusionLayer]] = 
     ),
     "GMF": pf.fusion.GMF,
     "PNP": pf.fusion.PNP,
+    "PNP in time": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, run="transient"),
     "PNP uncoupled": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, coupled=False),
     "PNP of mlps": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, encoder="mlp"),
     "Progressive": pf.fusion.Progressive,

@@ -13,7 +13,7 @@ from tests.registry import f64
 
 DIMS = {"audio": 3, "motion": 2}
 OUT = 4
-RUNS = ["equilibrium"]
+RUNS = ["equilibrium", "transient"]
 every_run = pytest.mark.parametrize("run", RUNS)
 
 
@@ -47,6 +47,52 @@ def test_the_verb_on_the_law_gives_the_layers_state() -> None:
     times = torch.tensor([0.0, 200.0], dtype=f64)
     late = pf.simulate(layer.dynamics, run.states[0], times, x=run.x, rtol=1e-8)
     torch.testing.assert_close(late.final, run.final, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dissociation", ["direct", "reaction"])
+def test_the_verb_on_the_law_gives_the_ions_that_migrated(dissociation: str) -> None:
+    layer, given = make("transient", dissociation=dissociation), features()
+    fused, info = layer(given, return_info=True)
+    torch.testing.assert_close(layer(given), fused, rtol=1e-13, atol=1e-13)
+    run = info.solution
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pf.dynamics.resolution.ResolutionWarning)
+        again = pf.simulate(layer.dynamics, run.states[0], run.times, stepper=layer.cells.stepper)
+    assert torch.equal(again.final, run.final)
+    assert run.final.shape == (3, 2, 3 if dissociation == "reaction" else 2, 8)
+
+
+@pytest.mark.parametrize("coupled", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
+def test_migration_keeps_every_ion_and_stays_positive(coupled: bool, dtype: torch.dtype) -> None:
+    layer = make("transient", coupled=coupled, steps=2).to(dtype)
+    given = {name: 10 * values.to(dtype) for name, values in features(20).items()}
+    _, info = layer(given, return_info=True)
+    begin, end = info.solution.states
+    assert (end > 0).all()
+    kept = 1e-14 if dtype == f64 else 1e-5
+    torch.testing.assert_close(end.sum(-1), begin.sum(-1), rtol=10 * kept, atol=0)
+    assert (end - begin).abs().max() > 0.1
+
+
+def test_a_reaction_makes_as_many_cations_as_anions() -> None:
+    layer = make("transient", dissociation="reaction")
+    _, info = layer(features(), return_info=True)
+    begin, end = info.solution.states.sum(-1)
+    made = end - begin
+    torch.testing.assert_close(made[..., 0], made[..., 1])
+    torch.testing.assert_close(made[..., 0], -made[..., 2])
+    assert (made[..., 0] > 0.1).all()
+
+
+def test_the_potential_that_is_read_is_that_of_the_law() -> None:
+    layer = make("transient")
+    _, info = layer(features(), return_info=True)
+    final = info.solution.final
+    read = layer.cells.read(final).unflatten(1, (2, 2, 8))
+    wanted = layer.dynamics.potential(final)
+    torch.testing.assert_close(read[:, 0], wanted, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(read[:, 1], final.sum(-2))
 
 
 def test_the_potential_that_is_read_solves_poisson_boltzmann() -> None:
@@ -171,6 +217,52 @@ def test_the_parts_of_the_potential_add_up() -> None:
     torch.testing.assert_close(found.sides.sum(1), torch.stack([left, right], -1) - by_walls)
 
 
+def test_the_parts_of_ions_that_migrate_add_up() -> None:
+    layer, given = make("transient"), features()
+    _, info = layer(given, return_info=True)
+    begin, end = info.solution.states
+    found = layer.attribution(given)
+    assert found.potential.shape == (3, 2, 2, 8)
+    torch.testing.assert_close(found.total, layer.dynamics.potential(end), rtol=1e-9, atol=1e-9)
+    past = (end - begin)[..., 4:].sum(-1) / 8
+    assert found.past.shape == (3, 2, 2, 2)  # rows, modalities, channels, kinds of ions
+    torch.testing.assert_close(found.past.sum(1), past, rtol=1e-9, atol=1e-12)
+    # a strong field carries cations one way and anions the other:
+    layer.cells.applied_potential.assign(25.0)
+    cations, anions = layer.attribution(given).past.unbind(-1)
+    assert (cations < 0).all()
+    assert (anions > 0).all()
+
+
+def test_ions_of_a_reaction_are_of_nobody_in_particular() -> None:
+    with pytest.raises(ValueError, match="those that a reaction makes are of none"):
+        make("transient", dissociation="reaction").attribution(features())
+
+
+def test_reconstruction_counts_features_that_are_there() -> None:
+    layer, given = make("transient"), features()
+    flags = torch.tensor([True, False, True])
+    _, info = layer(given, present={"motion": flags}, return_info=True)
+    read = layer.cells.read(info.solution.final)
+    audio, motion = (back(read) for back in layer.cells.reconstruction)
+    wrong = (audio - given["audio"]).square().sum()
+    wrong = wrong + (motion - given["motion"])[flags].square().sum()
+    torch.testing.assert_close(info.losses["reconstruction"], wrong / (3 * 3 + 2 * 2))
+
+
+def test_reconstruction_can_be_learned() -> None:
+    layer, given = make("transient", channels=4), features(64)
+    optimiser = torch.optim.Adam(layer.parameters(), 2e-2)
+    losses = []
+    for _ in range(60):
+        loss = layer(given, return_info=True)[1].losses["reconstruction"]
+        losses.append(float(loss.detach()))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert losses[-1] < 0.1 < 0.5 < losses[0]
+
+
 def test_who_is_absent_has_no_part() -> None:
     layer, given = make("equilibrium"), features()
     flags = torch.tensor([True, False, True])
@@ -186,6 +278,20 @@ def test_nothing_is_attributed_where_nothing_is_shared() -> None:
 
 
 # parameters
+
+
+@every_run
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
+def test_features_of_any_size_have_an_answer(run: str, dtype: torch.dtype) -> None:
+    layer = make(run).to(dtype)
+    sizes = torch.tensor([0.0, 1.0, 1e2, 1e4, 1e6], dtype=dtype)[:, None]
+    given = features(5)
+    given = {"audio": sizes * given["audio"].to(dtype), "motion": given["motion"].to(dtype)}
+    fused, info = layer(given, return_info=True)
+    assert info.succeeded.all()
+    fused.square().mean().backward()
+    for name, parameter in layer.named_parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
 
 
 @every_run
@@ -242,6 +348,12 @@ def test_what_is_out_of_range_is_refused(name: str, values: float, message: str)
         ({"channels": 0}, "`channels` must be a whole number >= 1, got 0"),
         ({"cells": 1}, "`cells` must be a whole number >= 2, got 1"),
         ({"hidden": 2.0}, "`hidden` must be a whole number >= 1, got 2.0"),
+        ({"steps": 0}, "`steps` must be a whole number >= 1, got 0"),
+        ({"duration": 0.0}, "`duration` must be finite and > 0, got 0.0"),
+        (
+            {"dissociation": "no"},
+            r"`dissociation` must be one of \['direct', 'reaction'\], got 'no'",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(more: dict[str, object], message: str) -> None:

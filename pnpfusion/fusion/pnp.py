@@ -198,9 +198,9 @@ class PNP(FusionLayer):
         law, outset = self.dynamics, self.cells.outset(batch)
         if not return_info:
             final = self.cells.reach(law, outset)
-            return self.out(self.cells.read(outset, final)), None
+            return self.out(self.cells.read(final)), None
         run = self.cells.run(law, outset)
-        read = self.cells.read(outset, run.final)
+        read = self.cells.read(run.final)
         info = FusionInfo(
             run.succeeded.flatten(1).all(1),
             run.work.iterations.flatten(1).amax(1),

@@ -27,7 +27,7 @@ from pnpfusion.solvers.steppers.semi_implicit import AsymptoticPreserving
 
 Dissociation = Literal["direct", "reaction"]
 
-GAIN = 0.7  #: of the maps at the start; a seventh of this is what concentrations vary by
+GAIN = 0.7  #: of the maps at the start; concentrations vary by a third of themselves then
 IONS = {"cation": 1.0, "anion": -1.0}
 FREE = 0.1  #: the part of a solute's concentration that is there as ions from the beginning
 
@@ -76,9 +76,9 @@ class MigratingIons(nn.Module):
         )
         one = torch.ones(channels)
         self.debye_length = Bounded(
-            "debye_length", spread_of_scales(0.1, 0.3, channels), Range(0.03, 1.0)
+            "debye_length", spread_of_scales(0.15, 0.45, channels), Range(0.03, 1.0)
         )
-        self.concentration = Bounded("concentration", 0.7 * one, Range(0.01, 50.0))
+        self.concentration = Bounded("concentration", 0.5 * one, Range(0.01, 50.0))
         self.applied_potential = Bounded(
             "applied_potential", torch.linspace(-10, 10, channels), Range(-30.0, 30.0)
         )
@@ -170,7 +170,7 @@ class MigratingIons(nn.Module):
         applied = self.applied_potential.values
         return applied[:, None] * (self.grid.coordinates(0).to(applied) - 0.5)
 
-    def read(self, outset: Outset, final: Tensor) -> Tensor:
+    def read(self, final: Tensor) -> Tensor:
         """The potential and the density of all ions at the end, ``(rows, numbers)``."""
         cation, anion = final[..., 0, :], final[..., 1, :]
         phi = self.potential_of(cation - anion) + self.potential_of_walls

@@ -99,15 +99,15 @@ class RestingCells(nn.Module):
         tolerance = 1e-9 if u0.dtype == torch.float64 else 1e-4
         return law.rest(u0, outset.x, tolerance).c.reshape(u0.shape)
 
-    def read(self, outset: Outset, final: Tensor) -> Tensor:
+    def read(self, final: Tensor) -> Tensor:
         r"""The potential and :math:`\ln(1 + c_+ + c_- - 2 c_0)`, ``(rows, numbers)``.
 
         At rest :math:`c_\pm = c_0 e^{\mp\phi}`: the second, which is even in the potential, is what
         makes products of modalities.
         """
-        cation, anion = final.unbind(-2)
-        phi = (anion.log() - cation.log()) / 2
-        excess = torch.log1p(cation + anion - 2 * self.concentration.values[:, None])
+        (cation, anion), outside = final.unbind(-2), self.concentration.values[:, None]
+        phi = anion.log() - outside.log()
+        excess = torch.log1p(cation + anion - 2 * outside)
         return torch.stack([phi, excess], 1).flatten(1)
 
     def attribute(

@@ -43,7 +43,7 @@ class Cells(Protocol):
     def reach(self, law: PNP, outset: Outset) -> Tensor:
         """What :meth:`run` comes to, without what it checks and reports, like `Outset.u0`."""
 
-    def read(self, outset: Outset, final: Tensor) -> Tensor:
+    def read(self, final: Tensor) -> Tensor:
         """What is read of a run, ``(rows, numbers)``."""
 
     def attribute(

@@ -1,0 +1,83 @@
+"""What the PNP layer costs: forward and backward, against the same layer without its solve.
+
+usage: python benchmarks/pnp_layer.py [--batch 256] [--channels 8] [--cells 16]
+
+Two modalities of 16 features, linear encoders, 32 features out, one thread. "without" is the layer
+with the solve replaced by the identity: the same maps, the same law built, the same reading.
+shares are medians of the ratio within a turn. One JSON line per case, then a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+
+import torch
+from torch import Tensor
+
+import pnpfusion as pf
+from pnpfusion.dynamics.pnp import PNP as Law
+from pnpfusion.fusion.pnp_run import Outset
+
+TURNS = 15
+DIMS = {"a": 16, "b": 16}
+
+
+def no_solve(law: Law, outset: Outset) -> Tensor:
+    """The state as if it were the answer, so that everything around the solve is done."""
+    if outset.x is None:
+        return outset.u0
+    charge = outset.x["fixed_charge"].values  # type: ignore[index, union-attr]
+    return outset.u0 + charge.square().unsqueeze(-2)
+
+
+def seconds(layer: pf.fusion.PNP, given: dict[str, Tensor]) -> float:
+    """Of one forward and backward."""
+    begin = time.perf_counter()
+    layer(given).square().sum().backward()
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    """Time everything and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--channels", type=int, default=8)
+    parser.add_argument("--cells", type=int, default=16)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for run in ("equilibrium", "transient"):
+        for dtype in (torch.float32, torch.float64):
+            generator = torch.Generator().manual_seed(0)
+            torch.manual_seed(0)
+            whole, without = (
+                pf.fusion.PNP(DIMS, 32, run=run, channels=args.channels, cells=args.cells).to(dtype)
+                for _ in range(2)
+            )
+            without.cells.reach = no_solve  # type: ignore[method-assign]
+            given = {
+                name: torch.randn(args.batch, d, generator=generator).to(dtype)
+                for name, d in DIMS.items()
+            }
+            taken: dict[str, list[float]] = {"layer": [], "without": []}
+            for turn in range(TURNS + 2):
+                for name, layer in (("layer", whole), ("without", without)):
+                    found = seconds(layer, given)
+                    if turn > 1:  # the first ones compile and warm up
+                        taken[name].append(1e3 * found)
+            shares = [a / b for a, b in zip(taken["layer"], taken["without"], strict=True)]
+            row = {"run": run, "dtype": str(dtype).removeprefix("torch.")}
+            row |= {name: round(statistics.median(one), 2) for name, one in taken.items()}
+            row["share"] = round(statistics.median(shares), 2)
+            print(json.dumps(row), flush=True)
+            rows.append(row)
+    print("\n" + "".join(f"{name:>13}" for name in rows[0]))
+    for row in rows:
+        print("".join(f"{value:>13}" for value in row.values()))
+
+
+if __name__ == "__main__":
+    main()
