@@ -15,69 +15,58 @@ from pnpfusion.solvers.implicit_solve import (
 )
 
 
-class DenseNewton:
-    r"""Solves :math:`u - h f(u) = b` for states of n numbers, time after time in one run.
+def solve_implicit_dense(
+    rate: Callable[[Tensor], Tensor],
+    base: Tensor,
+    step: Tensor,
+    guess: Tensor,
+    scale: Tensor,
+    *,
+    max_iterations: int = 20,
+) -> ImplicitSolve:
+    r"""Solves :math:`u - h f(u) = b` for states of n numbers.
 
-    A Jacobian takes n backward passes, so each sample keeps its own, from stage to stage and step
-    to step, as long as every correction is a fifth of the one before or less.
+    A Jacobian takes n backward passes, so a sample keeps the one at its guess as long as every
+    correction is a fifth of the one before or less. The gradient is the implicit function
+    theorem's; first derivatives only.
+
+    Args:
+        rate: f, from ``(B, *state)`` to the same shape, each sample by itself.
+        base: b, shape ``(B, *state)``.
+        step: h, shape ``(B,)``.
+        guess: where to begin, shape ``(B, *state)``.
+        scale: the last correction must be below this in the mean square, shape ``(B, *state)``.
+        max_iterations: when to give up.
+
+    Returns:
+        The states, which samples converged, and the iterations of each.
     """
-
-    def __init__(self) -> None:
-        self._jacobian: Tensor | None = None  #: of f, (B, n, n)
-
-    def solve(
-        self,
-        rate: Callable[[Tensor], Tensor],
-        base: Tensor,
-        step: Tensor,
-        guess: Tensor,
-        scale: Tensor,
-        *,
-        max_iterations: int = 20,
-    ) -> ImplicitSolve:
-        """The states, which samples converged, and the iterations of each.
-
-        The gradient is the implicit function theorem's; first derivatives only.
-
-        Args:
-            rate: f, from ``(B, *state)`` to the same shape, each sample by itself.
-            base: b, shape ``(B, *state)``.
-            step: h, shape ``(B,)``.
-            guess: where to begin, shape ``(B, *state)``.
-            scale: what is left must be below this in the mean square, shape ``(B, *state)``.
-            max_iterations: when to give up.
-        """
-        h = per_state(step, base)
-        u = guess.detach()
-        iterations = torch.zeros(len(u), dtype=torch.long, device=u.device)
-        converged = torch.zeros_like(iterations, dtype=torch.bool)
-        going = ~converged
-        last = torch.full_like(step.detach(), torch.inf)
-        jacobian = self._jacobian
-        if jacobian is None or len(jacobian) != len(u):
-            jacobian = _jacobian(rate, u)
-        for _ in range(max_iterations):
-            with torch.no_grad():
-                correction = _correct(jacobian, step, u - h * rate(u) - base)
-                size = (correction / scale).square().flatten(1).mean(1).sqrt()
-                u = torch.where(per_state(going & size.isfinite(), u), u - correction, u)
-                iterations += going
-                converged |= going & (size <= 1)
-                slow = going & ~(size <= 0.2 * last) & (last < torch.inf)
-                slow |= going & ~size.isfinite()
-                going &= ~converged & (size.isfinite() | (last == torch.inf))
-                last = size
-            if not going.any():
-                break
-            if (slow & going).any():
-                jacobian = torch.where(slow[:, None, None], _jacobian(rate, u), jacobian)
-                last = torch.where(slow, torch.inf, last)
-        self._jacobian = jacobian
-        if torch.is_grad_enabled():
-            residual = u - h * rate(u) - base
-            if is_followed(residual):
-                u = once_differentiable_only(u - _correct(_jacobian(rate, u), step, residual))
-        return ImplicitSolve(u, converged, iterations)
+    h = per_state(step, base)
+    u = guess.detach()
+    iterations = torch.zeros(len(u), dtype=torch.long, device=u.device)
+    converged = torch.zeros_like(iterations, dtype=torch.bool)
+    going = ~converged
+    last = torch.full_like(step.detach(), torch.inf)
+    jacobian = _jacobian(rate, u)
+    for _ in range(max_iterations):
+        with torch.no_grad():
+            correction = _correct(jacobian, step, u - h * rate(u) - base)
+            size = (correction / scale).square().flatten(1).mean(1).sqrt()
+            u = torch.where(per_state(going & size.isfinite(), u), u - correction, u)
+            iterations += going
+            converged |= going & (size <= 1)
+            going &= size.isfinite() & ~converged
+            slow = going & (size > 0.2 * last)
+            last = torch.where(slow, torch.inf, size)
+        if not going.any():
+            break
+        if slow.any():
+            jacobian = torch.where(slow[:, None, None], _jacobian(rate, u), jacobian)
+    if torch.is_grad_enabled():
+        residual = u - h * rate(u) - base
+        if is_followed(residual):
+            u = once_differentiable_only(u - _correct(_jacobian(rate, u), step, residual))
+    return ImplicitSolve(u, converged, iterations)
 
 
 def _jacobian(rate: Callable[[Tensor], Tensor], u: Tensor) -> Tensor:
