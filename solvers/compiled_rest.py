@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pnpfusion.solvers.compiled_cell import is_compiled
+from pnpfusion.solvers.implicit_solve import without_derivative
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
 if TYPE_CHECKING:
@@ -79,7 +79,6 @@ class _Rest(torch.autograd.Function):
         ctx.save_for_backward(c, phi, *given)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, by_c: Tensor, by_phi: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         c, phi, *given = ctx.saved_tensors
         found = [phi.new_empty(len(phi), one.shape[1]) for one in given]
@@ -87,7 +86,10 @@ class _Rest(torch.autograd.Function):
             state = map(_array, (c, phi, by_c, by_phi))
             _kernels().rest_1d_backward(_problem(ctx.setting, given), *state, *map(_array, found))
         wanted = zip(found, given, ctx.needs_input_grad[1:], strict=True)
-        return None, *(one.sum_to_size(to.shape) if need else None for one, to, need in wanted)
+        return None, *(
+            without_derivative(one.sum_to_size(to.shape), by_c, by_phi, c) if need else None
+            for one, to, need in wanted
+        )
 
 
 def _problem(setting: Setting, given: tuple[Tensor, ...] | list[Tensor]) -> Problem:

@@ -25,6 +25,21 @@ if TYPE_CHECKING:
 MOST_IN_ONE_CALL = 10_000_000
 
 
+def semi_implicit_step(cell: Electrolyte, c: Tensor, dt: Tensor) -> Tensor:
+    """:func:`asymptotic_preserving_step`, compiled for the cells that the kernel knows."""
+    if not _is_known(cell):
+        return asymptotic_preserving_step(cell, c, dt)
+    step = dt.detach().to(c.dtype).unsqueeze(0)
+    return _run(cell, c, _parameters(cell), step, [-1], dt.new_zeros(len(c)), judged=False).end
+
+
+def _is_known(cell: Electrolyte) -> bool:
+    """Whether the kernel knows a cell: points without reactions between the walls of one axis."""
+    plain = cell.crowding is None and cell.reactions is None
+    exact = cell.scheme.name == "scharfetter-gummel"
+    return plain and exact and is_compiled(cell, cell.valence)
+
+
 @dataclass(frozen=True, eq=False)
 class CompiledSemiImplicit:
     """Takes the steps of `march` with `AsymptoticPreserving`; see :class:`FollowedSteps`.
@@ -39,16 +54,14 @@ class CompiledSemiImplicit:
 
     @classmethod
     def of(cls, cell: Electrolyte, schedule: Schedule) -> CompiledSemiImplicit | None:
-        """The run of ``cell``: of points without reactions, between walls; else None."""
-        plain = cell.crowding is None and cell.reactions is None
-        if not plain or cell.scheme.name != "scharfetter-gummel":
-            return None
-        return cls(cell, schedule) if is_compiled(cell, cell.valence) else None
+        """The run of ``cell``, or None where only `march` can follow it."""
+        return cls(cell, schedule) if _is_known(cell) else None
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """See :class:`FollowedSteps`."""
         with torch.no_grad():
-            return _run(self.cell, u, _parameters(self.cell), [], u[:, 0, 0]).slope
+            none = u.new_zeros(0, len(u))
+            return _run(self.cell, u, _parameters(self.cell), none, [], u[:, 0, 0]).slope
 
     def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
         """See :class:`PlainSteps`. Who is behind moves first, so that all make the same steps."""
@@ -68,7 +81,13 @@ class CompiledSemiImplicit:
             u, lowest = u[sample], lowest[sample]
             parameters = [one if len(one) == 1 else one[sample] for one in parameters]
         passed = [begin, *steps]
-        run = _run(self.cell, u, parameters, passed, lowest)
+        saves, rows = [], 0
+        for before, after in pairwise(passed):
+            saves.append(rows if after.next > before.next else -1)
+            rows += after.next > before.next
+        sizes = torch.tensor([step.dt for step in steps], dtype=torch.float64).to(u.dtype)
+        sizes = sizes[:, None].expand(-1, len(u))
+        run = _run(self.cell, u, parameters, sizes, saves, lowest)
         new = {
             "t": torch.tensor([step.end for step in passed], dtype=place.t.dtype)[run.taken],
             "next": torch.tensor([step.next for step in passed])[run.taken],
@@ -82,7 +101,7 @@ class CompiledSemiImplicit:
             count = zeros.index_put((sample,), count)
         over = not self.schedule(steps[-1].end, steps[-1].next, 1)
         waits = behind & ((count < len(steps)) | ((count >= left) & (not over)))
-        numbers = torch.tensor([k for k, row in enumerate(run.saves) if row >= 0])
+        numbers = torch.tensor([k for k, row in enumerate(saves) if row >= 0])
         which = torch.tensor([steps[k].next - 1 for k in numbers.tolist()], dtype=torch.long)
         row, among = (run.taken > numbers[:, None]).nonzero(as_tuple=True)
         whole = len(row) == run.lowest_saved.numel()
@@ -109,39 +128,45 @@ class _Run(NamedTuple):
     lowest: Tensor  #: smallest concentration since the last saved time, (B,)
     lowest_saved: Tensor  #: and since the saved time before, (R, B)
     taken: Tensor  #: steps until one ended badly, (B,)
-    saves: list[int]  #: the row of what each step saves, or -1
 
 
 def _run(
-    cell: Electrolyte, u: Tensor, parameters: list[Tensor], steps: list[FixedStep], lowest: Tensor
+    cell: Electrolyte,
+    u: Tensor,
+    parameters: list[Tensor],
+    steps: Tensor,
+    saves: list[int],
+    lowest: Tensor,
+    *,
+    judged: bool = True,
 ) -> _Run:
-    """``steps`` of ``cell`` with ``parameters`` in the place of its own; the first is the start."""
-    saves, rows = [], 0
-    for before, after in pairwise(steps):
-        saves.append(rows if after.next > before.next else -1)
-        rows += after.next > before.next
-    plan = _Plan(
-        cell,
-        [step.dt for step in steps[1:]],
-        saves,
-        torch.is_grad_enabled() and is_followed(u, *parameters),
-    )
-    results = _Steps.apply(plan, u, lowest, *parameters)  # type: ignore[no-untyped-call]
-    return _Run(*results[:-1], saves)
+    """Steps of ``cell`` with ``parameters`` in the place of its own; see the kernel."""
+    followed = torch.is_grad_enabled() and is_followed(u, *parameters)
+    plan = _Plan(cell, steps, saves, followed, judged)
+    # Views, because checkpoints look for what comes from outside in torch's own operations.
+    given = (one.view_as(one) for one in (u, *parameters))
+    results = _Steps.apply(plan, lowest, *given)  # type: ignore[no-untyped-call]
+    return _Run(*results[:6])
 
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
     cell: Electrolyte
-    steps: list[float]
-    saves: list[int]
+    steps: Tensor  #: (K, B)
+    saves: list[int]  #: the row of what each step saves, or -1
     followed: bool  #: whether the states before each step are kept for the gradient
+    judged: bool  #: whether a bad step ends its sample
 
-    def arrays(self, like: Tensor) -> tuple[Facts, NDArray[Any], NDArray[np.int64]]:
+    @property
+    def rows(self) -> int:
+        """How many states of a sample are saved."""
+        return 1 + max(self.saves, default=-1)
+
+    def arrays(self) -> tuple[Facts, NDArray[Any], NDArray[np.int64]]:
         """The plan as the kernels read it."""
         from pnpfusion.solvers.kernels.semi_implicit_1d import LANES, Facts
 
-        volumes = self.cell.dielectric.volumes.detach()
+        volumes = self.cell.dielectric.volumes
         facts = Facts(
             volumes=volumes.contiguous().numpy(),
             closed=np.array(self.cell.closed),
@@ -149,31 +174,37 @@ class _Plan:
             rows=np.arange(len(volumes) + 2),
             width=LANES,
         )
-        steps = torch.tensor(self.steps, dtype=torch.float64).to(like.dtype).numpy()
-        return facts, steps, np.array(self.saves, dtype=np.int64)
+        saves = np.array(self.saves, dtype=np.int64)
+        return facts, self.steps.contiguous().numpy(), saves
 
 
 class _Steps(torch.autograd.Function):
     @staticmethod
-    def forward(plan: _Plan, u: Tensor, lowest: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+    def forward(plan: _Plan, lowest: Tensor, u: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
         from pnpfusion.solvers.kernels.semi_implicit_1d import LANES, semi_implicit_1d
 
-        facts, steps, saves = plan.arrays(u)
-        rows = 1 + int(max(plan.saves, default=-1))
-        kept = len(steps) if plan.followed else 0
+        facts, steps, saves = plan.arrays()
+        rows, kept = plan.rows, len(steps) if plan.followed else 0
         batch, *state = u.shape
         states, lowest_saved = u.new_empty(rows, batch, *state), u.new_empty(rows, batch)
         end = u.detach().clone(memory_format=torch.contiguous_format)
         slope, lowest = torch.empty_like(end), lowest.clone()
         taken = torch.zeros(batch, dtype=torch.long)
         history = u.new_empty(kept, -(-batch // LANES), *state, LANES)
-        arrays = (one.numpy() for one in (lowest, states, lowest_saved, slope, taken, history))
-        semi_implicit_1d(_given(parameters), facts, end.numpy(), steps, saves, *arrays)
+        semi_implicit_1d(
+            _given(parameters),
+            facts,
+            end.numpy(),
+            steps,
+            plan.judged,
+            saves,
+            *(one.numpy() for one in (lowest, states, lowest_saved, slope, taken, history)),
+        )
         return states, end, slope, lowest, lowest_saved, taken, history
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        plan, u, _, *parameters = inputs
+        plan, _, u, *parameters = inputs
         *_, taken, history = output
         ctx.plan = plan
         ctx.mark_non_differentiable(*output[2:])
@@ -183,8 +214,7 @@ class _Steps(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, by_states: Any, by_end: Any, *_: Any) -> tuple[Tensor | None, ...]:
         plan, (u, taken, history, *parameters) = ctx.plan, ctx.saved_tensors
-        rows = 1 + int(max(plan.saves, default=-1))
-        by_states = u.new_zeros(rows, *u.shape) if by_states is None else by_states
+        by_states = u.new_zeros(plan.rows, *u.shape) if by_states is None else by_states
         by_end = torch.zeros_like(u) if by_end is None else by_end
         if torch.is_grad_enabled():  # create_graph=True
             given = [one for one in (u, *parameters) if one.requires_grad]
@@ -194,16 +224,25 @@ class _Steps(torch.autograd.Function):
             )
             left = iter(found)
             by = [next(left) if one.requires_grad else None for one in (u, *parameters)]
-            return None, by[0], None, *by[1:]
+            return None, None, *by
         from pnpfusion.solvers.kernels.semi_implicit_1d_gradient import semi_implicit_1d_gradient
 
-        facts, steps, saves = plan.arrays(u)
+        facts, steps, saves = plan.arrays()
         sums = [torch.zeros_like(one, memory_format=torch.contiguous_format) for one in parameters]
         by_u = torch.empty_like(u, memory_format=torch.contiguous_format)
-        tensors = taken, history, by_end.contiguous(), by_states.contiguous(), by_u
-        arrays = (one.detach().numpy() for one in tensors)
-        semi_implicit_1d_gradient(_given(parameters), facts, steps, saves, *arrays, _given(sums))
-        return None, by_u, None, *sums
+        semi_implicit_1d_gradient(
+            _given(parameters),
+            facts,
+            steps,
+            saves,
+            taken.numpy(),
+            history.numpy(),
+            by_end.contiguous().numpy(),
+            by_states.contiguous().numpy(),
+            by_u.numpy(),
+            _given(sums),
+        )
+        return None, None, by_u, *sums
 
 
 def _in_torch(
@@ -213,7 +252,7 @@ def _in_torch(
     cell, saved = _with(plan.cell, parameters), []
     for k, (dt, row) in enumerate(zip(plan.steps, plan.saves, strict=True)):
         going = k < taken
-        new = asymptotic_preserving_step(cell, u, torch.where(going, dt, 0.0).to(u.dtype))
+        new = asymptotic_preserving_step(cell, u, torch.where(going, dt, 0.0))
         u = torch.where(per_state(going, u), new, u)
         if row >= 0:
             saved.append(u)

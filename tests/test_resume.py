@@ -30,8 +30,9 @@ STEPPERS = [
 
 @pytest.fixture(autouse=True)
 def short_calls(monkeypatch):
-    """Compiled runs look up after every try, or these short ones could not be interrupted."""
-    monkeypatch.setattr("pnpfusion.solvers.compiled_run.MOST_IN_ONE_CALL", 1)
+    """Compiled runs look up after every step, or these short ones could not be interrupted."""
+    for runs in ("compiled_run", "compiled_semi_implicit"):
+        monkeypatch.setattr(f"pnpfusion.solvers.{runs}.MOST_IN_ONE_CALL", 1)
 
 
 def start(dtype=f64):

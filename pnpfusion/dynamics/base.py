@@ -33,6 +33,7 @@ class AtRest:
 
     u: Tensor  #: (B, *state); carries the gradient
     converged: Tensor  #: bool, (B,)
+    finite: Tensor  #: whether all stayed finite, bool, (B,)
     iterations: Tensor  #: of Newton's method, (B,); 0 for solvers that count evaluations
     evaluations: Tensor  #: of the rate, (B,)
     rates: Tensor  #: RMS rate there, (B,)
@@ -135,6 +136,7 @@ class Dynamics(nn.Module, ABC):
         return AtRest(
             u=found.u,
             converged=found.converged,
+            finite=found.residuals.isfinite(),
             iterations=torch.zeros_like(found.evaluations),
             evaluations=found.evaluations,
             rates=found.rates,

@@ -19,6 +19,7 @@ def combined(blocks: list[FixedPoint], way: str) -> AtRest:
     return AtRest(
         u=torch.stack([block.u for block in blocks], 1),
         converged=torch.stack([block.converged for block in blocks]).all(0),
+        finite=torch.stack([block.residuals for block in blocks]).isfinite().all(0),
         iterations=torch.zeros_like(evaluations),
         evaluations=(evaluations + number - 1).div(number, rounding_mode="floor"),
         rates=torch.stack([block.rates for block in blocks]).square().mean(0).sqrt(),

@@ -96,6 +96,7 @@ class DEQLaw(Dynamics):
         return AtRest(
             u=found.u,
             converged=found.converged,
+            finite=found.residuals.isfinite(),
             iterations=torch.zeros_like(found.evaluations),
             evaluations=found.evaluations,
             rates=found.rates,

@@ -251,7 +251,8 @@ class PNP(CellObservables):
             )
         law = self.bind(u0, x)
         rest = law.rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), tolerance)
-        found = rest.converged & rest.c.detach().isfinite().flatten(1).all(1)
+        finite = rest.c.detach().isfinite().flatten(1).all(1)
+        found = rest.converged & finite
         c = torch.where(per_state(found, rest.c), rest.c, torch.nan)
         none = torch.zeros_like(rest.iterations)
         with torch.no_grad():
@@ -259,6 +260,7 @@ class PNP(CellObservables):
         return AtRest(
             u=c,  # the last iterate would look like an answer
             converged=found,
+            finite=finite,
             iterations=rest.iterations,
             evaluations=none,
             rates=rate.square().flatten(1).mean(1).sqrt(),
@@ -273,15 +275,15 @@ class PNP(CellObservables):
 
     def check_run(self, stepper: Stepper, u0: Tensor, times: Tensor, x: Input) -> None:
         """Warn of explicit steps that are too long; walls that change must keep a box neutral."""
-        law = self.bind(u0, x, float(times[0]))
-        cell = law.cell
-        if law.driven:
-            flat = u0.detach().reshape(-1, *u0.shape[-self.state_ndim :])
+        flat = u0.detach().reshape(-1, *u0.shape[-self.state_ndim :])
+        if self._driven:
+            law = self.bind(u0, x, float(times[0]))
             for t in times[1:]:
                 law.at(t.to(u0).expand(len(flat))).check_neutral(f"u0 at t = {float(t):.4g}", flat)
-        if isinstance(stepper, ExplicitRK) and isinstance(cell, Electrolyte) and u0.numel():
-            flat = u0.detach().reshape(-1, *u0.shape[-self.state_ndim :])
-            warn_if_long(cell, flat, stepper.dt, stepper.reach)
+        if isinstance(stepper, ExplicitRK) and u0.numel():
+            cell = self.bind(u0, x, float(times[0])).cell
+            if isinstance(cell, Electrolyte):
+                warn_if_long(cell, flat, stepper.dt, stepper.reach)
 
     def ledger(
         self, times: Tensor, states: Tensor, lowest: Tensor | None, x: Input = None

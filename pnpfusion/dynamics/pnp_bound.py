@@ -11,11 +11,10 @@ from torch import Tensor
 
 from pnpfusion.dynamics.pnp_equilibrium import cell_at_rest
 from pnpfusion.solvers import chebyshev_newton, coupled_newton
-from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.compiled_run import CompiledRun
-from pnpfusion.solvers.compiled_semi_implicit import CompiledSemiImplicit
+from pnpfusion.solvers.compiled_semi_implicit import CompiledSemiImplicit, semi_implicit_step
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest
 from pnpfusion.solvers.nernst_planck import Electrolyte
@@ -64,7 +63,7 @@ class BoundPNP:
     def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> Tensor | None:
         """See :class:`Law`; spectral cells have none."""
         cell = self.at(t + dt)
-        return asymptotic_preserving_step(cell, u, dt) if isinstance(cell, Electrolyte) else None
+        return semi_implicit_step(cell, u, dt) if isinstance(cell, Electrolyte) else None
 
     def plain_steps(self, method: Method, times: Tensor) -> PlainSteps | None:
         """Steps by ``method`` in compiled code, where it knows this cell; else None."""

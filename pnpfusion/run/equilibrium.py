@@ -67,11 +67,10 @@ def equilibrium(
         tol = 1e-9 if u0.dtype == torch.float64 else 1e-4
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
     rest = dynamics.solve_equilibrium(u0, x, tol, solver, gradient)
-    finite = rest.u.detach().isfinite().flatten(1).all(1)
     if rest.converged.all():
         outcome = Outcome.CONVERGED
     else:
-        outcome = Outcome.NOT_CONVERGED if finite.all() else Outcome.NOT_FINITE
+        outcome = Outcome.NOT_CONVERGED if rest.finite.all() else Outcome.NOT_FINITE
     none = torch.zeros_like(rest.iterations)
     work = Work(
         steps=none,

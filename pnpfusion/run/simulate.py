@@ -127,8 +127,12 @@ def _solution(
     axes = tuple(range(1 + len(batch), states.ndim))
     gaps = times[:reached].diff().reshape(-1, *(1 for _ in states.shape[1:]))
     rates = states.detach().diff(dim=0) / gaps.to(states.dtype)
-    succeeded = torch.tensor([o.is_success for o in path.outcomes], device=states.device)
-    worst = max(path.outcomes, key=lambda outcome: outcome.severity, default=Outcome.REACHED_END)
+    kinds = set(path.outcomes)
+    worst = max(kinds, key=lambda outcome: outcome.severity, default=Outcome.REACHED_END)
+    if len(kinds) == 1:
+        succeeded = torch.full((len(path.outcomes),), worst.is_success, device=states.device)
+    else:
+        succeeded = torch.tensor([o.is_success for o in path.outcomes], device=states.device)
     return Solution(
         times=times[:reached],
         states=states,

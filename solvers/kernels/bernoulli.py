@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from pnpfusion.solvers.kernels.decorators import inlined
 
+Number = type[np.floating]
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _power_of_two(_typing: Any, t: Any) -> Any:
+
+def _power_of_two_from_bits(_typing: Any, t: Any) -> Any:
     """2^k of the number k + 1.5 * 2^m, whose last bits are k; m is the length of the mantissa."""
     double = t == types.float64
 
@@ -30,8 +32,11 @@ def _power_of_two(_typing: Any, t: Any) -> Any:
     return t(t), code
 
 
+_power_of_two: Any = intrinsic(_power_of_two_from_bits)
+
+
 @inlined
-def bernoulli_ahead(u: float, f: type[float]) -> float:
+def bernoulli_ahead(u: Any, f: Number) -> Any:
     """B(u) to round-off, see :func:`pnpfusion.solvers.fluxes.bernoulli`; B(-u) is B(u) + u.
 
     With w = abs(u) = r - k ln 2 and p = e^r - 1 by Taylor's series, e^-w is 2^k (p + 1).
@@ -69,7 +74,7 @@ def bernoulli_ahead(u: float, f: type[float]) -> float:
 
 
 @inlined
-def bernoulli_slope(u: float, ahead: float, f: type[float]) -> float:
+def bernoulli_slope(u: Any, ahead: Any, f: Number) -> Any:
     """B'(u), given B(u); that of B(-u) is B'(u) + 1."""
     small = abs(u) < (f(0.25) if f(1) + f(1e-10) == f(1) else f(1e-2))
     squared = u * u
@@ -78,7 +83,7 @@ def bernoulli_slope(u: float, ahead: float, f: type[float]) -> float:
 
 
 @inlined
-def bernoulli_bend(u: float, ahead: float, slope: float, f: type[float]) -> float:
+def bernoulli_bend(u: Any, ahead: Any, slope: Any, f: Number) -> Any:
     """B''(u), given B(u) and B'(u)."""
     small = abs(u) < (f(0.25) if f(1) + f(1e-10) == f(1) else f(1e-2))
     squared = u * u

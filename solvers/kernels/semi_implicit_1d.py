@@ -20,7 +20,7 @@ from pnpfusion.solvers.kernels.bernoulli import bernoulli_ahead, bernoulli_slope
 from pnpfusion.solvers.kernels.decorators import Array, inner, kernel
 
 Whole = NDArray[np.int64]
-LANES = 32
+LANES = 64
 
 
 def _kinds(count: int) -> range:
@@ -29,8 +29,9 @@ def _kinds(count: int) -> range:
 
 
 #: Of a species in a row: what is given, what a step finds, and what its gradient does.
-VALENCE, PASSING, IMPOSED, C, AHEAD, AHEAD_LATER, OUT, INTO, PIVOT, Y, NEW = _kinds(11)
-BY_C, BY_LOAD, BY_AFTER, BY_VALENCE, BY_PASSING, BY_IMPOSED = _kinds(17)[11:]
+VALENCE, PASSING, IMPOSED, C, AHEAD, SLOPE, FLUX, BENT = _kinds(8)
+AHEAD_LATER, OUT, INTO, PIVOT, Y, NEW = _kinds(14)[8:]
+BY_C, BY_LOAD, BY_U, BY_AFTER, BY_VALENCE, BY_PASSING, BY_IMPOSED = _kinds(21)[14:]
 #: Of a row: fixed charge, what the step's currents bring and conduct, and gradients.
 FIXED, CURRENT, EXTRA = _kinds(3)
 BY_RISE, BY_CURRENT, BY_EXTRA, BY_CONDUCTANCE, BY_FIXED = _kinds(8)[3:]
@@ -78,7 +79,7 @@ class Facts(NamedTuple):
 class Block(NamedTuple):
     """LANES samples side by side, and room for a step of theirs."""
 
-    ions: Array  #: (S, N+2, 17 * LANES)
+    ions: Array  #: (S, N+2, 21 * LANES)
     line: Array  #: (N+2, 8 * LANES)
     nets: Array  #: (2, N+2, 5 * LANES)
     ends: Array  #: (2, 8 * LANES)
@@ -91,7 +92,7 @@ def make_block(species: int, n: int, like: Array) -> Block:
     """Room for LANES samples of S species in N cells, of the dtype of ``like``."""
     dtype = like.dtype
     return Block(
-        np.zeros((species, n + 2, 17 * LANES), dtype),
+        np.zeros((species, n + 2, 21 * LANES), dtype),
         np.zeros((n + 2, 8 * LANES), dtype),
         np.zeros((2, n + 2, 5 * LANES), dtype),
         np.zeros((2, 8 * LANES), dtype),
@@ -257,25 +258,32 @@ def _find_potential(block: Block, facts: Facts) -> None:
 
 
 @inner
-def _add_currents(
-    ions: Array, line: Array, nets: Array, lanes: Array, facts: Facts, s: int
-) -> None:
-    """What a species adds to the currents and to what conducts."""
-    rows, width = facts.rows, facts.width
-    f = line.dtype.type
-    for i in rows[:-1]:
-        for lane in range(width):
-            z, passing = ions[s, i, VALENCE + lane], ions[s, i, PASSING + lane]
-            u = z * nets[NOW, i, RISE + lane]
+def _find_fluxes(ions: Array, nets: Array, facts: Facts, s: int) -> None:
+    """The fluxes of a species in C, and their derivative by the rise of its energy."""
+    f = ions.dtype.type
+    for i in facts.rows[:-1]:
+        for lane in range(facts.width):
+            u = ions[s, i, VALENCE + lane] * nets[NOW, i, RISE + lane]
             a = bernoulli_ahead(u, f)
             slope = bernoulli_slope(u, a, f)
             before, after = ions[s, i, C + lane], ions[s, i + 1, C + lane]
-            flux = passing * (a * before - (a + u) * after) + ions[s, i, IMPOSED + lane]
-            bent = passing * (slope * before - (slope + f(1)) * after)
-            moved = lanes[STEP + lane] * z
+            passing = ions[s, i, PASSING + lane]
+            flux = passing * (a * before - (a + u) * after)
             ions[s, i, AHEAD + lane] = a
-            line[i, CURRENT + lane] += moved * flux
-            line[i, EXTRA + lane] -= moved * z * bent
+            ions[s, i, SLOPE + lane] = slope
+            ions[s, i, FLUX + lane] = flux + ions[s, i, IMPOSED + lane]
+            ions[s, i, BENT + lane] = passing * (slope * before - (slope + f(1)) * after)
+
+
+@inner
+def _add_currents(ions: Array, line: Array, lanes: Array, facts: Facts, s: int) -> None:
+    """What a species adds to the currents of a step and to what conducts."""
+    for i in facts.rows[:-1]:
+        for lane in range(facts.width):
+            z = ions[s, i, VALENCE + lane]
+            moved = lanes[STEP + lane] * z
+            line[i, CURRENT + lane] += moved * ions[s, i, FLUX + lane]
+            line[i, EXTRA + lane] -= moved * z * ions[s, i, BENT + lane]
 
 
 @inner
@@ -354,7 +362,8 @@ def take_step(block: Block, facts: Facts) -> None:
             line[i, CURRENT + lane] = f(0)
             line[i, EXTRA + lane] = f(0)
     for s in range(len(ions)):
-        _add_currents(ions, line, nets, lanes, facts, s)
+        _find_fluxes(ions, nets, facts, s)
+        _add_currents(ions, line, lanes, facts, s)
     for i in rows[:-1]:
         for lane in range(width):
             nets[LATER, i, G + lane] = nets[NOW, i, G + lane] + line[i, EXTRA + lane]
@@ -378,8 +387,8 @@ def take_step(block: Block, facts: Facts) -> None:
 
 
 @inner
-def _accept(ions: Array, lanes: Array, facts: Facts) -> None:
-    """Put NEW into C where it is finite and positive, or zero where a zero was; else stay there."""
+def _accept(ions: Array, lanes: Array, facts: Facts, judged: bool) -> None:
+    """Put NEW into C; if ``judged``, where it is finite and positive, or zero where a zero was."""
     rows, width = facts.rows, facts.width
     f = ions.dtype.type
     for lane in range(width):
@@ -395,7 +404,8 @@ def _accept(ions: Array, lanes: Array, facts: Facts) -> None:
                 lanes[BEFORE + lane] = old if old < lowest else lowest
     for lane in range(width):
         new, lowest = lanes[TOTAL + lane], lanes[LOWEST + lane]
-        if not (new > f(0) or (new == f(0) and lanes[BEFORE + lane] == f(0))):
+        good = new > f(0) or (new == f(0) and lanes[BEFORE + lane] == f(0))
+        if judged and not good:
             lanes[ALIVE + lane] = f(0)
         if lanes[ALIVE + lane] > f(0) and new < lowest:
             lanes[LOWEST + lane] = new
@@ -409,21 +419,13 @@ def _accept(ions: Array, lanes: Array, facts: Facts) -> None:
 @inner
 def _write_slope(block: Block, facts: Facts, first: int, count: int, slope: Array) -> None:
     """The rate of what is in C."""
-    rows, width = facts.rows, facts.width
     ions, nets = block.ions, block.nets
-    f = ions.dtype.type
     _find_potential(block, facts)
     for s in range(len(ions)):
-        for i in rows[:-1]:
-            for lane in range(width):
-                u = ions[s, i, VALENCE + lane] * nets[NOW, i, RISE + lane]
-                a = bernoulli_ahead(u, f)
-                flux = a * ions[s, i, C + lane] - (a + u) * ions[s, i + 1, C + lane]
-                flux = flux * ions[s, i, PASSING + lane] + ions[s, i, IMPOSED + lane]
-                ions[s, i, NEW + lane] = flux
+        _find_fluxes(ions, nets, facts, s)
         for lane in range(count):
             for i in range(slope.shape[2]):
-                through = ions[s, i + 1, NEW + lane] - ions[s, i, NEW + lane]
+                through = ions[s, i + 1, FLUX + lane] - ions[s, i, FLUX + lane]
                 slope[first + lane, s, i] = -through / facts.volumes[i]
 
 
@@ -433,6 +435,7 @@ def semi_implicit_1d(
     facts: Facts,
     u: Array,
     steps: Array,
+    judged: bool,
     saves: Whole,
     lowest: Array,
     states: Array,
@@ -447,7 +450,8 @@ def semi_implicit_1d(
         given: the cells.
         facts: about them.
         u: where samples begin, and in the end where they are, ``(B, S, N)``.
-        steps: their sizes, ``(K,)``.
+        steps: their sizes, ``(K, B)``.
+        judged: whether a bad step ends its sample; else it stands.
         saves: into which of R rows each step's state goes, or -1, ``(K,)``.
         lowest: the smallest concentration since the last saved time; changed, ``(B,)``.
         states: what is saved, ``(R, B, S, N)``.
@@ -472,13 +476,13 @@ def semi_implicit_1d(
         for k in range(len(steps)):
             if len(history):
                 for s in range(species):
-                    for i in range(n):
-                        for lane in range(LANES):
-                            history[k, first // LANES, s, i, lane] = ions[s, i + 1, C + lane]
+                    for i in facts.rows[1:-1]:
+                        for lane in range(facts.width):
+                            history[k, first // LANES, s, i - 1, lane] = ions[s, i, C + lane]
             for lane in range(LANES):
-                lanes[STEP + lane] = steps[k]
+                lanes[STEP + lane] = steps[k, min(first + lane, batch - 1)]
             take_step(block, facts)
-            _accept(ions, lanes, facts)
+            _accept(ions, lanes, facts, judged)
             going = False
             for lane in range(count):
                 if lanes[ALIVE + lane] > f(0):

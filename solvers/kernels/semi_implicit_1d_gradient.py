@@ -12,6 +12,7 @@ from pnpfusion.solvers.kernels.decorators import Array, inner, kernel
 from pnpfusion.solvers.kernels.semi_implicit_1d import (
     AHEAD,
     AHEAD_LATER,
+    BENT,
     BY_AFTER,
     BY_C,
     BY_CONDUCTANCE,
@@ -25,11 +26,12 @@ from pnpfusion.solvers.kernels.semi_implicit_1d import (
     BY_PULL,
     BY_RISE,
     BY_SURFACE_CHARGE,
+    BY_U,
     BY_VALENCE,
     BY_WALL_RISE,
     ELECTRODE,
     EXTRA,
-    IMPOSED,
+    FLUX,
     INTO,
     KEPT,
     KNOWN,
@@ -43,6 +45,7 @@ from pnpfusion.solvers.kernels.semi_implicit_1d import (
     PULL,
     RISE,
     SHARE,
+    SLOPE,
     STEP,
     VALENCE,
     Block,
@@ -104,27 +107,36 @@ def _unmove(block: Block, facts: Facts, s: int) -> None:
         ions[s, 0, BY_C + lane] += ions[s, 0, OUT + lane] * ions[s, 1, BY_LOAD + lane]
     for lane in range(width):
         ions[s, n + 1, BY_C + lane] += ions[s, n, INTO + lane] * ions[s, n, BY_LOAD + lane]
-    _unweigh(ions, block.line, block.nets, lanes, facts, s)
+    _unweigh(ions, block.nets, lanes, facts, s)
+    _unscale(ions, block.line, block.nets, facts, s, LATER)
 
 
 @inner
-def _unweigh(ions: Array, line: Array, nets: Array, lanes: Array, facts: Facts, s: int) -> None:
+def _unweigh(ions: Array, nets: Array, lanes: Array, facts: Facts, s: int) -> None:
     """What the faces in the potential of LATER take from BY_LOAD."""
     f = ions.dtype.type
     for i in facts.rows[:-1]:
         for lane in range(facts.width):
             z, passing = ions[s, i, VALENCE + lane], ions[s, i, PASSING + lane]
-            rise, a = nets[LATER, i, RISE + lane], ions[s, i, AHEAD_LATER + lane]
-            u = z * rise
+            a = ions[s, i, AHEAD_LATER + lane]
+            u = z * nets[LATER, i, RISE + lane]
             slope = bernoulli_slope(u, a, f)
             before, after = ions[s, i, Y + lane], ions[s, i + 1, Y + lane]
             step = ions[s, i + 1, BY_LOAD + lane] - ions[s, i, BY_LOAD + lane]
             step = lanes[STEP + lane] * step
-            by_u = step * passing * (slope * before - (slope + f(1)) * after)
+            ions[s, i, BY_U + lane] = step * passing * (slope * before - (slope + f(1)) * after)
             ions[s, i, BY_PASSING + lane] += step * (a * before - (a + u) * after)
             ions[s, i, BY_IMPOSED + lane] += step
-            ions[s, i, BY_VALENCE + lane] += by_u * rise
-            line[i, BY_RISE + lane] += by_u * z
+
+
+@inner
+def _unscale(ions: Array, line: Array, nets: Array, facts: Facts, s: int, net: int) -> None:
+    """What the rise of a species' energy takes from BY_U."""
+    for i in facts.rows[:-1]:
+        for lane in range(facts.width):
+            by_u = ions[s, i, BY_U + lane]
+            ions[s, i, BY_VALENCE + lane] += by_u * nets[net, i, RISE + lane]
+            line[i, BY_RISE + lane] += by_u * ions[s, i, VALENCE + lane]
 
 
 @inner
@@ -179,29 +191,32 @@ def _unadd(ions: Array, line: Array, nets: Array, lanes: Array, facts: Facts, s:
     for i in facts.rows[:-1]:
         for lane in range(facts.width):
             z, passing = ions[s, i, VALENCE + lane], ions[s, i, PASSING + lane]
-            rise, a = nets[NOW, i, RISE + lane], ions[s, i, AHEAD + lane]
-            u = z * rise
-            b = a + u
-            slope = bernoulli_slope(u, a, f)
-            bend = bernoulli_bend(u, a, slope, f)
-            before, after = ions[s, i, C + lane], ions[s, i + 1, C + lane]
-            flux = a * before - b * after
-            bent = slope * before - (slope + f(1)) * after
             by_current = lanes[STEP + lane] * line[i, BY_CURRENT + lane]
             by_extra = lanes[STEP + lane] * z * line[i, BY_EXTRA + lane]
-            by_flux, by_bent = z * by_current, -z * by_extra
-            by_u = passing * (by_flux * bent + by_bent * bend * (before - after))
-            by_z = by_current * (passing * flux + ions[s, i, IMPOSED + lane])
-            by_z -= f(2) * by_extra * passing * bent
-            ions[s, i, BY_VALENCE + lane] += by_z + by_u * rise
-            ions[s, i, BY_PASSING + lane] += by_flux * flux + by_bent * bent
+            by_z = by_current * ions[s, i, FLUX + lane]
+            ions[s, i, BY_VALENCE + lane] += by_z - f(2) * by_extra * ions[s, i, BENT + lane]
+            ions[s, i, FLUX + lane] = z * by_current
+            ions[s, i, BENT + lane] = -z * by_extra
+    for i in facts.rows[:-1]:
+        for lane in range(facts.width):
+            by_flux, by_bent = ions[s, i, FLUX + lane], ions[s, i, BENT + lane]
+            a, slope = ions[s, i, AHEAD + lane], ions[s, i, SLOPE + lane]
+            u = ions[s, i, VALENCE + lane] * nets[NOW, i, RISE + lane]
+            bend = bernoulli_bend(u, a, slope, f)
+            before, after = ions[s, i, C + lane], ions[s, i + 1, C + lane]
+            b, other = a + u, slope + f(1)
+            bent = slope * before - other * after
+            passing = ions[s, i, PASSING + lane]
+            by_u = by_flux * bent + by_bent * bend * (before - after)
+            ions[s, i, BY_U + lane] = passing * by_u
+            ions[s, i, BY_PASSING + lane] += by_flux * (a * before - b * after) + by_bent * bent
             ions[s, i, BY_IMPOSED + lane] += by_flux
             ions[s, i, BY_C + lane] += passing * (by_flux * a + by_bent * slope)
-            ions[s, i, BY_AFTER + lane] = passing * (by_flux * b + by_bent * (slope + f(1)))
-            line[i, BY_RISE + lane] += by_u * z
+            ions[s, i, BY_AFTER + lane] = passing * (by_flux * b + by_bent * other)
     for i in facts.rows[1:]:
         for lane in range(facts.width):
             ions[s, i, BY_C + lane] -= ions[s, i - 1, BY_AFTER + lane]
+    _unscale(ions, line, nets, facts, s, NOW)
 
 
 @inner
@@ -305,7 +320,7 @@ def semi_implicit_1d_gradient(
     Args:
         given: the cells, as in :func:`semi_implicit_1d`, like the next five.
         facts: about them.
-        steps: ``(K,)``.
+        steps: ``(K, B)``.
         saves: ``(K,)``.
         taken: ``(B,)``.
         history: as it was left, of length K.
@@ -325,15 +340,18 @@ def semi_implicit_1d_gradient(
         read(by_end, first, ions, BY_C)
         most = np.max(taken[first : first + count])
         for k in range(most - 1, -1, -1):
-            for lane in range(LANES):
-                going = k < taken[min(first + lane, batch - 1)]
-                lanes[STEP + lane] = steps[k] if going else f(0)
-                sample = min(first + lane, batch - 1)
-                for s in range(species):
-                    for i in range(n):
-                        ions[s, i + 1, C + lane] = history[k, first // LANES, s, i, lane]
-                        if going and saves[k] >= 0:
-                            ions[s, i + 1, BY_C + lane] += by_states[saves[k], sample, s, i]
+            for lane in range(count):
+                going = k < taken[first + lane]
+                lanes[STEP + lane] = steps[k, first + lane] if going else f(0)
+                if going and saves[k] >= 0:
+                    for s in range(species):
+                        for i in range(n):
+                            by_saved = by_states[saves[k], first + lane, s, i]
+                            ions[s, i + 1, BY_C + lane] += by_saved
+            for s in range(species):
+                for i in facts.rows[1:-1]:
+                    for lane in range(facts.width):
+                        ions[s, i, C + lane] = history[k, first // LANES, s, i - 1, lane]
             take_step(block, facts)
             _untake_step(block, facts)
         write(ions, BY_C, first, count, by_start)
