@@ -89,10 +89,12 @@ def test_the_potential_that_is_read_is_that_of_the_law() -> None:
     layer = make("transient")
     _, info = layer(features(), return_info=True)
     final = info.solution.final
-    read = layer.cells.read(final).unflatten(1, (2, 2, 8))
+    start = info.solution.states[0]
+    read = layer.cells.read(start, final).unflatten(1, (4, 2, 8))
     wanted = layer.dynamics.potential(final)
     torch.testing.assert_close(read[:, 0], wanted, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(read[:, 1], final.sum(-2))
+    torch.testing.assert_close(read[:, 2:].flatten(1), 0.3 * start.flatten(1))
 
 
 def test_the_potential_that_is_read_solves_poisson_boltzmann() -> None:
@@ -243,7 +245,8 @@ def test_reconstruction_counts_features_that_are_there() -> None:
     layer, given = make("transient"), features()
     flags = torch.tensor([True, False, True])
     _, info = layer(given, present={"motion": flags}, return_info=True)
-    read = layer.cells.read(info.solution.final)
+    run = info.solution
+    read = layer.cells.read(run.states[0], run.final)[:, : 2 * 2 * 8]  # of the end alone
     audio, motion = (back(read) for back in layer.cells.reconstruction)
     wrong = (audio - given["audio"]).square().sum()
     wrong = wrong + (motion - given["motion"])[flags].square().sum()

@@ -34,11 +34,11 @@ class PNP(FusionLayer):
     ``run="transient"``: the features of each modality dissociate into cations and anions in closed
     cells, by two maps that are positive; the ions of all modalities migrate for a short time in the
     applied potential and in the field that they make together, and y is linear in the potential and
-    the density of ions that come of it,
+    the density of ions that come of it, and in the ions that there were,
 
     .. math:: \partial_t c_\pm = \partial_x D_\pm (\partial_x c_\pm \pm c_\pm \partial_x \phi),
               \quad -\varepsilon\phi'' = c_+ - c_-, \qquad
-              y = W [\phi, c_+ + c_-]_{t=T} + b.
+              y = W [(\phi, c_+ + c_-)_{t=T}, (c_+, c_-)_{t=0}] + b.
 
     ``info.losses["reconstruction"]`` is the error of features that are read back from there.
 
@@ -198,9 +198,9 @@ class PNP(FusionLayer):
         law, outset = self.dynamics, self.cells.outset(batch)
         if not return_info:
             final = self.cells.reach(law, outset)
-            return self.out(self.cells.read(final)), None
+            return self.out(self.cells.read(outset.u0, final)), None
         run = self.cells.run(law, outset)
-        read = self.cells.read(run.final)
+        read = self.cells.read(run.states[0], run.final)
         info = FusionInfo(
             run.succeeded.flatten(1).all(1),
             run.work.iterations.flatten(1).amax(1),

@@ -29,6 +29,7 @@ Dissociation = Literal["direct", "reaction"]
 
 GAIN = 0.7  #: of the maps at the start; concentrations vary by a third of themselves then
 IONS = {"cation": 1.0, "anion": -1.0}
+AT_START = 0.3  #: the weight of concentrations as they were at the start, beside those at the end
 FREE = 0.1  #: the part of a solute's concentration that is there as ions from the beginning
 
 
@@ -72,7 +73,7 @@ class MigratingIons(nn.Module):
         shape = (channels, cells) if self.reacts else (channels, 2, cells)
         self.dissociation = Encoders(dims, shape, encoder, hidden=hidden, gain=GAIN)
         self.reconstruction = nn.ModuleList(
-            nn.Linear(self.numbers, width) for width in dims.values()
+            nn.Linear(self.numbers_at_end, width) for width in dims.values()
         )
         one = torch.ones(channels)
         self.debye_length = Bounded(
@@ -170,30 +171,41 @@ class MigratingIons(nn.Module):
         applied = self.applied_potential.values
         return applied[:, None] * (self.grid.coordinates(0).to(applied) - 0.5)
 
-    def read(self, final: Tensor) -> Tensor:
-        """The potential and the density of all ions at the end, ``(rows, numbers)``."""
+    def read(self, u0: Tensor, final: Tensor) -> Tensor:
+        """The potential and the density of all ions at the end, and all particles at the start.
+
+        ``(rows, numbers)``. The start holds what diffusion forgets, but nothing of two modalities
+        together; it counts less at first, or a linear map would learn from it alone.
+        """
         cation, anion = final[..., 0, :], final[..., 1, :]
         phi = self.potential_of(cation - anion) + self.potential_of_walls
-        return torch.stack([phi, cation + anion], 1).flatten(1)
+        return torch.cat([phi.flatten(1), (cation + anion).flatten(1), AT_START * u0.flatten(1)], 1)
+
+    @property
+    def numbers_at_end(self) -> int:
+        """How many of the first numbers that :meth:`read` gives are of the end."""
+        return 2 * self.boxes * self.shape[0] * self.shape[1]
 
     @property
     def numbers(self) -> int:
         """How many numbers :meth:`read` gives for a row."""
-        return 2 * self.boxes * self.shape[0] * self.shape[1]
+        kinds = 3 if self.reacts else 2
+        return (2 + kinds) * self.boxes * self.shape[0] * self.shape[1]
 
     def reconstruct(self, read: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """``"reconstruction"``: the mean square error of features told from what is read.
+        """``"reconstruction"``: the mean square error of features told from the end of the run.
 
         The mean over all features of all modalities that are there.
         """
         wrong, count = read.new_zeros(()), read.new_zeros(())
+        ended = read[:, : self.numbers_at_end]
         present = batch.present
         if present is None:
             present = read.new_ones(len(read), len(self.reconstruction))
         for back, features, there in zip(
             self.reconstruction, batch.features.values(), present.to(read).unbind(1), strict=True
         ):
-            wrong = wrong + ((back(read) - features).square() * there[:, None]).sum()
+            wrong = wrong + ((back(ended) - features).square() * there[:, None]).sum()
             count = count + features.shape[1] * there.sum()
         return {"reconstruction": wrong / count}
 

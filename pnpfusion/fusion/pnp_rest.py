@@ -99,7 +99,7 @@ class RestingCells(nn.Module):
         tolerance = 1e-9 if u0.dtype == torch.float64 else 1e-4
         return law.rest(u0, outset.x, tolerance).c.reshape(u0.shape)
 
-    def read(self, final: Tensor) -> Tensor:
+    def read(self, u0: Tensor, final: Tensor) -> Tensor:
         r"""The potential and :math:`\ln(1 + c_+ + c_- - 2 c_0)`, ``(rows, numbers)``.
 
         At rest :math:`c_\pm = c_0 e^{\mp\phi}`: the second, which is even in the potential, is what

@@ -43,8 +43,8 @@ class Cells(Protocol):
     def reach(self, law: PNP, outset: Outset) -> Tensor:
         """What :meth:`run` comes to, without what it checks and reports, like `Outset.u0`."""
 
-    def read(self, final: Tensor) -> Tensor:
-        """What is read of a run, ``(rows, numbers)``."""
+    def read(self, u0: Tensor, final: Tensor) -> Tensor:
+        """What is read of a run from ``u0`` to ``final``, ``(rows, numbers)``."""
 
     def attribute(
         self, names: Sequence[str], law: PNP, outset: Outset, final: Tensor
