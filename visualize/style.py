@@ -126,20 +126,3 @@ def number(value: float) -> str:
         mantissa, exponent = f"{value:.0e}".split("e")
         return f"{mantissa}e{int(exponent)}".replace("-", "−", 1 if value < 0 else 0)
     return f"{value:.3g}".replace("-", "−")
-
-
-def time_axis(
-    axes: Axes, times: np.ndarray[Any, Any], *, early: bool, vertical: bool = False
-) -> None:
-    """Label the axis of time; logarithmic from the first step on if most happens ``early``."""
-    scale: dict[str, Any] = {"value": "linear"}
-    if early:
-        scale = {"value": "symlog", "linthresh": float(times[1] - times[0]), "linscale": 0.4}
-    first, last = float(times[0]), float(times[-1])
-    last = last if last > first else first + 1.0
-    if vertical:
-        axes.set_yscale(**scale)
-        axes.set(ylabel=f"time $t$  ({TIME})", ylim=(first, last))
-    else:
-        axes.set_xscale(**scale)
-        axes.set(xlabel=f"time $t$  ({TIME})", xlim=(first, last))
