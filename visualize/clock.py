@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 
+from pnpfusion.dynamics.coupled import Coupled
+from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.solution import Solution
 from pnpfusion.visualize.style import TIME, number
 
@@ -17,6 +19,7 @@ class Clock:
     """How a picture speaks of the "times" of a run."""
 
     kind: Literal["time", "rounds", "rest"]  #: of `simulate`, `unroll` and `equilibrium`
+    unit: str = TIME  #: of times; empty for laws without one
 
     @classmethod
     def of(cls, solution: Solution) -> Clock:
@@ -28,7 +31,7 @@ class Clock:
                 return cls("rounds")
         elif last == 1 and not work.steps.any() and not work.rejected.any() and times[0] == 0:
             return cls("rest")
-        return cls("time")
+        return cls("time", TIME if isinstance(solution.dynamics, PNP | Coupled) else "")
 
     def when(self, time: float) -> str:
         """A moment: "at t = 0.3", "after 12 rounds", "at rest"."""
@@ -36,13 +39,13 @@ class Clock:
             return f"at t = {number(time)}"
         if time == 0:
             return "at the start"
-        return "at rest" if self.kind == "rest" else f"after {number(time)} rounds"
+        return "at rest" if self.kind == "rest" else f"after {time:g} rounds"
 
     def by(self, time: float) -> str:
         """Until when something failed: "by t = 0.3", "by round 12", "to come to rest"."""
         if self.kind == "rest":
             return "to come to rest"
-        return f"by t = {number(time)}" if self.kind == "time" else f"by round {number(time)}"
+        return f"by t = {number(time)}" if self.kind == "time" else f"by round {time:g}"
 
     def axis(
         self, axes: Axes, times: np.ndarray[Any, Any], *, early: bool, vertical: bool = False
@@ -53,7 +56,8 @@ class Clock:
             scale = {"value": "symlog", "linthresh": float(times[1] - times[0]), "linscale": 0.4}
         first, last = float(times[0]), float(times[-1])
         last = last if last > first else first + 1.0
-        label = {"time": f"time $t$  ({TIME})", "rounds": "round", "rest": ""}[self.kind]
+        time = f"time $t$  ({self.unit})" if self.unit else "time $t$"
+        label = {"time": time, "rounds": "round", "rest": ""}[self.kind]
         if vertical:
             axes.set_yscale(**scale)
             axes.set(ylabel=label, ylim=(first, last))

@@ -126,3 +126,17 @@ def number(value: float) -> str:
         mantissa, exponent = f"{value:.0e}".split("e")
         return f"{mantissa}e{int(exponent)}".replace("-", "−", 1 if value < 0 else 0)
     return f"{value:.3g}".replace("-", "−")
+
+
+#: Colours of lines that are no ions, apart for every kind of colour vision; dashes tell them too.
+LINES = (COOL[0], WARM[0], COOL[3], WARM[1], WARM[3], INK, COOL[1], WARM[2])
+
+
+def line_look(index: int) -> Look:
+    """The look of the line of this number."""
+    return Look(LINES[index % len(LINES)], DASHES[index % len(DASHES)])
+
+
+def inches(axes: Axes) -> float:
+    """How wide ``axes`` are, for :func:`say`."""
+    return float(axes.bbox.width / axes.figure.dpi)
