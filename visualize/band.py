@@ -19,21 +19,23 @@ def draw_band(
     label: str,
     failed: npt.NDArray[np.bool_],
 ) -> None:
-    """Draw the median of ``values`` (T, B) as a line, the range as a band.
+    """Draw the median of ``values`` (T, B) as a line, their range as a band.
 
-    The samples that ``failed``, (B,), have a thin line each that ends in a cross.
+    The samples that ``failed``, (B,), are left out there, and have a thin line each that ends in a
+    cross.
     """
-    color, size = look.color, values.shape[1]
-    if size > 1:
-        low, high = over_samples(values, "min"), over_samples(values, "max")
+    color, good = look.color, values[:, ~failed]
+    if good.shape[1] > 1:
+        low, high = over_samples(good, "min"), over_samples(good, "max")
         axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
-    axes.plot(
-        x, over_samples(values, "median"), color=color, linestyle=look.dashes, label=label, ms=3
-    )
-    for index in np.flatnonzero(failed):
+    if good.shape[1]:
+        median = over_samples(good, "median")
+        axes.plot(x, median, color=color, linestyle=look.dashes, label=label)
+    for place, index in enumerate(np.flatnonzero(failed)):
         known = np.flatnonzero(np.isfinite(values[:, index]))
-        if size > 1:
-            axes.plot(x, values[:, index], color=color, linewidth=0.6, alpha=0.7)
+        named = label if not place and not good.size else None
         axes.plot(
-            x[known[-1:]], values[known[-1:], index], "x", color=ALARM, ms=8, mew=2, clip_on=False
+            x, values[:, index], color=color, linestyle=look.dashes, linewidth=0.8, label=named
         )
+        end = known[-1:]
+        axes.plot(x[end], values[end, index], "X", color=color, mec=ALARM, ms=8, clip_on=False)

@@ -21,12 +21,13 @@ LEAST = 1e-17  #: what a relative residual of 0 is drawn as
 
 
 def plot_residuals(ax: Axes, runs: Solution | Mapping[str, Solution]) -> Axes:
-    r"""Relative residuals against iterations: the median over samples, their range as a band.
+    r"""Relative residuals against iterations: the median over samples, the range as a band.
 
-    Of an equilibrium that is its `history`, :math:`\|f(u)\| / \|u + f(u)\|` at each iterate; of
-    rounds :math:`\|u_{r} - u_{r-1}\| / \|u_r\|`, which is the same for Picard's iteration. A sample
-    that has ended stays where it came to. Those that did not converge, or whose rounds blew up,
-    have thin lines of their own that end in a cross.
+    Of an equilibrium that is its `history`, :math:`\|f(u)\| / \|u + f(u)\|`, of the best iterate so
+    far, which is what a solver returns; of rounds :math:`\|u_r - u_{r-1}\| / \|u_r\|`, the same
+    where Picard's iteration converges. A sample that has ended stays where it came to. Those that
+    did not converge, or whose rounds blew up, are in neither median nor band: they have thin lines
+    of their own that end in a cross, and are counted in the legend and the title.
 
     Args:
         ax: where to draw.
@@ -46,7 +47,8 @@ def plot_residuals(ax: Axes, runs: Solution | Mapping[str, Solution]) -> Axes:
     with styled():
         for place, (name, one) in enumerate(found.items()):
             iterations = np.arange(1.0, len(one.values) + 1)
-            draw_band(ax, iterations, one.values, line_look(place), name, one.failed)
+            lost = f" ({one.failed.sum()} of {len(one.failed)} fail)" if one.failed.any() else ""
+            draw_band(ax, iterations, one.values, line_look(place), name + lost, one.failed)
         ax.set_yscale("log")
         ax.spines[["top", "right"]].set_visible(False)
         kinds = {one.rounds for one in found.values()}
@@ -62,8 +64,8 @@ def plot_residuals(ax: Axes, runs: Solution | Mapping[str, Solution]) -> Axes:
 
 @dataclass(frozen=True, eq=False)
 class _Residuals:
-    values: Array  #: relative, (K, B)
-    ends: npt.NDArray[np.int_]  #: the last iteration of each sample, (B,), from 1
+    values: Array  #: relative, (K, B); NaN once all are done that succeed
+    spent: Array  #: evaluations of each sample, (B,)
     failed: npt.NDArray[np.bool_]  #: (B,)
     rounds: bool
 
@@ -91,29 +93,37 @@ def _residuals(name: str, run: Solution) -> _Residuals:
     if not array.size:
         raise ValueError(f"`runs[{name!r}]` has no samples, or no iterations.")
     known = np.isfinite(array)
-    ends = np.where(known.any(0), len(array) - known[::-1].argmax(0), 1)
-    held = np.minimum(np.arange(len(array))[:, None], ends - 1)
-    array = np.maximum(np.take_along_axis(array, held, 0), LEAST)
-    return _Residuals(array, ends, ~succeeded, rounds)
+    if rounds:
+        ends = len(array) - 1 - known[::-1].argmax(0)
+        held = np.minimum(np.arange(len(array))[:, None], ends)
+        array = np.take_along_axis(array, held, 0)
+    else:
+        array = np.fmin.accumulate(array, 0)
+    over = ~known[:, succeeded].any(1)
+    array[np.ix_(over, succeeded)] = np.nan  # those who converged are done
+    spent = run.work.rate_calls.detach().double().cpu().reshape(-1).numpy()
+    return _Residuals(np.maximum(array, LEAST), spent, ~succeeded, rounds)
 
 
 def _claim(found: Mapping[str, _Residuals]) -> str:
     """Who converges, how fast, and who does not."""
     solved = {k: r for k, r in found.items() if not r.rounds and not r.failed.any()}
-    counts = {k: float(np.median(r.ends)) for k, r in solved.items()}
+    counts = {k: float(np.median(r.spent)) for k, r in solved.items()}
     said = [f"{k} in {counts[k]:g}" for k in sorted(counts, key=lambda k: counts[k])]
     parts = []
     if said:
-        several = any(len(r.ends) > 1 for r in solved.values())
-        said[0] = said[0].replace(" in ", " converges in ") + " iterations"
+        several = any(len(r.spent) > 1 for r in solved.values())
+        said[0] = said[0].replace(" in ", " converges in ") + " evaluations"
         parts.append(", ".join(said) + (" (median)" if several else ""))
-    for name, one in found.items():
-        verb = "blows up" if one.rounds else "does not converge"
-        if one.failed.any():
-            whose = f" in {one.failed.sum()} of {len(one.failed)} samples"
-            parts.append(f"{name} {verb}" + (whose if len(one.failed) > 1 else ""))
-        elif one.rounds:
-            count = len(one.values)
-            parts.append(f"{name} changes by {number(one.last)} in round {count}")
+    parts += [
+        f"{name} changes by {number(one.last)} in round {len(one.values)}"
+        for name, one in found.items()
+        if one.rounds and not one.failed.any()
+    ]
+    for rounds, verb in ((False, "no convergence"), (True, "no end")):
+        lost = {k: r.failed for k, r in found.items() if r.rounds == rounds and r.failed.any()}
+        if lost:
+            whose = ", ".join(f"{one.sum()} of {len(one)} by {name}" for name, one in lost.items())
+            parts.append(f"{verb} in {whose}")
     text = "; ".join(parts)
     return text[:1].upper() + text[1:]
