@@ -126,7 +126,7 @@ def main() -> None:
         "R = 1, two channels": (double, lambda: progressive(double, 1), double.bound()),
         "R = 2, after the channel": (task, lambda: after_the_channel(task, 2), task.bound(2)),
     }
-    for name in ("Concat", "GMF", "DEQ", "PNP"):
+    for name in ("Concat", "Attention", "GMF", "DEQ", "PNP"):
         if layer := getattr(pf.fusion, name, None):
             models[f"late fusion, {name}"] = (task, lambda of=layer: late(task, of), task.bound())
     rows = []

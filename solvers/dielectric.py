@@ -208,27 +208,31 @@ def _line(epsilon: Tensor, pair: WallPair) -> ElectricLine:
     areas = face_areas(grid, axis).to(epsilon)
     epsilon = along(epsilon, grid, axis)
     widths = grid.widths(axis).to(epsilon)
-    resistance = face_resistances(widths, epsilon, periodic=pair.periodic)
     area = areas[..., None]
+    if epsilon.shape[-1] == 1:  # the same everywhere along the axis
+        lengths = face_resistances(widths, torch.ones_like(widths), periodic=pair.periodic)
+        conductance = epsilon * (area / lengths)
+    else:
+        conductance = area / face_resistances(widths, epsilon, periodic=pair.periodic)
     if pair.periodic:
-        none = torch.zeros((1,) * grid.ndim + (2,)).to(epsilon)
-        return ElectricLine(axis, True, areas, area / resistance, none, none, none, none)
+        none = epsilon.new_zeros((1,) * grid.ndim + (2,))
+        return ElectricLine(axis, True, areas, conductance, none, none, none, none)
     potential, is_electrode = pair.values("potential")
     stern, _ = pair.values("stern")
     if (stern.detach() < 0).any():
         raise ValueError(f"`stern` must be >= 0, got {float(stern.detach().min()):g}.")
     surface_charge, _ = pair.values("surface_charge")
-    half = edge_columns(resistance)
-    through = half + stern / edge_columns(epsilon)
+    half, beside = edge_columns(widths) / 2, edge_columns(epsilon)
+    through = half + stern
     return ElectricLine(
         axis=axis,
         periodic=False,
         areas=areas,
-        conductance=area * with_ends(1 / resistance[..., 1:-1], is_electrode / through),
+        conductance=with_ends(conductance[..., 1:-1], area * is_electrode / through * beside),
         electrode=potential,
         surface_charge=area * surface_charge,
         pull=is_electrode * (half / through),
-        rise=surface_charge * half,
+        rise=surface_charge * half / beside,
     )
 
 

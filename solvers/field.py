@@ -60,11 +60,14 @@ def spread(
         raise ValueError(f"`{name}` must be a number or one number per sample, got a Field.")
     if isinstance(given, str | bool | complex) or callable(given) or given is None:
         raise ValueError(f"`{name}` must be a number, a tensor or a Field, got {given!r}.")
-    # A Python number goes straight to the dtype of the run, never through single precision.
+    if isinstance(given, int | float) and abs(given) <= torch.finfo(like.dtype).max:
+        # A Python number goes straight to the dtype of the run, never through single precision.
+        return like.new_full((1,) * (1 + len(shape)), given)
     values = given if isinstance(given, Tensor) else torch.tensor(given, dtype=like.dtype)
     if values.is_complex() or values.dtype == torch.bool:
         raise ValueError(f"`{name}` must hold real numbers, got {values.dtype}.")
     values = values.to(like)
+    _check_finite(name, values.detach())
     space = shape if is_field else (1,) * len(shape)
     lead = tuple(values.shape)
     if is_field:
@@ -90,9 +93,12 @@ def spread(
                 f"`{name}` must be one number or have the batch shape {batch}, got {lead}{hint}."
             ) from None
         values = values.reshape(math.prod(batch), *space)
-    if not torch.isfinite(values.detach()).all():
-        raise ValueError(f"`{name}` must be finite, got NaN or infinity.")
     return values
+
+
+def _check_finite(name: str, values: Tensor) -> None:
+    if not values.sum().isfinite() and not values.isfinite().all():  # one pass where all is well
+        raise ValueError(f"`{name}` must be finite, got NaN or infinity.")
 
 
 def at_time(name: str, value: Drive, t: Tensor | None) -> Parameter:

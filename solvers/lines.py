@@ -40,17 +40,21 @@ def face_resistances(widths: Tensor, values: Tensor, *, periodic: bool) -> Tenso
 
 def with_ends(cells: Tensor, ends: Tensor) -> Tensor:
     """``cells`` ``(..., N)`` between the two columns of ``ends`` ``(..., 2)``; ``(..., N+2)``."""
-    lead = torch.broadcast_shapes(cells.shape[:-1], ends.shape[:-1])
-    cells, ends = cells.expand(*lead, -1), ends.expand(*lead, 2)
+    if cells.shape[:-1] != ends.shape[:-1]:
+        ends = ends.expand(torch.broadcast_tensors(ends, cells[..., :1])[0].shape)
+        cells = cells.expand(*ends.shape[:-1], -1)
     return torch.cat([ends[..., :1], cells, ends[..., 1:]], -1)
 
 
 def on_edges(ends: Tensor, n: int) -> Tensor:
     """Zeros ``(..., n)`` with the two columns of ``ends`` added to the first and last entry."""
-    zeros = ends.new_zeros(*ends.shape[:-1], n - 1)
-    return torch.cat([ends[..., :1], zeros], -1) + torch.cat([zeros, ends[..., 1:]], -1)
+    if n == 1:
+        return ends.sum(-1, keepdim=True)
+    zeros = ends.new_zeros(*ends.shape[:-1], n - 2)
+    return torch.cat([ends[..., :1], zeros, ends[..., 1:]], -1)
 
 
 def edge_columns(cells: Tensor) -> Tensor:
     """The first and the last entry of ``cells`` ``(..., N)``; ``(..., 2)``."""
-    return torch.stack([cells[..., 0], cells[..., -1]], -1)
+    n = cells.shape[-1]
+    return cells[..., :: n - 1] if n > 1 else cells.expand(*cells.shape[:-1], 2)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pnpfusion.solvers.boundary import Wall, side_name
-from pnpfusion.solvers.field import at_time, spread
+from pnpfusion.solvers.field import Drive, at_time, spread
 from pnpfusion.solvers.grid import Grid
 
 
@@ -40,7 +41,12 @@ class WallPair:
             Two tensors ``(B|1, *others|1, 2)``, with ``others`` the shape of the wall and the last
             axis its two ends.
         """
-        pairs = [self._side(side_name(self.axis, end), what, species) for end in (0, 1)]
+        sides = [side_name(self.axis, end) for end in (0, 1)]
+        walls = [wall for side in sides for wall in self.parts.get(side, ())]
+        if all(_given(wall, what, species) is None for wall in walls):
+            none = self.like.new_zeros((1,) * self.grid.ndim + (2,))
+            return none, none
+        pairs = [self._side(side, what, species) for side in sides]
         value, given = (
             torch.stack(torch.broadcast_tensors(*ends), -1) for ends in zip(*pairs, strict=True)
         )
@@ -48,17 +54,22 @@ class WallPair:
 
     def _side(self, side: str, what: str, species: str | None) -> tuple[Tensor, Tensor]:
         shape = self.grid.shape[: self.axis] + self.grid.shape[self.axis + 1 :]
-        zero = torch.zeros((1,) * (1 + len(shape))).to(self.like)
+        zero = self.like.new_zeros((1,) * (1 + len(shape)))
         total, given = zero, zero
         for wall in self.parts.get(side, ()):
-            name = f"walls[{side!r}].{what}"
-            value = getattr(wall, what)
-            if species is not None:
-                value, name = (value or {}).get(species), f"{name}[{species!r}]"
+            value = _given(wall, what, species)
             if value is None:
                 continue
-            here = at_time(name, value, self.t)
-            share = torch.ones_like(zero) if wall.mask is None else wall.mask.to(self.like)[None]
-            total = total + share * spread(name, here, shape, self.batch, self.like)
-            given = given + share
+            name = f"walls[{side!r}].{what}" + ("" if species is None else f"[{species!r}]")
+            here = spread(name, at_time(name, value, self.t), shape, self.batch, self.like)
+            if wall.mask is None:  # then there is no other
+                return here, torch.ones_like(zero)
+            share = wall.mask.to(self.like)[None]
+            total, given = total + share * here, given + share
         return total, given
+
+
+def _given(wall: Wall, what: str, species: str | None) -> Drive | None:
+    """What ``wall`` says of ``what``; None if nothing."""
+    value: Any = getattr(wall, what)
+    return value if species is None else (value or {}).get(species)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,3 +50,16 @@ def test_the_commands_of_the_readme_are_in_the_makefile() -> None:
     named = {word for line in lines for word in line.split() if re.fullmatch(r"[a-z-]+", word)}
     assert named, "README.md names no make command in a fenced block; wanted `make demo` at least"
     assert named <= targets, f"README.md names {sorted(named - targets)}, Makefile has {targets}"
+
+
+def test_the_snippets_of_the_readme_run_as_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 5
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)
+    at_rest = names["rest"].final, names["path"].final, names["rounds"].final
+    for one in at_rest[1:]:
+        assert (one - at_rest[0]).abs().max() < 1e-6
+    assert "the end time was reached" in capsys.readouterr().out

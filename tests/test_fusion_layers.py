@@ -353,3 +353,27 @@ def test_a_compiled_layer_is_the_same(name: str, backend: str) -> None:
         wanted.square().sum().backward()
         found.square().sum().backward()
     torch.testing.assert_close(gradients(twin), gradients(layer), rtol=1e-9, atol=1e-9)
+
+
+# precision
+
+
+@every_layer
+def test_features_of_another_dtype_are_an_error_in_words(name: str) -> None:
+    with pytest.raises(ValueError, match=r"as the layer's parameters, torch.float64 on cpu, got"):
+        made(name)(features(2, dtype=torch.float32))
+
+
+@every_layer
+def test_mixed_precision_keeps_solves_in_the_parameters_dtype(name: str) -> None:
+    layer = make(name, dtype=torch.float32)
+    given = features(4, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = {k: values.bfloat16() for k, values in given.items()}
+        fused, info = layer(half, return_info=True)
+        fused.float().square().sum().backward()
+    if layer.solves:
+        assert fused.dtype == torch.float32
+        same(fused.detach(), layer({k: v.float() for k, v in half.items()}).detach(), 1e-5)
+    assert info.succeeded.all()
+    assert all(p.grad.isfinite().all() for p in layer.parameters() if p.grad is not None)

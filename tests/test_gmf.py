@@ -440,13 +440,15 @@ def test_parameters_of_a_back_end_add_up() -> None:
     assert parameters(head) == parameters(layer) + (4 + 3 * 3 + 1) * 7
 
 
-def test_a_gmf_in_a_gmf_keeps_both_losses() -> None:
+def test_a_gmf_in_a_gmf_keeps_all_losses() -> None:
     layer = gmf(backend=gmf())
     _, info = layer(features(), return_info=True)
     assert set(info.losses) == {"reconstruction", "backend reconstruction"}
     specifics = layer.stages(features()).specific
     inner = gmf()(specifics, return_info=True)[1].losses["reconstruction"]
     torch.testing.assert_close(info.losses["backend reconstruction"], inner)
+    _, info = gmf(backend=layer)(features(), return_info=True)
+    assert len(info.losses) == 3
 
 
 @pytest.mark.parametrize("choices", [{}, {"others": "mean"}, {"exchange": "own-invariant"}])

@@ -314,16 +314,6 @@ def test_infinitely_many_rounds_are_the_equilibrium_with_its_gradient(solver):
     torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-10)
 
 
-def test_one_rest_by_three_roads():
-    law, x = contracting(0.5).dynamics, features()
-    start = law.start(4)
-    rest = pf.equilibrium(law, start, x=x, tol=1e-11).require_success().final
-    rounds = pf.unroll(law, start, 45, x=x).final
-    through_time = pf.simulate(law, start, torch.tensor([0.0, 60.0], dtype=f64), x=x, rtol=1e-9)
-    torch.testing.assert_close(rounds, rest, rtol=1e-9, atol=1e-10)
-    torch.testing.assert_close(through_time.final, rest, rtol=1e-7, atol=1e-8)
-
-
 def test_samples_without_a_rest_are_told_apart_from_the_others():
     """One round is z -> x + z, which rests where x = 0 only."""
     layer = pf.fusion.Progressive.around(

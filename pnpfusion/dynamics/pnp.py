@@ -198,7 +198,8 @@ class PNP(CellObservables):
             raise ValueError(
                 f"`{name}` holds concentrations and must be >= 0, got {float(values.min()):.3g}."
             )
-        cell = self.electrolyte(tuple(u.shape[: u.ndim - self.state_ndim]), values, x, t)
+        with torch.no_grad():
+            cell = self.electrolyte(tuple(u.shape[: u.ndim - self.state_ndim]), values, x, t)
         flat = values.reshape(-1, *u.shape[-self.state_ndim :])
         cell.check_neutral(name, flat)
         room = cell.room(flat)
@@ -230,13 +231,7 @@ class PNP(CellObservables):
 
     def rest(self, u0: Tensor, x: Input, tolerance: float) -> Rest:
         """Where ``u0`` comes to rest and the potential there, over a flat batch, unchecked."""
-        if self._driven:
-            raise ValueError(
-                "a cell whose walls change with time has no equilibrium; give their values at one "
-                "time as numbers."
-            )
-        law = self.bind(u0, x)
-        return law.rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), tolerance)
+        return self.bind(u0, x).rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), tolerance)
 
     def solve_equilibrium(
         self,
@@ -254,12 +249,13 @@ class PNP(CellObservables):
                 f"`gradient` of a cell's own way to rest is Implicit(), got {gradient!r}; give a "
                 f"`solver` beside it, e.g. NewtonKrylov()."
             )
-        rest = self.rest(u0, x, tolerance)
+        law = self.bind(u0, x)
+        rest = law.rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), tolerance)
         found = rest.converged & rest.c.detach().isfinite().flatten(1).all(1)
         c = torch.where(per_state(found, rest.c), rest.c, torch.nan)
         none = torch.zeros_like(rest.iterations)
         with torch.no_grad():
-            rate = self.bind(u0, x).rate(none.to(c), c)
+            rate = law.rate(none.to(c), c)
         return AtRest(
             u=c,  # the last iterate would look like an answer
             converged=found,

@@ -27,16 +27,19 @@ def cell_at_rest(cell: Electrolyte, c0: Tensor, invariants: Tensor, tolerance: f
     if not len(c0):
         none = torch.zeros(0, dtype=torch.long, device=c0.device)
         return Rest(c0, c0[:, 0], none.bool(), none, "no samples")
-    totals = cell.dielectric.total(c0) @ invariants.mT
+    totals = c0.new_zeros(len(c0), 0)
+    if len(invariants):
+        totals = cell.dielectric.total(c0) @ invariants.mT
     wide = (-1, *(1,) * (c0.ndim - 1))
     constants = _reservoir_constants(cell) if _detailed_balance(cell) else None
-    # Newton's method begins above zero, each sample by its own measure.
-    guess = torch.maximum(c0.detach(), 1e-6 * c0.detach().flatten(1).amax(1).reshape(wide))
     convex = None
     if constants is not None:
         convex = _convex(cell, totals, invariants, constants, tolerance)
         if cell.scheme.well_balanced and bool(convex.converged.all()):
             return convex
+    # Newton's method begins above zero, each sample by its own measure.
+    guess = torch.maximum(c0.detach(), 1e-6 * c0.detach().flatten(1).amax(1).reshape(wide))
+    if convex is not None:
         solved = convex.converged.reshape(wide)
         guess = torch.where(solved & (convex.c.detach() > 0), convex.c.detach(), guess)
     rest = steady_state(cell, guess, totals, invariants, tolerance=tolerance)
@@ -65,11 +68,14 @@ def _convex(
     cell: Electrolyte, totals: Tensor, invariants: Tensor, constants: Tensor, tolerance: float
 ) -> Rest:
     """The convex way; a species without mass takes part with so little that it cannot be seen."""
-    lifted = torch.where(totals == 0, EMPTY, totals)
+    none = totals == 0
+    if not none.any():
+        return convex_equilibrium(cell, totals, invariants, constants, tolerance=tolerance)
+    lifted = torch.where(none, EMPTY, totals)
     rest = convex_equilibrium(cell, lifted, invariants, constants, tolerance=tolerance)
     if cell.reactions is not None:
         return rest
-    empty = ((totals == 0).to(totals) @ invariants.abs()) > 0  # (B, S)
+    empty = (none.to(totals) @ invariants.abs()) > 0  # (B, S)
     return replace(
         rest, c=torch.where(empty.reshape(*empty.shape, *(1,) * (rest.c.ndim - 2)), 0.0, rest.c)
     )
@@ -116,42 +122,46 @@ def _reservoir_constants(cell: Electrolyte) -> Tensor | None:
     """
     grid, valence = cell.dielectric.grid, cell.valence
     allowed = 1e4 * torch.finfo(valence.dtype).eps
-    total = valence.new_zeros(1, valence.shape[1])
-    found = torch.zeros(valence.shape[1], dtype=torch.bool, device=valence.device)
+    found: list[Tensor | None] = [None] * valence.shape[1]
     for electric, ions in zip(cell.dielectric.lines, cell.lines, strict=True):
         if electric.periodic:
             continue
         if bool((ions.imposed != 0).any()):
             return None
         held = ions.held > 0
-        if not held.any():
+        ends = [end for end in (0, 1) if held[..., end].any()]
+        if not ends:
             continue
-        if bool((held.any(1) & (electric.pull < 1 - allowed)).any()) or bool(
-            (held & (ions.reservoir <= 0)).any()
+        side = slice(ends[0], ends[-1] + 1)
+        held, reservoir = held[..., side], ions.reservoir[..., side]
+        if bool((held.any(1) & (electric.pull[..., side] < 1 - allowed)).any()) or bool(
+            (held & (reservoir <= 0)).any()
         ):
             return None
-        constant = torch.log(torch.where(held, ions.reservoir, 1.0))
-        constant = constant + along(valence, grid, electric.axis) * electric.electrode.unsqueeze(1)
+        constant = torch.log(torch.where(held, reservoir, 1.0))
+        electrode = electric.electrode[..., side]
+        constant = constant + along(valence, grid, electric.axis) * electrode.unsqueeze(1)
         if cell.crowding is not None:
             if not bool((held.all(1) | ~held.any(1)).all()):
                 return None  # the room at the wall is not given
-            crowding = cell.crowding.reshape(-1, *(1,) * (ions.reservoir.ndim - 1))
-            constant = constant - torch.log1p(-crowding * ions.reservoir.sum(1, keepdim=True))
+            crowding = cell.crowding.reshape(-1, *(1,) * (reservoir.ndim - 1))
+            constant = constant - torch.log1p(-crowding * reservoir.sum(1, keepdim=True))
         for species in range(valence.shape[1]):
             where = held[0, species]
             if not where.any():
                 continue
             where = where.expand(torch.broadcast_shapes(where.shape, constant.shape[2:]))
-            values = constant[:, species].expand(-1, *where.shape)[:, where]
-            first = values[:, :1]
-            if ((values - first).detach().abs() > allowed * (1 + first.detach().abs())).any():
-                return None
-            own = total.new_zeros(1, valence.shape[1])
-            own[0, species] = 1
-            if found[species]:
-                if ((total[:, species : species + 1] - first).detach().abs() > allowed).any():
-                    return None
+            values = constant[:, species].expand(-1, *where.shape)
+            known = found[species]
+            first = values[:, *where.nonzero()[0].tolist()] if known is None else known
+            found[species] = first
+            if known is None and where.numel() == 1:
                 continue
-            total = total + own * first
-            found[species] = True
-    return total if not cell.reactions or not found.any() else None
+            first = first.detach().unsqueeze(1)
+            if ((values.detach()[:, where] - first).abs() > allowed * (1 + first.abs())).any():
+                return None
+    if cell.reactions and any(one is not None for one in found):
+        return None
+    none = valence.new_zeros(1)
+    columns = torch.broadcast_tensors(*(none if one is None else one for one in found))
+    return torch.stack(columns, 1)

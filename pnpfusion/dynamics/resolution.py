@@ -27,7 +27,8 @@ def warn_if_coarse(cell: Electrolyte, c: Tensor) -> None:
     """
     medium, grid = cell.dielectric, cell.dielectric.grid
     with torch.no_grad():
-        strength = medium.total((cell.valence.square() * c).sum(1)) / medium.volumes.sum()
+        amounts = c.flatten(2) @ medium.volumes.flatten()
+        strength = (cell.valence.flatten(1).square() * amounts).sum(1) / medium.volumes.sum()
         epsilon = medium.permittivity.flatten(1).mean(1)
         debye = float((epsilon / strength.clamp_min(torch.finfo(c.dtype).tiny)).sqrt().min())
     widest, axis = 0.0, 0

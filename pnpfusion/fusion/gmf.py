@@ -178,7 +178,7 @@ class GMF(FusionLayer):
         if self.reconstructions is None:
             return fused, info
         losses = {
-            "backend " * (name == "reconstruction") + name: loss
+            "backend " * name.endswith("reconstruction") + name: loss
             for name, loss in info.losses.items()
         }
         losses["reconstruction"] = self._reconstruction_loss(batch.features, s, p)

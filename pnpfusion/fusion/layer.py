@@ -65,11 +65,20 @@ class FusionLayer(nn.Module, ABC):
                 is there.
             return_info: whether to return a :class:`FusionInfo` beside the feature.
 
+        Under autocast, layers that solve equations do so in the dtype of their parameters.
+
         Raises:
-            ValueError: see :func:`read_inputs`.
+            ValueError: see :func:`read_inputs`; features of another dtype or on another device than
+                the layer's parameters.
         """
         batch = self.read(inputs, present)
-        fused, info = self.fuse(batch, return_info)
+        kind = next(iter(batch.features.values())).device.type
+        mixed = torch.is_autocast_enabled(kind)
+        weights = next((p for p in self.parameters() if p.is_floating_point()), None)
+        if weights is not None:
+            batch = _suited(batch, weights, mixed)
+        with torch.autocast(kind, enabled=mixed and not self.solves):
+            fused, info = self.fuse(batch, return_info)
         fused = fused.reshape(*batch.shape, -1)
         if not return_info:
             return fused
@@ -81,6 +90,11 @@ class FusionLayer(nn.Module, ABC):
             succeeded=info.succeeded.reshape(batch.shape),
             iterations=info.iterations.reshape(batch.shape),
         )
+
+    @property
+    def solves(self) -> bool:
+        """Whether the layer solves equations, which needs the precision of its parameters."""
+        return self.dynamics is not None
 
     def read(self, inputs: Inputs, present: Present = None) -> Batch:
         """The inputs of a call, checked and laid out row by row; see :func:`read_inputs`."""
@@ -96,3 +110,24 @@ class FusionLayer(nn.Module, ABC):
     def extra_repr(self) -> str:
         """The widths, for ``print(layer)``."""
         return f"dims={self.dims}, out_dim={self.out_dim}"
+
+
+def _suited(batch: Batch, weights: Tensor, mixed: bool) -> Batch:
+    """``batch`` as a layer with such ``weights`` can take it; cast only where precision is mixed.
+
+    Raises:
+        ValueError: features of another dtype or on another device.
+    """
+    features = {}
+    for name, values in batch.features.items():
+        cast = mixed and values.is_floating_point() and values.device == weights.device
+        values = values.to(weights.dtype) if cast else values
+        wrong = values.is_floating_point() and values.dtype != weights.dtype
+        if wrong or values.device != weights.device:
+            raise ValueError(
+                f"`inputs[{name!r}]` must be as the layer's parameters, {weights.dtype} on "
+                f"{weights.device}, got {values.dtype} on {values.device}; move one of them, e.g. "
+                f"layer.to({values.dtype}) or layer.to({str(values.device)!r})."
+            )
+        features[name] = values
+    return replace(batch, features=features)

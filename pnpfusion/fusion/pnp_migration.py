@@ -22,7 +22,6 @@ from pnpfusion.run.simulate import simulate
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.boundary import Wall
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.poisson import solve_poisson
 from pnpfusion.solvers.reactions import Reaction
 from pnpfusion.solvers.steppers.semi_implicit import AsymptoticPreserving
 
@@ -87,10 +86,6 @@ class MigratingIons(nn.Module):
         self.diffusivity = Bounded("diffusivity", torch.ones(channels, kinds), Range(0.03, 30.0))
         if self.reacts:
             self.rates = Bounded("rates", torch.full((channels, 2), 10.0), Range(0.01, 1e3))
-        # The potential of unit charge in each cell, for a permittivity of 1 and grounded walls:
-        grounded = {side: Wall(potential=0.0) for side in self.grid.sides}
-        unit = torch.eye(cells, dtype=torch.float64)
-        self.register_buffer("green", solve_poisson(unit, self.grid, walls=grounded), False)
 
     @property
     def permittivity(self) -> Tensor:
@@ -160,9 +155,14 @@ class MigratingIons(nn.Module):
         return path.states[-1].reshape(u0.shape)
 
     def potential_of(self, charge: Tensor) -> Tensor:
-        """What charge ``(..., channels, cells)`` adds to the potential."""
-        found: Tensor = charge @ self.get_buffer("green") / self.permittivity[:, None]
-        return found
+        r"""What charge ``(..., channels, cells)`` adds to the potential.
+
+        Of a unit charge at y, between grounded walls, it is :math:`x (1 - y) / \varepsilon` for x
+        before y, and the same with x and y exchanged past it; that of finite volumes is no other.
+        """
+        x = self.grid.coordinates(0).to(charge)
+        green = torch.minimum(x[:, None], x) * (1 - torch.maximum(x[:, None], x)) / len(x)
+        return charge @ green / self.permittivity[:, None]
 
     @property
     def potential_of_walls(self) -> Tensor:
@@ -189,7 +189,7 @@ class MigratingIons(nn.Module):
         wrong, count = read.new_zeros(()), read.new_zeros(())
         present = batch.present
         if present is None:
-            present = torch.ones_like(read[:, : len(self.reconstruction)])
+            present = read.new_ones(len(read), len(self.reconstruction))
         for back, features, there in zip(
             self.reconstruction, batch.features.values(), present.to(read).unbind(1), strict=True
         ):

@@ -124,6 +124,11 @@ class Progressive(FusionLayer):
         law = Law(encoders, fuse, width=width, at=at, context=context, detach=detach)
         return _Around(law, _checked_rounds(rounds), solver, tol, shapes or {})
 
+    @property
+    def solves(self) -> bool:
+        """See :attr:`FusionLayer.solves`; a few rounds are a network like others."""
+        return self.rounds is None
+
     def fuse(self, batch: Batch, return_info: bool) -> tuple[Tensor, FusionInfo | None]:
         """See :meth:`FusionLayer.fuse`."""
         law = self.dynamics

@@ -3,7 +3,7 @@ r"""Newton's method of `convex_equilibrium` for point ions on one axis between w
 Samples lie side by side in the last axis of most arrays here, so that loops over them run in the
 processor's wide registers. Each sample has its own line search and its own end, and no number of
 one enters another's: an answer is the same bit for bit whatever else is in the batch. A loop writes
-one or two arrays only: with more, LLVM does not check that they are apart, and gives up.
+one or two arrays only, and reads no other row of them: else LLVM does not see that it may.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from pnpfusion.solvers.kernels.decorators import Array, inner, kernel
 from pnpfusion.solvers.kernels.exponential import exp
 
-SIDE_BY_SIDE = 128  #: samples at a time
+AT_ONCE = 4096  #: cells of samples side by side: few enough for caches, in rows of some length
+FEWEST = 32  #: samples side by side, if there are as many
 
 
 class Problem(NamedTuple):
@@ -39,8 +40,6 @@ class Room(NamedTuple):
     valence: Array  #: (S, W)
     constants: Array  #: (S, W)
     totals: Array  #: (K, W)
-    phi: Array  #: (N+2, W)
-    eta: Array  #: (K, W)
     c: Array  #: (S, N+2, W)
     charge: Array  #: of the ions in each cell, (N+2, W)
     screening: Array  #: and its derivative by -phi, (N+2, W)
@@ -48,8 +47,10 @@ class Room(NamedTuple):
     border: Array  #: mixed second derivatives, (K, N+2, W)
     columns: Array  #: the inverse of the Hessian in phi times them, (K, N+2, W)
     schur: Array  #: factors of what is left of the Hessian for eta, (K, K, W)
-    right: Array  #: a right side by phi, then the solution, (N+2, W)
-    right_eta: Array  #: the same by eta, (K, W)
+    slope: Array  #: derivatives by phi, a right side, (N+2, W)
+    slope_eta: Array  #: by eta, (K, W)
+    step: Array  #: the inverse of the Hessian times them, (N+2, W)
+    step_eta: Array  #: (K, W)
 
 
 @inner
@@ -63,8 +64,6 @@ def make_room(problem: Problem, width: int) -> Room:
         np.empty((species, width), dtype),
         np.empty((species, width), dtype),
         np.empty((most, width), dtype),
-        np.zeros((n + 2, width), dtype),
-        np.empty((most, width), dtype),
         np.zeros((species, n + 2, width), dtype),
         np.zeros((n + 2, width), dtype),
         np.zeros((n + 2, width), dtype),
@@ -72,6 +71,8 @@ def make_room(problem: Problem, width: int) -> Room:
         np.zeros((most, n + 2, width), dtype),
         np.zeros((most, n + 2, width), dtype),
         np.empty((most, most, width), dtype),
+        np.zeros((n + 2, width), dtype),
+        np.empty((most, width), dtype),
         np.zeros((n + 2, width), dtype),
         np.empty((most, width), dtype),
     )
@@ -121,9 +122,9 @@ def gather_problem(problem: Problem, first: int, room: Room) -> None:
 
 
 @inner
-def guess(problem: Problem, room: Room) -> None:
-    """The free constants of an even spread of the totals."""
-    k, totals, eta = problem.invariants, room.totals, room.eta
+def guess(problem: Problem, totals: Array, eta: Array) -> None:
+    """The free constants of an even spread of the totals into ``eta``."""
+    k = problem.invariants
     most, species = k.shape
     zero, least = totals.dtype.type(0), totals.dtype.type(1e-30)
     volume = zero
@@ -196,24 +197,24 @@ def evaluate(problem: Problem, phi: Array, eta: Array, room: Room, found: Array)
 
 
 @inner
-def differentiate(problem: Problem, room: Room) -> None:
-    """The derivatives of D into ``right`` and ``right_eta``."""
-    c, g, phi, load, charge = room.c, room.conductance, room.phi, room.load, room.charge
-    right, right_eta, k = room.right, room.right_eta, problem.invariants
+def differentiate(problem: Problem, phi: Array, room: Room) -> None:
+    """The derivatives of D by phi and eta into ``slope`` and ``slope_eta``."""
+    c, g, load, charge = room.c, room.conductance, room.load, room.charge
+    slope, slope_eta, k = room.slope, room.slope_eta, problem.invariants
     species, rows, width = c.shape
     for i in range(1, rows - 1):
         for w in range(width):
-            right[i, w] = g[i - 1, w] * (phi[i, w] - phi[i - 1, w]) - load[i, w] - charge[i, w]
-        for w in range(width):
-            right[i, w] += g[i, w] * (phi[i, w] - phi[i + 1, w])
+            before, after = phi[i, w] - phi[i - 1, w], phi[i + 1, w] - phi[i, w]
+            bound = load[i, w] + charge[i, w]
+            slope[i, w] = g[i - 1, w] * before - g[i, w] * after - bound
     for j in range(len(k)):
         for w in range(width):
-            right_eta[j, w] = -room.totals[j, w]
+            slope_eta[j, w] = -room.totals[j, w]
         for s in range(species):
             for i in range(1, rows - 1):
                 share = k[j, s] * problem.volumes[0, i - 1]
                 for w in range(width):
-                    right_eta[j, w] += share * c[s, i, w]
+                    slope_eta[j, w] += share * c[s, i, w]
 
 
 @inner
@@ -223,11 +224,12 @@ def factorise(problem: Problem, room: Room) -> None:
     border, columns, schur = room.border, room.columns, room.schur
     c, z, k = room.c, room.valence, problem.invariants
     species, rows, width = c.shape
-    one = inverse.dtype.type(1)
+    one, last = inverse.dtype.type(1), np.zeros(width, inverse.dtype)
     for i in range(1, rows - 1):
         for w in range(width):
             pivot = g[i - 1, w] + g[i, w] + screening[i, w]
-            inverse[i, w] = one / (pivot - g[i - 1, w] * g[i - 1, w] * inverse[i - 1, w])
+            found = one / (pivot - g[i - 1, w] * g[i - 1, w] * last[w])
+            inverse[i, w], last[w] = found, found
     for j in range(len(k)):
         clear(border[j])
         for i in range(1, rows - 1):
@@ -235,9 +237,7 @@ def factorise(problem: Problem, room: Room) -> None:
                 share = k[j, s] * problem.volumes[0, i - 1]
                 for w in range(width):
                     border[j, i, w] -= share * z[s, w] * c[s, i, w]
-            for w in range(width):
-                columns[j, i, w] = border[j, i, w]
-        substitute(room, columns[j])
+        substitute(room, border[j], columns[j])
     for a in range(len(k)):  # its lower half
         for b in range(a + 1):
             for w in range(width):
@@ -261,29 +261,34 @@ def factorise(problem: Problem, room: Room) -> None:
 
 
 @inner
-def substitute(room: Room, right: Array) -> None:
-    """The inverse of the Hessian in phi times ``right``, in its place."""
+def substitute(room: Room, right: Array, x: Array) -> None:
+    """The inverse of the Hessian in phi times ``right``, into ``x``."""
     g, inverse = room.conductance, room.inverse
     rows, width = right.shape
+    last = np.zeros(width, x.dtype)
     for i in range(1, rows - 1):
         for w in range(width):
-            right[i, w] = (right[i, w] + g[i - 1, w] * right[i - 1, w]) * inverse[i, w]
-    for i in range(rows - 3, 0, -1):
+            found = (right[i, w] + g[i - 1, w] * last[w]) * inverse[i, w]
+            x[i, w], last[w] = found, found
+    for left in range(rows - 3):  # counted upwards, for then LLVM knows that i is positive
+        i = rows - 3 - left
         for w in range(width):
-            right[i, w] += g[i, w] * inverse[i, w] * right[i + 1, w]
+            found = x[i, w] + g[i, w] * inverse[i, w] * last[w]
+            x[i, w], last[w] = found, found
 
 
 @inner
 def solve(room: Room) -> None:
-    """The inverse of the Hessian times ``right`` and ``right_eta``, in their place."""
+    """The inverse of the Hessian times both slopes, into both steps."""
     border, columns, schur = room.border, room.columns, room.schur
-    right, x = room.right, room.right_eta
+    step, x = room.step, room.step_eta
     most, rows, width = border.shape
-    substitute(room, right)
+    substitute(room, room.slope, step)
+    copy(room.slope_eta, x)
     for j in range(most):
         for i in range(1, rows - 1):
             for w in range(width):
-                x[j, w] -= border[j, i, w] * right[i, w]
+                x[j, w] -= border[j, i, w] * step[i, w]
     for a in range(most):
         for b in range(a):
             for w in range(width):
@@ -298,7 +303,7 @@ def solve(room: Room) -> None:
     for j in range(most):
         for i in range(1, rows - 1):
             for w in range(width):
-                right[i, w] -= columns[j, i, w] * x[j, w]
+                step[i, w] -= columns[j, i, w] * x[j, w]
 
 
 @inner
@@ -309,7 +314,6 @@ def measure(step: Array, slope: Array, size: Array, downhill: Array) -> None:
         for w in range(width):
             entry = abs(step[i, w])
             size[w] = (entry if entry > size[w] else size[w]) + (entry - entry)
-        for w in range(width):
             downhill[w] += slope[i, w] * step[i, w]
 
 
@@ -347,10 +351,10 @@ def rest_1d(
         iterations: takes how many they needed, (B,).
     """
     batch, dtype = len(phi), phi.dtype
-    width = min(SIDE_BY_SIDE, batch)
+    width = min(batch, max(FEWEST, AT_ONCE // problem.volumes.shape[1]))
     room = make_room(problem, width)
-    trial, trial_eta = np.zeros_like(room.phi), np.empty_like(room.eta)
-    slope, slope_eta = np.zeros_like(room.phi), np.empty_like(room.eta)
+    here, trial = np.zeros_like(room.step), np.zeros_like(room.step)
+    eta, trial_eta = np.empty_like(room.step_eta), np.empty_like(room.step_eta)
     before, after, size = np.empty(width, dtype), np.empty(width, dtype), np.empty(width, dtype)
     downhill, share = np.empty(width, dtype), np.empty(width, dtype)
     going = np.empty(width, np.bool_)
@@ -360,32 +364,30 @@ def rest_1d(
     for start in range(0, batch, width):
         first = min(start, batch - width)  # the last ones take some again, to the same end
         gather_problem(problem, first, room)
-        guess(problem, room)
-        clear(room.phi)
+        guess(problem, room.totals, eta)
+        clear(here)
         for w in range(width):
             going[w] = True
             converged[first + w] = False
             iterations[first + w] = 0
-        fill(problem, room.phi, room.eta, room)
-        evaluate(problem, room.phi, room.eta, room, before)
+        fill(problem, here, eta, room)
+        evaluate(problem, here, eta, room, before)
         for _ in range(most):
             add_up(problem, room)
-            differentiate(problem, room)
-            copy(room.right, slope)
-            copy(room.right_eta, slope_eta)
+            differentiate(problem, here, room)
             factorise(problem, room)
             solve(room)
             for w in range(width):
                 size[w] = 0
                 downhill[w] = 0
-            measure(room.right, slope, size, downhill)
-            measure(room.right_eta, slope_eta, size, downhill)
+            measure(room.step, room.slope, size, downhill)
+            measure(room.step_eta, room.slope_eta, size, downhill)
             for w in range(width):
                 whole = one if size[w] <= longest else longest / size[w]
                 share[w] = whole if going[w] and np.isfinite(size[w]) else 0
             for _ in range(40):
-                move(room.phi, room.right, share, trial)
-                move(room.eta, room.right_eta, share, trial_eta)
+                move(here, room.step, share, trial)
+                move(eta, room.step_eta, share, trial_eta)
                 fill(problem, trial, trial_eta, room)
                 evaluate(problem, trial, trial_eta, room, after)
                 good = True
@@ -396,10 +398,8 @@ def rest_1d(
                         good = False
                 if good:
                     break
-            copy(trial, room.phi)
-            copy(trial_eta, room.eta)
-            for w in range(width):
-                before[w] = after[w]
+            here, trial, eta, trial_eta = trial, here, trial_eta, eta
+            before, after = after, before
             left = False
             for w in range(width):
                 if going[w]:
@@ -411,7 +411,7 @@ def rest_1d(
                 break
         for s in range(len(room.c)):
             scatter(room.c[s], first, 1, c[:, s])
-        scatter(room.phi, first, 1, phi)
+        scatter(here, first, 1, phi)
 
 
 @kernel
@@ -432,36 +432,36 @@ def rest_1d_backward(
     The last five arrays take them, each with a row per sample.
     """
     batch, species, n = c.shape
-    width = min(SIDE_BY_SIDE, batch)
+    width = min(batch, max(FEWEST, AT_ONCE // problem.volumes.shape[1]))
     room = make_room(problem, width)
     push = np.zeros_like(room.c)
     flow = np.empty_like(room.conductance)
     by_valence, by_constants = np.empty_like(room.valence), np.empty_like(room.valence)
-    k, x, x_eta = problem.invariants, room.right, room.right_eta
+    here, k, x, x_eta = np.zeros_like(room.step), problem.invariants, room.step, room.step_eta
     for start in range(0, batch, width):
         first = min(start, batch - width)
         gather_problem(problem, first, room)
-        gather(phi, first, 1, room.phi)
-        gather(by_phi, first, 1, x)
+        gather(phi, first, 1, here)
+        gather(by_phi, first, 1, room.slope)
         for s in range(species):
             gather(c[:, s], first, 1, room.c[s])
             gather(by_c[:, s], first, 1, push[s])
         add_up(problem, room)
         factorise(problem, room)
-        clear(x_eta)
+        clear(room.slope_eta)
         for s in range(species):  # c = exp(constants + eta invariants - z phi)
             for i in range(1, n + 1):
                 for w in range(width):
                     push[s, i, w] *= room.c[s, i, w]
                 for w in range(width):
-                    x[i, w] -= room.valence[s, w] * push[s, i, w]
+                    room.slope[i, w] -= room.valence[s, w] * push[s, i, w]
                 for j in range(len(k)):
                     for w in range(width):
-                        x_eta[j, w] += k[j, s] * push[s, i, w]
+                        room.slope_eta[j, w] += k[j, s] * push[s, i, w]
         solve(room)
         for i in range(n + 1):
             for w in range(width):
-                rise = room.phi[i + 1, w] - room.phi[i, w]
+                rise = here[i + 1, w] - here[i, w]
                 flow[i, w] = -(x[i + 1, w] - x[i, w]) * rise
         clear(by_valence)
         clear(by_constants)
@@ -479,7 +479,7 @@ def rest_1d_backward(
                     by_constants[s, w] += push[s, i, w]
                 for w in range(width):
                     own = volume * x[i, w] * room.c[s, i, w]
-                    by_valence[s, w] += own - push[s, i, w] * room.phi[i, w]
+                    by_valence[s, w] += own - push[s, i, w] * here[i, w]
         scatter(x, first, 1, load)
         scatter(flow, first, 0, conductance)
         scatter(by_valence, first, 0, valence)
