@@ -20,6 +20,8 @@ from pnpfusion.visualize.samples import Sample, chosen, who
 from pnpfusion.visualize.style import Look, inches, line_look, looks, number, say, styled
 from pnpfusion.visualize.trace import Array
 
+OUT_OF_HAND = 1e6  #: a distance this many times as large as at first is no more drawn
+
 
 def plot_path(
     ax: Axes,
@@ -39,7 +41,7 @@ def plot_path(
         ax: where to draw.
         run: of any law, by `simulate` or `unroll`.
         to: the state from which distances are measured, shape ``(*batch, *state)``; None is the
-            last one of each sample.
+            last one of each sample, for those that have none the first.
         components: draw these numbers of the flattened state themselves instead.
         sample: which of the flattened batch; ``(2, None)`` are those of row 2 of a batch of two
             axes, None is the whole batch.
@@ -84,9 +86,11 @@ def plot_path(
             ax.legend()
         text = _approach(times, curves, clock) if components is None else _course(curves)
         if failed.any():
-            known = max(int(np.isfinite(one).any(1).sum()) for one in curves.values())
-            text = f"Failed {clock.by(times[min(known, len(times) - 1)])}: {run.outcome.value}"
-        whose = who(batch, sample, len(samples)).replace("mean", "median")
+            known = int(states.flatten(2).isfinite().all(2)[:, failed].sum(0).min())
+            of = f"{failed.sum()} of {len(failed)} samples fail" if len(failed) > 1 else "Fails"
+            text = f"{of} {clock.by(times[min(known, len(times) - 1)])}: {run.outcome.value}"
+        answered = int((~failed).sum()) or len(failed)
+        whose = who(batch, sample, answered).replace("mean", "median")
         say(ax, f"{text} ({whose})" if whose else text, inches(ax))
     return ax
 
@@ -95,7 +99,7 @@ def _goal(run: Solution, states: Tensor, to: Tensor | None, samples: Tensor) -> 
     """The state to measure from, (B, *state)."""
     if to is None:
         known = states.flatten(2).isfinite().all(2)
-        last = (known * torch.arange(len(states))[:, None]).amax(0)
+        last = torch.where(known[-1], len(states) - 1, 0)
         return states[last, torch.arange(len(samples))]
     if to.shape != run.final.shape:
         raise ValueError(
@@ -105,7 +109,7 @@ def _goal(run: Solution, states: Tensor, to: Tensor | None, samples: Tensor) -> 
 
 
 def _distances(run: Solution, states: Tensor, goal: Tensor) -> dict[str, Array]:
-    """The distance of each part from its goal, (T, B), by name; NaN where it is 0."""
+    """The distance of each part from its goal, (T, B), by name; NaN where 0 or out of hand."""
     away, law = states - goal, run.dynamics
     parts: dict[str, Tensor] = {"the state": away}
     if isinstance(law, Coupled):
@@ -115,8 +119,12 @@ def _distances(run: Solution, states: Tensor, goal: Tensor) -> dict[str, Array]:
         parts = dict(zip(names, away.unbind(2), strict=True))
     elif isinstance(law, PNP):
         parts = dict(zip(law.names, away.unbind(2), strict=True))
-    sizes = {name: one.flatten(2).square().mean(2).sqrt() for name, one in parts.items()}
-    return {name: torch.where(one > 0, one, torch.nan).numpy() for name, one in sizes.items()}
+    found = {}
+    for name, one in parts.items():
+        size = one.flatten(2).square().mean(2).sqrt()
+        most = OUT_OF_HAND * size[:2].nan_to_num(0, 0, 0).max()
+        found[name] = torch.where((size > 0) & (size <= most), size, torch.nan).numpy()
+    return found
 
 
 def _looks(run: Solution, curves: dict[str, Array]) -> dict[str, Look]:

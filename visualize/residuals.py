@@ -120,10 +120,16 @@ def _claim(found: Mapping[str, _Residuals]) -> str:
         for name, one in found.items()
         if one.rounds and not one.failed.any()
     ]
-    for rounds, verb in ((False, "no convergence"), (True, "no end")):
+    for rounds, fault in ((False, "no convergence"), (True, "the rounds blow up")):
         lost = {k: r.failed for k, r in found.items() if r.rounds == rounds and r.failed.any()}
         if lost:
-            whose = ", ".join(f"{one.sum()} of {len(one)} by {name}" for name, one in lost.items())
-            parts.append(f"{verb} in {whose}")
+            whose = [
+                (f" in {one.sum()} of {len(one)} samples" if len(one) > 1 else "")
+                + (f" by {name}" if len(found) > 1 else "")
+                for name, one in lost.items()
+            ]
+            parts.append(
+                fault + ",".join([whose[0], *(w.replace(" samples", "") for w in whose[1:])])
+            )
     text = "; ".join(parts)
     return text[:1].upper() + text[1:]
