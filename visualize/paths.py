@@ -89,8 +89,8 @@ def plot_path(
             known = int(states.flatten(2).isfinite().all(2)[:, failed].sum(0).min())
             of = f"{failed.sum()} of {len(failed)} samples fail" if len(failed) > 1 else "Fails"
             text = f"{of} {clock.by(times[min(known, len(times) - 1)])}: {run.outcome.value}"
-        answered = int((~failed).sum()) or len(failed)
-        whose = who(batch, sample, answered).replace("mean", "median")
+        whose = who(batch, sample, len(samples)).replace("mean", "median")
+        whose = "" if failed.any() and len(failed) > 1 else whose
         say(ax, f"{text} ({whose})" if whose else text, inches(ax))
     return ax
 
