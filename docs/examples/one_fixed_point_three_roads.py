@@ -17,8 +17,8 @@ multiplied by the Jacobian 1 + s f′(u*) in each, so that in the long run
 
     |u_r − u*| ~ ϱ^r,          ϱ = max |1 + s λ|,     λ the eigenvalues of f′(u*) that u can excite.
 
-The cell conserves the ions' masses: its λ = 0 are left out. It is stiff, max |λ| = 4/h² for a cell
-size h and more, which bounds its step s; a cell and a progressive law of s = 1 are plain feedback.
+The cell conserves the ions' masses: its λ = 0 are left out. It is stiff, which bounds its step s;
+the other two take s = 1, which is plain feedback.
 """
 
 import argparse
