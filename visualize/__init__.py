@@ -5,5 +5,7 @@ if __name__ != "pnpfusion.visualize":
 
 from pnpfusion.visualize.animation import animate as animate
 from pnpfusion.visualize.ledger import plot_ledger as plot_ledger
+from pnpfusion.visualize.paths import plot_path as plot_path
 from pnpfusion.visualize.profiles import plot_profiles as plot_profiles
+from pnpfusion.visualize.residuals import plot_residuals as plot_residuals
 from pnpfusion.visualize.space_time import plot_space_time as plot_space_time

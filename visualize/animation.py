@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from pnpfusion.solution import Solution
 from pnpfusion.visualize.claim import headline, separation
+from pnpfusion.visualize.samples import Sample
 from pnpfusion.visualize.space_axis import space_axis
 from pnpfusion.visualize.style import (
     ALARM,
@@ -41,7 +42,7 @@ def animate(
     solution: Solution,
     path: str | Path,
     *,
-    sample: int | None = 0,
+    sample: Sample = 0,
     frames: int = 60,
     fps: int = 15,
     progress: bool = False,
@@ -55,7 +56,8 @@ def animate(
     Args:
         solution: a run of a PNP cell.
         path: where to, a name that ends in ".gif"; what is there is replaced.
-        sample: which of the flattened batch; None is the mean over the batch.
+        sample: which of the flattened batch; ``(2, None)`` is the mean over row 2 of a batch of two
+            axes, None that over the whole batch.
         frames: how many, at least 2.
         fps: frames per second.
         progress: whether to show a progress bar.
@@ -160,8 +162,13 @@ class _Scene:
         self.fills[1].set_verts([_outline(shown.x, phi.clip(max=0))])
         failed = place >= shown.good
         digits = max(0, 3 - int(np.floor(np.log10(max(float(shown.times[-1]), 1e-300)))))
-        time = f"t = {float(between(shown.times)):.{digits}f} "
-        self.clock.set_text(f"{time}{TIME}" + (": no solution" if failed else ""))
+        now = float(between(shown.times))
+        time = f"t = {now:.{digits}f} {TIME}"
+        if shown.clock.kind == "rounds":
+            time = f"after {int(now)} rounds"
+        elif shown.clock.kind == "rest":  # not a course in time: nobody knows that
+            time = f"{place:.0%} of the way to rest" if place < 1 else "at rest"
+        self.clock.set_text(time + (": no solution" if failed else ""))
         self.clock.set_color(ALARM if failed else INK)
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solution import Solution
+from pnpfusion.visualize.clock import Clock
+from pnpfusion.visualize.samples import name_of
 from pnpfusion.visualize.style import number
 from pnpfusion.visualize.trace import Array, advice, believable, pnp_law
 
@@ -28,6 +30,8 @@ class Books:
     failed: int  #: how many did
     outcome: str
     exact: bool  #: whether the run was in float64
+    clock: Clock  #: what the times are
+    batch: tuple[int, ...]  #: its shape before it was made flat
 
     @property
     def size(self) -> int:
@@ -92,6 +96,8 @@ def books(solution: Solution) -> Books:
         failed=int(failed.sum()),
         outcome=advice(solution, failed=len(ends) > 0),
         exact=solution.states.dtype == torch.float64,
+        clock=Clock.of(solution),
+        batch=batch,
     )
 
 
@@ -111,7 +117,9 @@ def claims(kept: Books) -> Claims:
     crossing = [name for name, shut in zip(kept.species, kept.closed, strict=True) if not shut]
     if kept.failed:
         who = f"{kept.failed} of {kept.size} samples" if kept.size > 1 else "The run"
-        when = "" if kept.failure is None else f" by t = {number(kept.failure)}"
+        by_rest = kept.times[-1] if kept.clock.kind == "rest" else None
+        failure = kept.failure if by_rest is None else by_rest
+        when = "" if failure is None else f" {kept.clock.by(failure)}"
         heading = f"{who} failed{when}: {kept.outcome}"
     elif broken:
         heading = f"The books do not balance: look at {' and '.join(broken)}"
@@ -146,7 +154,7 @@ def _charge(kept: Books) -> tuple[str, bool]:
     if worst > kept.slack:
         sample = int(drift.argmax())
         last = kept.charge[:, sample][~np.isnan(kept.charge[:, sample])][-1]
-        whose = f" (sample {sample})" if kept.size > 1 else ""
+        whose = f" (sample {name_of(kept.batch, sample)})" if kept.size > 1 else ""
         text = (
             f"Net charge goes from {_round(start[sample])} to {number(float(last))} of all{whose}"
         )

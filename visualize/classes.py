@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
 from pnpfusion.solution import Solution
+from pnpfusion.visualize.samples import chosen
 from pnpfusion.visualize.space_axis import space_axis
 from pnpfusion.visualize.style import (
     CONCENTRATION,
@@ -23,7 +24,6 @@ from pnpfusion.visualize.style import (
     POTENTIAL,
     looks,
     new_figure,
-    number,
     styled,
 )
 from pnpfusion.visualize.trace import Array, Trace, believable, fields_of, trace
@@ -32,18 +32,23 @@ MOST = 10  #: classes that are still legible side by side
 
 
 def plot_classes(
-    solution: Solution, labels: Tensor, class_names: Sequence[str] | None = None
+    solution: Solution,
+    labels: Tensor,
+    class_names: Sequence[str] | None = None,
+    sample: tuple[int | None, ...] | None = None,
 ) -> Figure:
     """A column for each class, a row for each species and one for the potential.
 
     Lines are means over the class at the end of the run, bands one standard deviation, and the
-    grey lines the means over all classes. Samples without an answer are left out. See
+    grey lines the means over all classes. A ``sample`` says which part of the batch, and has None
+    where the axes of ``labels`` are. Samples without an answer are left out. See
     :func:`plot_profiles`, which checks nothing itself.
     """
-    shown = trace(solution, None)
-    found, classes = _checked(solution, labels, class_names)
-    c, phi, _ = fields_of(solution)
-    fine = believable(c)[-1] & solution.succeeded.detach().cpu().reshape(-1).numpy()
+    found, classes = _checked(solution, labels, class_names, sample)
+    shown = trace(solution, sample)
+    meant = chosen(tuple(solution.succeeded.shape), sample)
+    c, phi, _ = (values[:, meant] for values in fields_of(solution))
+    fine = believable(c)[-1] & solution.succeeded.detach().cpu().reshape(-1).numpy()[meant]
     if not fine.any():
         raise ValueError(f"`solution` has no sample that reached the end: {shown.outcome}.")
     rows = [*np.moveaxis(c[-1][fine], 1, 0), phi[-1][fine]]
@@ -53,10 +58,12 @@ def plot_classes(
     best = int(np.argmax(shares))
     chance = (len(np.unique(found)) - 1) / max(len(found) - 1, 1)
     lost = f"; {int((~fine).sum())} without an answer are left out" if not fine.all() else ""
+    axes_shown = ", ".join(":" if one is None else str(one) for one in sample or ())
+    where = f", ({axes_shown}) of the batch" if sample else ""
     heading = (
         f"Classes differ most in {names[best]}: {shares[best]:.0%} of its variance is between them "
         f"({chance:.0%} by chance)"
-        f"\n({int(fine.sum())} samples at t = {number(float(shown.times[-1]))}{lost})"
+        f"\n({int(fine.sum())} samples {shown.clock.when(float(shown.times[-1]))}{where}{lost})"
     )
     with styled():
         figure = new_figure(max(7.0, 1.4 + 1.32 * len(classes)), 1.3 + 1.25 * len(rows), heading)
@@ -126,14 +133,26 @@ def _between(values: Array, labels: npt.NDArray[np.int_]) -> float:
 
 
 def _checked(
-    solution: Solution, labels: Tensor, class_names: Sequence[str] | None
+    solution: Solution,
+    labels: Tensor,
+    class_names: Sequence[str] | None,
+    sample: tuple[int | None, ...] | None,
 ) -> tuple[npt.NDArray[np.int_], dict[int, str]]:
     """The label of each sample, and the name of each class that occurs."""
     batch = tuple(solution.succeeded.shape)
     if not batch:
         raise ValueError("`labels` need a batch of samples, got a run of a single one.")
+    if sample is not None:
+        chosen(batch, sample)  # says what is wrong with it
+        batch = tuple(n for n, one in zip(batch, sample, strict=True) if one is None)
     if tuple(labels.shape) != batch:
-        raise ValueError(f"`labels` must have the batch shape {batch}, got {tuple(labels.shape)}.")
+        hint = ""
+        if sample is None and len(batch) > labels.ndim > 0:
+            some = ", ".join(["None"] * labels.ndim + ["0"] * (len(batch) - labels.ndim))
+            hint = f"; to draw a part of the batch, give e.g. `sample=({some})`"
+        raise ValueError(
+            f"`labels` must have the batch shape {batch}, got {tuple(labels.shape)}{hint}."
+        )
     if labels.is_floating_point() or labels.is_complex():
         raise ValueError(f"`labels` must be whole numbers, got {labels.dtype}; use labels.long().")
     found = labels.detach().cpu().long().reshape(-1).numpy()

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from pnpfusion.solution import Solution
 from pnpfusion.visualize.books import Books, books, claims
-from pnpfusion.visualize.style import ALARM, FAINT, INK, looks, new_figure, say, styled, time_axis
+from pnpfusion.visualize.style import ALARM, FAINT, INK, looks, new_figure, say, styled
 from pnpfusion.visualize.trace import Array, pnp_law, trace
 
 
@@ -44,7 +44,7 @@ def plot_ledger(solution: Solution) -> Figure:
         early = trace(solution, None).early
         for axes, text in zip(panels.flat, says.panels, strict=True):
             say(axes, text, 3.8)
-            time_axis(axes, kept.times, early=early)
+            kept.clock.axis(axes, kept.times, early=early)
             _mark_failure(axes, kept)
         for axes in panels[0]:
             axes.set_xlabel("")

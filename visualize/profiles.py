@@ -14,6 +14,7 @@ from torch import Tensor
 from pnpfusion.solution import Solution
 from pnpfusion.visualize.claim import gathering, headline, screening, sentence, separation
 from pnpfusion.visualize.classes import plot_classes
+from pnpfusion.visualize.samples import Sample
 from pnpfusion.visualize.space_axis import space_axis
 from pnpfusion.visualize.style import (
     CHARGE,
@@ -30,7 +31,7 @@ from pnpfusion.visualize.style import (
     say,
     styled,
 )
-from pnpfusion.visualize.trace import Array, Trace, believable, fields_of, trace
+from pnpfusion.visualize.trace import Array, Trace, fields_of, trace
 
 INCHES = 3.7  #: width of a panel
 
@@ -38,32 +39,34 @@ INCHES = 3.7  #: width of a panel
 def plot_profiles(
     solution: Solution,
     *,
-    sample: int | None = 0,
+    sample: Sample = 0,
     labels: Tensor | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Figure:
     """First and last profiles of every species, and the charge and potential they end with.
 
-    Of the mean over the batch (``sample=None``), the last profiles carry a band of one standard
-    deviation. With ``labels`` it is the last profiles of each class instead, as small multiples,
-    and ``sample`` is not looked at.
+    Of a mean over samples the last profiles carry a band of one standard deviation. With ``labels``
+    it is the last profiles of each class instead, as small multiples.
 
     Args:
         solution: a run of a PNP cell.
-        sample: which of the flattened batch; None is the mean over the batch.
-        labels: whole numbers, one for each sample of the batch; up to 10 different ones.
+        sample: which of the flattened batch; ``(2, None)`` is the mean over row 2 of a batch of two
+            axes, None that over the whole batch.
+        labels: whole numbers, one for each sample of the batch; up to 10 different ones. With
+            ``sample=(None, 3)`` there is one for each row, and column 3 of the batch is drawn;
+            else ``sample`` is not looked at.
         class_names: names of the classes; label k is called ``class_names[k]``.
 
     Raises:
         ValueError: no PNP cell, no such sample, or labels that do not fit the batch.
     """
     if labels is not None:
-        return plot_classes(solution, labels, class_names)
+        some = sample if isinstance(sample, tuple) else None
+        return plot_classes(solution, labels, class_names, some)
     if class_names is not None:
         raise ValueError("`class_names` needs `labels`, which say the class of each sample.")
     shown = trace(solution, sample)
-    last = shown.last
-    spreads = _spreads(solution, last) if sample is None and shown.who else None
+    spreads = _spreads(solution, shown) if len(shown.samples) > 1 else None
     count = len(shown.species)
     with styled():
         columns, rows = (1, 1) if count == 1 else (2, -(-count // 2))
@@ -122,12 +125,12 @@ def _species(axes: Axes, shown: Trace, index: int, spreads: tuple[Array, ...] | 
 
 
 def _legend(figure: Figure, shown: Trace, *, spread: bool) -> None:
-    start, end = (f"$t$ = {number(float(shown.times[k]))}" for k in (0, shown.last))
+    start, end = (shown.clock.when(float(shown.times[k])) for k in (0, shown.last))
     end += ", no solution" if shown.failed else " ± 1 standard deviation" if spread else ""
     marks = [
-        Patch(color=FAINT, alpha=0.35, linewidth=0, label=f"species at {start}"),
-        Line2D([], [], color=FAINT, linewidth=0.9, label=f"charge, potential at {start}"),
-        Line2D([], [], color=INK, label=f"at {end}"),
+        Patch(color=FAINT, alpha=0.35, linewidth=0, label=f"species {start}"),
+        Line2D([], [], color=FAINT, linewidth=0.9, label=f"charge, potential {start}"),
+        Line2D([], [], color=INK, label=end),
     ]
     figure.legend(handles=marks, loc="outside lower left", ncols=3)
 
@@ -160,10 +163,7 @@ def _charge_claim(shown: Trace) -> str:
     return f"Charge from {low} to {high} at the end"
 
 
-def _spreads(solution: Solution, last: int) -> tuple[Array, ...]:
-    """Standard deviations over the samples that have an answer."""
-    fine = believable(fields_of(solution)[0])[-1]
-    fine = fine & solution.succeeded.detach().cpu().reshape(-1).numpy()
-    chosen = fine if fine.any() else np.ones_like(fine)
+def _spreads(solution: Solution, shown: Trace) -> tuple[Array, ...]:
+    """Standard deviations over the samples that are shown."""
     with np.errstate(all="ignore"):  # a blow-up may overflow
-        return tuple(values[last][chosen].std(0) for values in fields_of(solution))
+        return tuple(values[shown.last][shown.samples].std(0) for values in fields_of(solution))

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pnpfusion.solution import Solution
 from pnpfusion.visualize.claim import gathering, headline, screening, sentence, separation
+from pnpfusion.visualize.samples import Sample
 from pnpfusion.visualize.space_axis import space_axis
 from pnpfusion.visualize.style import (
     ALARM,
@@ -24,12 +25,11 @@ from pnpfusion.visualize.style import (
     new_figure,
     say,
     styled,
-    time_axis,
 )
 from pnpfusion.visualize.trace import Array, Trace, trace
 
 
-def plot_space_time(solution: Solution, species: str, *, sample: int | None = 0) -> Figure:
+def plot_space_time(solution: Solution, species: str, *, sample: Sample = 0) -> Figure:
     """A species' concentration c(x, t) over the potential phi(x, t), with time upwards.
 
     What follows a failure is hatched, and does not set the colours.
@@ -37,7 +37,8 @@ def plot_space_time(solution: Solution, species: str, *, sample: int | None = 0)
     Args:
         solution: a run of a PNP cell.
         species: the name of the species.
-        sample: which of the flattened batch; None is the mean over the batch.
+        sample: which of the flattened batch; ``(2, None)`` is the mean over row 2 of a batch of two
+            axes, None that over the whole batch.
 
     Raises:
         ValueError: no PNP cell, no such species, no such sample.
@@ -61,7 +62,7 @@ def plot_space_time(solution: Solution, species: str, *, sample: int | None = 0)
             says = [f"{species}: nothing above the line is a solution", shown.outcome]
         for axes, text in zip((top, bottom), says, strict=True):
             say(axes, sentence(text) if axes is bottom else text, 5.4)
-            time_axis(axes, shown.times, early=shown.early, vertical=True)
+            shown.clock.axis(axes, shown.times, early=shown.early, vertical=True)
             space_axis(axes, shown, labels=axes is bottom)
             _mark_failure(axes, shown)
     return figure
@@ -104,7 +105,7 @@ def _contours(axes: Axes, bar: Colorbar, shown: Trace) -> None:
     phi = shown.phi[: shown.good]
     levels = MaxNLocator(8).tick_values(float(phi.min()), float(phi.max()))
     levels = levels[(levels > phi.min()) & (levels < phi.max())]
-    if len(levels) and len(phi) > 1 and float(np.ptp(phi)) > SPECK:
+    if len(levels) and len(phi) > 2 and float(np.ptp(phi)) > SPECK:
         lines = axes.contour(
             shown.x,
             shown.times[: shown.good],

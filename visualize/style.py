@@ -128,18 +128,15 @@ def number(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
-def time_axis(
-    axes: Axes, times: np.ndarray[Any, Any], *, early: bool, vertical: bool = False
-) -> None:
-    """Label the axis of time; logarithmic from the first step on if most happens ``early``."""
-    scale: dict[str, Any] = {"value": "linear"}
-    if early:
-        scale = {"value": "symlog", "linthresh": float(times[1] - times[0]), "linscale": 0.4}
-    first, last = float(times[0]), float(times[-1])
-    last = last if last > first else first + 1.0
-    if vertical:
-        axes.set_yscale(**scale)
-        axes.set(ylabel=f"time $t$  ({TIME})", ylim=(first, last))
-    else:
-        axes.set_xscale(**scale)
-        axes.set(xlabel=f"time $t$  ({TIME})", xlim=(first, last))
+#: Colours of lines that are no ions, apart for every kind of colour vision; dashes tell them too.
+LINES = (COOL[0], WARM[0], COOL[3], WARM[1], WARM[3], INK, COOL[1], WARM[2])
+
+
+def line_look(index: int) -> Look:
+    """The look of the line of this number."""
+    return Look(LINES[index % len(LINES)], DASHES[index % len(DASHES)])
+
+
+def inches(axes: Axes) -> float:
+    """How wide ``axes`` are, for :func:`say`."""
+    return float(axes.bbox.width / axes.figure.dpi)

@@ -15,6 +15,8 @@ from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.dynamics.species import Species
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.boundary import Wall
+from pnpfusion.visualize.clock import Clock
+from pnpfusion.visualize.samples import Sample, chosen, who
 from pnpfusion.visualize.style import number
 
 Array = npt.NDArray[np.float64]
@@ -34,6 +36,8 @@ class Trace:
     species: tuple[Species, ...]
     walls: dict[str, float]  #: potential of each electrode by side, in kT/e
     periodic: bool
+    clock: Clock  #: what the times are
+    samples: npt.NDArray[np.int_]  #: those shown, indices into the flattened batch
     who: str  #: "sample 3 of 64", "mean of 64 samples"; empty without a batch
     trouble: str  #: what went wrong, a sentence; empty if nothing did
     outcome: str  #: how the run ended and what to do, a sentence
@@ -91,8 +95,8 @@ def pnp_law(solution: Solution) -> PNP:
     if not isinstance(law, PNP):
         got = "no law" if law is None else type(law).__name__
         raise ValueError(
-            f"`solution` must be a run of a pnpfusion.PNP cell, got {got}; draw its `states` "
-            "with matplotlib, or run a PNP cell."
+            f"`solution` must be a run of a pnpfusion.PNP cell, got {got}; draw runs of "
+            "other laws with `plot_path` and `plot_residuals`."
         )
     if law.grid.ndim != 1:
         raise ValueError(
@@ -126,42 +130,34 @@ def _find_fields(solution: Solution) -> tuple[Array, Array, Array]:
     )
 
 
-def trace(solution: Solution, sample: int | None = 0) -> Trace:
-    """What a picture shows of ``sample``, an index into the flattened batch; None is the mean.
+def trace(solution: Solution, sample: Sample = 0) -> Trace:
+    """What a picture shows of ``sample`` (see :data:`Sample`).
 
-    The mean is over the samples that have an answer, if any has.
+    A mean is over the samples that have an answer, if any has.
 
     Raises:
         ValueError: the run is none of a PNP cell, or the batch has no such sample.
     """
     law = pnp_law(solution)
     succeeded = solution.succeeded.detach().cpu().reshape(-1).numpy()
-    size, batched = len(succeeded), solution.states.ndim > 3
-    if sample is not None and not 0 <= sample < size:
-        raise ValueError(
-            f"`sample` must be 0 to {size - 1}, or None for the mean over the batch, got {sample}."
-        )
+    batch = tuple(solution.succeeded.shape)
+    samples = chosen(batch, sample)
     c, phi, rho = fields_of(solution)
     fine = believable(c)
-    if sample is None and batched:
-        who = f"mean of {size} samples"
-        chosen = np.arange(size)
-        answered = succeeded & fine[-1]
-        if answered.any() and not answered.all():
-            chosen = np.flatnonzero(answered)
-            who = f"mean of the {len(chosen)} of {size} samples that have an answer"
-    else:
-        chosen = np.array([sample or 0])
-        who = f"sample {sample} of {size}" if batched else ""
+    answered = samples[(succeeded & fine[-1])[samples]]
+    samples = answered if len(answered) else samples
     with np.errstate(all="ignore"):  # a blow-up may overflow
-        c, phi, rho = (values[:, chosen].mean(1) for values in (c, phi, rho))
-    good = int(fine[:, chosen].all(1).sum())
-    times = _array(solution.times)
+        c, phi, rho = (values[:, samples].mean(1) for values in (c, phi, rho))
+    good = int(fine[:, samples].all(1).sum())
+    times, clock = _array(solution.times), Clock.of(solution)
     trouble = ""
     if good < len(times):
-        trouble = f"Failed by t = {times[good]:.3g}: " + _what_broke(c[good], law)
-    elif not succeeded[chosen].all():
-        trouble = f"Stopped at t = {times[-1]:.3g}: {solution.outcome.value}"
+        trouble = f"Failed {clock.by(times[good])}: {_what_broke(c[good], law)}"
+    elif not succeeded[samples].all():
+        ended = (
+            "Failed to come to rest" if clock.kind == "rest" else f"Stopped at t = {times[-1]:.3g}"
+        )
+        trouble = f"{ended}: {solution.outcome.value}"
     return Trace(
         x=_array(law.grid.coordinates(0)),
         faces=_array(law.grid.faces(0)),
@@ -171,9 +167,11 @@ def trace(solution: Solution, sample: int | None = 0) -> Trace:
         rho=rho,
         good=good,
         species=law.species,
-        walls=_wall_potentials(law, solution, chosen),
+        walls=_wall_potentials(law, solution, samples),
         periodic=law.grid.boundaries[0] == "periodic",
-        who=who,
+        clock=clock,
+        samples=samples,
+        who=who(batch, sample, len(samples)),
         trouble=trouble,
         outcome=advice(solution, failed=good < len(times)),
     )
@@ -209,7 +207,7 @@ def _what_broke(c: Array, law: PNP) -> str:
 
 
 def _wall_potentials(
-    law: PNP, solution: Solution, chosen: npt.NDArray[np.int_]
+    law: PNP, solution: Solution, samples: npt.NDArray[np.int_]
 ) -> dict[str, float]:
     given = solution.x if isinstance(solution.x, Mapping) else {}
     batch = solution.succeeded.shape
@@ -219,7 +217,7 @@ def _wall_potentials(
         value = given.get(f"potential:{side}", own)
         if value is not None and not callable(value):
             tensor = torch.as_tensor(value).detach().double().cpu()
-            found[side] = float(_array(tensor.expand(batch).reshape(-1))[chosen].mean())
+            found[side] = float(_array(tensor.expand(batch).reshape(-1))[samples].mean())
     return found
 
 
