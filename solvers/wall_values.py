@@ -40,6 +40,10 @@ class WallPair:
             Two tensors ``(B|1, *others|1, 2)``, with ``others`` the shape of the wall and the last
             axis its two ends.
         """
+        walls = [wall for end in (0, 1) for wall in self.parts.get(side_name(self.axis, end), ())]
+        if all(getattr(wall, what) is None for wall in walls):
+            none = self.like.new_zeros((1,) * self.grid.ndim + (2,))
+            return none, none
         pairs = [self._side(side_name(self.axis, end), what, species) for end in (0, 1)]
         value, given = (
             torch.stack(torch.broadcast_tensors(*ends), -1) for ends in zip(*pairs, strict=True)

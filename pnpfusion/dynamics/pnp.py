@@ -196,7 +196,8 @@ class PNP(CellObservables):
             raise ValueError(
                 f"`{name}` holds concentrations and must be >= 0, got {float(values.min()):.3g}."
             )
-        cell = self.electrolyte(tuple(u.shape[: u.ndim - self.state_ndim]), values, x, t)
+        with torch.no_grad():
+            cell = self.electrolyte(tuple(u.shape[: u.ndim - self.state_ndim]), values, x, t)
         flat = values.reshape(-1, *u.shape[-self.state_ndim :])
         cell.check_neutral(name, flat)
         room = cell.room(flat)
