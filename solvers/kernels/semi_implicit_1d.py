@@ -29,9 +29,9 @@ def _kinds(count: int) -> range:
 
 
 #: Of a species in a row: what is given, what a step finds, and what its gradient does.
-VALENCE, PASSING, IMPOSED, C, AHEAD, SLOPE, FLUX, BENT = _kinds(8)
-AHEAD_LATER, OUT, INTO, PIVOT, Y, NEW = _kinds(14)[8:]
-BY_C, BY_LOAD, BY_U, BY_AFTER, BY_VALENCE, BY_PASSING, BY_IMPOSED = _kinds(21)[14:]
+VALENCE, PASSING, IMPOSED, C, AFTER, AHEAD, SLOPE, FLUX, BENT = _kinds(9)
+AHEAD_LATER, OUT, INTO, PIVOT, Y, NEW = _kinds(15)[9:]
+BY_C, BY_LOAD, BY_STEP, BY_U, BY_AFTER, BY_VALENCE, BY_PASSING, BY_IMPOSED = _kinds(23)[15:]
 #: Of a row: fixed charge, what the step's currents bring and conduct, and gradients.
 FIXED, CURRENT, EXTRA = _kinds(3)
 BY_RISE, BY_CURRENT, BY_EXTRA, BY_CONDUCTANCE, BY_FIXED = _kinds(8)[3:]
@@ -79,7 +79,7 @@ class Facts(NamedTuple):
 class Block(NamedTuple):
     """LANES samples side by side, and room for a step of theirs."""
 
-    ions: Array  #: (S, N+2, 21 * LANES)
+    ions: Array  #: (S, N+2, 23 * LANES)
     line: Array  #: (N+2, 8 * LANES)
     nets: Array  #: (2, N+2, 5 * LANES)
     ends: Array  #: (2, 8 * LANES)
@@ -92,7 +92,7 @@ def make_block(species: int, n: int, like: Array) -> Block:
     """Room for LANES samples of S species in N cells, of the dtype of ``like``."""
     dtype = like.dtype
     return Block(
-        np.zeros((species, n + 2, 21 * LANES), dtype),
+        np.zeros((species, n + 2, 23 * LANES), dtype),
         np.zeros((n + 2, 8 * LANES), dtype),
         np.zeros((2, n + 2, 5 * LANES), dtype),
         np.zeros((2, 8 * LANES), dtype),
@@ -261,12 +261,15 @@ def _find_potential(block: Block, facts: Facts) -> None:
 def _find_fluxes(ions: Array, nets: Array, facts: Facts, s: int) -> None:
     """The fluxes of a species in C, and their derivative by the rise of its energy."""
     f = ions.dtype.type
+    for i in facts.rows[:-1]:  # into its own row, to keep the other loop to one
+        for lane in range(facts.width):
+            ions[s, i, AFTER + lane] = ions[s, i + 1, C + lane]
     for i in facts.rows[:-1]:
         for lane in range(facts.width):
             u = ions[s, i, VALENCE + lane] * nets[NOW, i, RISE + lane]
             a = bernoulli_ahead(u, f)
             slope = bernoulli_slope(u, a, f)
-            before, after = ions[s, i, C + lane], ions[s, i + 1, C + lane]
+            before, after = ions[s, i, C + lane], ions[s, i, AFTER + lane]
             passing = ions[s, i, PASSING + lane]
             flux = passing * (a * before - (a + u) * after)
             ions[s, i, AHEAD + lane] = a

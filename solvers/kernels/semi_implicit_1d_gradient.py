@@ -10,6 +10,7 @@ import numpy as np
 from pnpfusion.solvers.kernels.bernoulli import bernoulli_bend, bernoulli_slope
 from pnpfusion.solvers.kernels.decorators import Array, inner, kernel
 from pnpfusion.solvers.kernels.semi_implicit_1d import (
+    AFTER,
     AHEAD,
     AHEAD_LATER,
     BENT,
@@ -25,6 +26,7 @@ from pnpfusion.solvers.kernels.semi_implicit_1d import (
     BY_PASSING,
     BY_PULL,
     BY_RISE,
+    BY_STEP,
     BY_SURFACE_CHARGE,
     BY_U,
     BY_VALENCE,
@@ -38,6 +40,7 @@ from pnpfusion.solvers.kernels.semi_implicit_1d import (
     LANES,
     LATER,
     MASS,
+    NEW,
     NOW,
     OUT,
     PASSING,
@@ -117,13 +120,17 @@ def _unweigh(ions: Array, nets: Array, lanes: Array, facts: Facts, s: int) -> No
     f = ions.dtype.type
     for i in facts.rows[:-1]:
         for lane in range(facts.width):
+            ions[s, i, NEW + lane] = ions[s, i + 1, Y + lane]  # no more needed as it was
+            rise = ions[s, i + 1, BY_LOAD + lane] - ions[s, i, BY_LOAD + lane]
+            ions[s, i, BY_STEP + lane] = lanes[STEP + lane] * rise
+    for i in facts.rows[:-1]:
+        for lane in range(facts.width):
             z, passing = ions[s, i, VALENCE + lane], ions[s, i, PASSING + lane]
             a = ions[s, i, AHEAD_LATER + lane]
             u = z * nets[LATER, i, RISE + lane]
             slope = bernoulli_slope(u, a, f)
-            before, after = ions[s, i, Y + lane], ions[s, i + 1, Y + lane]
-            step = ions[s, i + 1, BY_LOAD + lane] - ions[s, i, BY_LOAD + lane]
-            step = lanes[STEP + lane] * step
+            before, after = ions[s, i, Y + lane], ions[s, i, NEW + lane]
+            step = ions[s, i, BY_STEP + lane]
             ions[s, i, BY_U + lane] = step * passing * (slope * before - (slope + f(1)) * after)
             ions[s, i, BY_PASSING + lane] += step * (a * before - (a + u) * after)
             ions[s, i, BY_IMPOSED + lane] += step
@@ -203,7 +210,7 @@ def _unadd(ions: Array, line: Array, nets: Array, lanes: Array, facts: Facts, s:
             a, slope = ions[s, i, AHEAD + lane], ions[s, i, SLOPE + lane]
             u = ions[s, i, VALENCE + lane] * nets[NOW, i, RISE + lane]
             bend = bernoulli_bend(u, a, slope, f)
-            before, after = ions[s, i, C + lane], ions[s, i + 1, C + lane]
+            before, after = ions[s, i, C + lane], ions[s, i, AFTER + lane]
             b, other = a + u, slope + f(1)
             bent = slope * before - other * after
             passing = ions[s, i, PASSING + lane]
