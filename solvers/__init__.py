@@ -19,6 +19,7 @@ from pnpfusion.solvers.fixed_point import Implicit as Implicit
 from pnpfusion.solvers.fixed_point import NewtonKrylov as NewtonKrylov
 from pnpfusion.solvers.fixed_point import Phantom as Phantom
 from pnpfusion.solvers.fixed_point import Picard as Picard
+from pnpfusion.solvers.fixed_point import Tolerance as Tolerance
 from pnpfusion.solvers.fixed_point import jacobian_penalty as jacobian_penalty
 from pnpfusion.solvers.fixed_point import solve_fixed_point as solve_fixed_point
 from pnpfusion.solvers.fixed_point import spectral_radius as spectral_radius

@@ -18,6 +18,7 @@ def gmres(
     *,
     restart: int = 40,
     max_iterations: int = 400,
+    slack: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Right-preconditioned restarted GMRES [SS86]: :math:`A P y = b`, :math:`x = P y`.
 
@@ -27,20 +28,21 @@ def gmres(
         precondition: P, an approximate inverse of A.
         tolerance: of the residual against b, in the norm of a sample.
         restart: basis vectors that are kept.
-        max_iterations: when to give up.
+        max_iterations: products with A of each sample, when to give up.
+        slack: how many times the tolerance still counts as solved, where round-off stops the rest.
 
     Returns:
-        x, ``(B, *state)``, as far as it came; the iterations of each sample, ``(B,)``; and whether
-        it was solved, bool, ``(B,)``.
+        x, ``(B, *state)``, as far as it came; the products of each sample with A, ``(B,)``; and
+        whether it was solved, bool, ``(B,)``.
     """
     batch = len(rhs)
     flat = rhs.reshape(batch, -1)
-    goal = tolerance * flat.norm(dim=1)
+    goal = max(tolerance, 20 * torch.finfo(rhs.dtype).eps) * flat.norm(dim=1)
     x = torch.zeros_like(rhs)
     iterations = torch.zeros(batch, dtype=torch.long, device=rhs.device)
     residual, size = flat, flat.norm(dim=1)
-    active = size > goal
-    while bool(active.any()):
+    active, left_over = size > goal, max_iterations
+    while bool(active.any()) and left_over > 0:
         going = active
         safe = torch.where(size > 0, size, 1.0)
         basis = [residual / safe[:, None]]
@@ -49,7 +51,7 @@ def gmres(
         load = flat.new_zeros(batch, restart + 1)
         load[:, 0] = size
         weights = flat.new_zeros(batch, restart)  # a sample that is done keeps what it has
-        for k in range(restart):
+        for k in range(min(restart, max(left_over - 1, 1))):
             direction = precondition(basis[k].reshape(rhs.shape))
             directions.append(direction.reshape(batch, -1))
             image = operator(direction).reshape(batch, -1)
@@ -70,11 +72,11 @@ def gmres(
         step = torch.einsum("bkn,bk->bn", torch.stack(directions, 1), weights[:, : k + 1])
         x = x + torch.where(active[:, None], step, 0).reshape(rhs.shape)
         residual = flat - operator(x).reshape(batch, -1)
+        iterations += active
+        left_over = max_iterations - int(iterations.max())
         before, size = size, residual.norm(dim=1)
-        # Less than half gone is round-off, or a stalled iteration:
-        active = active & (size > goal) & (size < 0.5 * before) & (iterations < max_iterations)
-    solved = size <= torch.maximum(100 * goal, torch.full_like(goal, 1e-300))
-    return x, iterations, solved
+        active = active & (size > goal) & (size < 0.95 * before)  # what stalls is round-off
+    return x, iterations, size <= slack * goal
 
 
 def _least_squares(matrix: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:

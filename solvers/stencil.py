@@ -62,7 +62,7 @@ class Stencil:
             )
         if tolerance is None:
             tolerance = 1e-12 if rhs.dtype == torch.float64 else 1e-5
-        x, _, solved = gmres(self.apply, rhs, self._line_inverse(), tolerance)
+        x, _, solved = gmres(self.apply, rhs, self._line_inverse(), tolerance, slack=100.0)
         return torch.where(solved.reshape(-1, *(1 for _ in rhs.shape[1:])), x, torch.nan)
 
     def _line_inverse(self) -> Callable[[Tensor], Tensor]:

@@ -552,7 +552,11 @@ def test_single_precision(name):
     [
         (lambda c: pf.equilibrium("cell", c), ValueError, "`dynamics` must be a Dynamics, got str"),
         (lambda c: pf.equilibrium(line(ELECTRODES), c, solver="newton"), ValueError, "`solver`"),
-        (lambda c: pf.equilibrium(line(ELECTRODES), c, tol=0.0), ValueError, "`tol` must be > 0"),
+        (
+            lambda c: pf.equilibrium(line(ELECTRODES), c, tol=0.0),
+            ValueError,
+            "`tol` must be a number > 0",
+        ),
         (
             lambda c: pf.equilibrium(line(None, fixed_charge=1.0), c),
             ValueError,

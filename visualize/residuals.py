@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pnpfusion.solution import Solution
-from pnpfusion.solvers.fixed_point.base import FLOOR
 from pnpfusion.visualize.band import draw_band
 from pnpfusion.visualize.clock import Clock
 from pnpfusion.visualize.style import inches, line_look, number, say, styled
@@ -83,7 +82,7 @@ def _residuals(name: str, run: Solution) -> _Residuals:
     elif rounds:
         axes = tuple(range(run.residuals.ndim, run.states.ndim))
         sizes = run.states[1:].detach().square().mean(axes).sqrt()
-        values = (run.residuals / (sizes + FLOOR)).double()
+        values = (run.residuals / sizes.clamp_min(LEAST)).double()
     else:
         raise ValueError(
             f"`runs[{name!r}]` has no iterations ({run.choice or 'no rounds'}); give equilibria "

@@ -5,16 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from pnpfusion.dynamics.shell import Shell
-from pnpfusion.solvers.dense_newton import DenseNewton
+from pnpfusion.solvers.dense_newton import solve_implicit_dense
 from pnpfusion.solvers.field import Field
-from pnpfusion.solvers.fixed_point.base import FixedPointSolver, GradientReport
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver, GradientReport, Tolerance
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
 from pnpfusion.solvers.fixed_point.newton_krylov import NewtonKrylov
 from pnpfusion.solvers.implicit_solve import ImplicitSolve
@@ -102,20 +102,16 @@ class Dynamics(nn.Module, ABC):
         self,
         u0: Tensor,
         x: Input,
-        tolerance: float,
+        tolerance: Tolerance | float,
         solver: FixedPointSolver | None = None,
         gradient: Gradient | None = None,
     ) -> AtRest:
-        """The state of rest that ``u0`` leads to, with what the law conserves as it is in ``u0``.
+        """A state of rest, looked for from ``u0``, with what the law conserves as it is there.
 
         Here by iterating f(u) = 0 on the shell of what is conserved (:class:`Shell`); a law that
-        knows better overrides it. ``tolerance`` is that of a relative residual, see
-        :class:`FixedPointSolver`.
+        knows better overrides it. See :class:`FixedPointSolver` for the tolerance.
         """
-        way = f"{solver!r}, as asked"
-        if solver is None:
-            solver, why = self.choose_solver(u0, x)
-            way = f"{solver!r}, {why}"
+        solver, way = self.solver_and_why(u0, x, solver)
         batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
         flat = u0.reshape(-1, *u0.shape[len(batch) :])
         law, shell = self.bind(u0, x), Shell.of(self.conserved, u0, len(batch))
@@ -124,9 +120,9 @@ class Dynamics(nn.Module, ABC):
         def rate(u: Tensor, which: Tensor | None) -> Tensor:
             if which is None or len(which) == len(flat):
                 return law.rate(start, u)
-            some = None if self.random else self.rows(x, batch, which)
-            if some is not None:
-                return self.rate(start[which], u, some)
+            part = law.part(which) if isinstance(law, Divisible) else None
+            if part is not None:
+                return part.rate(start[which], u)
             everybody = flat.detach().index_copy(0, which, u)
             return law.rate(start, everybody)[which]
 
@@ -144,6 +140,18 @@ class Dynamics(nn.Module, ABC):
             history=found.history,
             backward=found.backward,
         )
+
+    def solver_and_why(
+        self, u0: Tensor, x: Input, solver: FixedPointSolver | None
+    ) -> tuple[FixedPointSolver, str]:
+        """``solver``, or the law's own, and a word on the choice."""
+        if solver is not None:
+            return solver, f"{solver!r}, as asked"
+        solver, why = self.choose_solver(u0, x)
+        return solver, f"{solver!r}, {why}"
+
+    def check_rest(self, x: Input) -> None:
+        """Raise ValueError where the law changes with time, so that it never rests."""
 
     def rows(self, x: Input, batch: tuple[int, ...], which: Tensor) -> Input:
         """``x`` of the samples ``which`` of a batch made flat, for laws that can run on a part.
@@ -193,6 +201,14 @@ class Dynamics(nn.Module, ABC):
         raise ValueError(f"{cls.__name__} cannot be made from a description.")
 
 
+@runtime_checkable
+class Divisible(Protocol):
+    """A bound law that can run on a part of its batch."""
+
+    def part(self, which: Tensor) -> Law | None:
+        """The law of the samples ``which``; None where it is only known for all."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Bound:
     """Any law on a flat batch; implicit steps by a dense Newton iteration."""
@@ -201,17 +217,20 @@ class _Bound:
     batch: tuple[int, ...]
     x: Input
     seed: int | None  #: of the random numbers of this run, the same at every call
-    newton: DenseNewton = field(default_factory=DenseNewton)
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         shaped = u.reshape(*self.batch, *u.shape[1:])
         with frozen_noise(self.seed, u.device):
             return self.dynamics.rate(t.reshape(self.batch), shaped, self.x).reshape(u.shape)
 
+    def part(self, which: Tensor) -> Law | None:
+        x = None if self.seed is not None else self.dynamics.rows(self.x, self.batch, which)
+        return None if x is None else _Bound(self.dynamics, (len(which),), x, None)
+
     def solve_implicit(
         self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
     ) -> ImplicitSolve:
-        return self.newton.solve(lambda u: self.rate(t, u), base, step, guess, scale)
+        return solve_implicit_dense(lambda u: self.rate(t, u), base, step, guess, scale)
 
     def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> None:
         return None
@@ -227,7 +246,10 @@ def frozen_noise(seed: int | None, device: torch.device) -> Iterator[None]:
         yield
         return
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # manual_seed would seed other devices for good
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 

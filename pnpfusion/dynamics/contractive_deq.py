@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -90,7 +91,8 @@ class ContractiveDEQ(DEQLaw):
 
     def choose_solver(self, u0: Tensor, x: Input) -> tuple[FixedPointSolver, str]:
         """See :meth:`Dynamics.choose_solver`."""
-        return Picard(), "which a contraction lets converge"
+        enough = 2 + math.ceil(math.log(1e-12) / math.log(self.contraction))
+        return Picard(max_evaluations=max(50, enough)), "which a contraction lets converge"
 
 
 @dataclass(frozen=True, eq=False)

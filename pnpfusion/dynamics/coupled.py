@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.base import AtRest, Dynamics, Input
+from pnpfusion.solvers.fixed_point.anderson import Anderson
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance, rms
+from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
 from pnpfusion.solvers.steppers.base import Stepper
 from pnpfusion.solvers.steppers.implicit import KenCarp4
 
-#: The input of one law, from the states of all by name and the input of the whole.
-Coupling = Callable[[dict[str, Tensor], Input], Input]
+#: The input of one law, from the states and the laws of all by name, and the input of the whole.
+Coupling = Callable[[dict[str, Tensor], Mapping[str, Dynamics], Input], Input]
 
 
 class Coupled(Dynamics):
@@ -28,7 +31,9 @@ class Coupled(Dynamics):
     Args:
         laws: by name.
         inputs: by name, what makes the input of that law: a function (or module) of the states by
-            name and of the input ``x`` of the whole. A law without one gets no input.
+            name, of the laws by name and of the input ``x`` of the whole, for instance
+            ``lambda states, laws, x: laws["cell"].potential(states["cell"])``. A law without one
+            gets no input.
         shapes: of one sample's state, for laws that do not know it.
 
     Raises:
@@ -60,10 +65,12 @@ class Coupled(Dynamics):
                 raise ValueError(f"`inputs[{name!r}]` must be a function, got {function!r}.")
         self.laws, self.inputs = dict(laws), inputs
         for name, law in laws.items():
-            self.add_module(name, law)
-        for name, function in inputs.items():
-            if isinstance(function, nn.Module):
-                self.add_module(f"input_of_{name}", function)
+            if not isinstance(name, str) or not name.isidentifier():
+                raise ValueError(f"`laws` must have identifiers as names, got {name!r}.")
+            self.add_module(f"law_{name}", law)
+            driven_by = inputs.get(name)
+            if isinstance(driven_by, nn.Module):
+                self.add_module(f"input_of_{name}", driven_by)
         self.shapes: dict[str, tuple[int, ...]] = {}
         for name, law in laws.items():
             shape = shapes.get(name, law.state_shape)
@@ -101,7 +108,7 @@ class Coupled(Dynamics):
     def inputs_at(self, states: Mapping[str, Tensor], x: Input = None) -> dict[str, Input]:
         """What each law is driven by when the states are ``states``."""
         return {
-            name: self.inputs[name](dict(states), x) if name in self.inputs else None
+            name: self.inputs[name](dict(states), self.laws, x) if name in self.inputs else None
             for name in self.shapes
         }
 
@@ -148,6 +155,62 @@ class Coupled(Dynamics):
     ) -> tuple[Stepper, str]:
         """See :meth:`Dynamics.choose_stepper`."""
         return KenCarp4(rtol=rtol, atol=atol), "since one of coupled laws may be stiff"
+
+    def check_rest(self, x: Input) -> None:
+        """See :meth:`Dynamics.check_rest`."""
+        for law in self.laws.values():
+            law.check_rest(x)
+
+    def solve_equilibrium(
+        self,
+        u0: Tensor,
+        x: Input,
+        tolerance: Tolerance | float,
+        solver: FixedPointSolver | None = None,
+        gradient: Gradient | None = None,
+    ) -> AtRest:
+        r"""See :meth:`Dynamics.solve_equilibrium`; each law by its own way, coupled by Anderson.
+
+        With :math:`E_k(u; x_k)` the rest of law k under what the others tell it, a state of rest of
+        all is a fixed point of :math:`u_k = E_k(x_k(u))`. However stiff a law is, what is iterated
+        is the coupling alone. A ``solver`` is for f(u) = 0 of the joined state instead.
+        """
+        if solver is not None:
+            return super().solve_equilibrium(u0, x, tolerance, solver, gradient)
+        goal = Tolerance.of(tolerance)
+        own = Tolerance(goal.relative / 10, goal.absolute / 10)
+        totals, batch = self.split(u0), tuple(u0.shape[:-1])
+        flat = u0.reshape(-1, *u0.shape[len(batch) :])
+
+        def resting(u: Tensor, which: Tensor | None) -> Tensor:
+            everybody = u
+            if which is not None and len(which) < len(flat):
+                everybody = flat.detach().index_copy(0, which, u)
+            under = self.inputs_at(self.split(everybody.reshape(u0.shape)), x)
+            rest = {
+                name: law.solve_equilibrium(totals[name], under[name], own).u.reshape(
+                    totals[name].shape
+                )
+                for name, law in self.laws.items()
+            }
+            moved = self.join(rest).reshape(flat.shape) - everybody
+            return moved if everybody is u else moved[which]
+
+        method = Anderson(max_evaluations=100)
+        found = solve_fixed_point(resting, flat, solver=method, tolerance=goal, gradient=gradient)
+        with torch.no_grad():
+            rate = self.rate(u0.new_zeros(batch), found.u.detach().reshape(u0.shape), x)
+        return AtRest(
+            u=found.u,
+            converged=found.converged,
+            finite=found.residuals.isfinite(),
+            iterations=torch.zeros_like(found.evaluations),
+            evaluations=found.evaluations,
+            rates=rms(rate.reshape(flat.shape)),
+            way=f"each law by its own way, their coupling by {method!r}",
+            history=found.history,
+            backward=found.backward,
+        )
 
     def extra_repr(self) -> str:
         """Who is driven by the others, for ``print(law)``."""

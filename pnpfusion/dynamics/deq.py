@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -14,7 +14,7 @@ from pnpfusion.dynamics.deq_blocks import FusionBlock, Norm, Order, UnimodalBloc
 from pnpfusion.dynamics.deq_cascade import combined
 from pnpfusion.dynamics.deq_input import Modalities
 from pnpfusion.dynamics.deq_law import DEQLaw
-from pnpfusion.solvers.fixed_point.base import FixedPoint, FixedPointSolver
+from pnpfusion.solvers.fixed_point.base import FixedPoint, FixedPointSolver, Tolerance
 from pnpfusion.solvers.fixed_point.broyden import Broyden
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
 
@@ -92,7 +92,7 @@ class DEQ(DEQLaw):
         self,
         u0: Tensor,
         x: Input,
-        tolerance: float,
+        tolerance: Tolerance | float,
         solver: FixedPointSolver | None = None,
         gradient: Gradient | None = None,
     ) -> AtRest:
@@ -123,7 +123,12 @@ class DEQ(DEQLaw):
         solve(
             self.modalities, partial(cell.fused, torch.stack([block.u for block in found]).sum(0))
         )
-        return combined(found, f"{way}; one modality after the other, then the fused state")
+        rest = combined(found, f"{way}; one modality after the other, then the fused state")
+        if gradient is None or not gradient.mask_unconverged:
+            return rest
+        # A block may have an answer that rests on one that has none:
+        good = rest.converged[:, None, None]
+        return replace(rest, u=torch.where(good, rest.u, rest.u.detach()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
-from pnpfusion.dynamics.base import AtRest, Dynamics, Input, rows_of
+from pnpfusion.dynamics.base import Dynamics, Input
 from pnpfusion.dynamics.deq_input import Modalities, read_modalities
-from pnpfusion.solvers.dense_newton import DenseNewton
-from pnpfusion.solvers.fixed_point.base import FixedPointSolver
-from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
+from pnpfusion.solvers.dense_newton import solve_implicit_dense
 from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.steppers.base import Law
 
@@ -71,53 +69,6 @@ class DEQLaw(Dynamics):
         """See :meth:`Dynamics.bind`; what does not change in the run is computed once."""
         return _BoundDEQ(self.driven(self.read(x, tuple(u0.shape[:-2]))))
 
-    def solve_equilibrium(
-        self,
-        u0: Tensor,
-        x: Input,
-        tolerance: float,
-        solver: FixedPointSolver | None = None,
-        gradient: Gradient | None = None,
-    ) -> AtRest:
-        """See :meth:`Dynamics.solve_equilibrium`; all blocks together."""
-        solver, way = self.solver_and_why(u0, x, solver)
-        cell = self.driven(self.read(x, tuple(u0.shape[:-2])))
-
-        def residual(z: Tensor, which: Tensor | None) -> Tensor:
-            return cell.of(which)(z) - z
-
-        found = solve_fixed_point(
-            residual,
-            u0.reshape(-1, *self.state_shape),
-            solver=solver,
-            tolerance=tolerance,
-            gradient=gradient,
-        )
-        return AtRest(
-            u=found.u,
-            converged=found.converged,
-            finite=found.residuals.isfinite(),
-            iterations=torch.zeros_like(found.evaluations),
-            evaluations=found.evaluations,
-            rates=found.rates,
-            way=way,
-            history=found.history,
-            backward=found.backward,
-        )
-
-    def solver_and_why(
-        self, u0: Tensor, x: Input, solver: FixedPointSolver | None
-    ) -> tuple[FixedPointSolver, str]:
-        """``solver``, or the law's own, and a word on the choice."""
-        if solver is not None:
-            return solver, f"{solver!r}, as asked"
-        solver, why = self.choose_solver(u0, x)
-        return solver, f"{solver!r}, {why}"
-
-    def rows(self, x: Input, batch: tuple[int, ...], which: Tensor) -> Input:
-        """See :meth:`Dynamics.rows`."""
-        return rows_of(x, batch, which)
-
     def read(self, x: Input, batch: tuple[int, ...]) -> Modalities:
         """The input of a flat batch."""
         return read_modalities(x, batch, self.modalities, self.width)
@@ -158,15 +109,17 @@ class _BoundDEQ:
     """A law on a flat batch; implicit steps by a dense Newton iteration."""
 
     cell: DrivenCell
-    newton: DenseNewton = field(default_factory=DenseNewton)
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         return self.cell(u) - u
 
+    def part(self, which: Tensor) -> Law:
+        return _BoundDEQ(self.cell.of(which))
+
     def solve_implicit(
         self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
     ) -> ImplicitSolve:
-        return self.newton.solve(lambda u: self.rate(t, u), base, step, guess, scale)
+        return solve_implicit_dense(lambda u: self.rate(t, u), base, step, guess, scale)
 
     def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> None:
         return None

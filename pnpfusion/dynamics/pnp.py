@@ -30,7 +30,7 @@ from pnpfusion.ledger import Ledger
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.field import Field, Parameter
-from pnpfusion.solvers.fixed_point.base import FixedPointSolver
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance
 from pnpfusion.solvers.fixed_point.gradient import Gradient, Implicit
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import Rest, per_state
@@ -229,6 +229,14 @@ class PNP(CellObservables):
         """See :attr:`Dynamics.state_shape`."""
         return (len(self.species), *self.grid.shape)
 
+    def check_rest(self, x: Input) -> None:
+        """Raise ValueError where a wall changes with time."""
+        if self._driven:
+            raise ValueError(
+                "a cell whose walls change with time has no equilibrium; give their values at one "
+                "time as numbers."
+            )
+
     def rest(self, u0: Tensor, x: Input, tolerance: float) -> Rest:
         """Where ``u0`` comes to rest and the potential there, over a flat batch, unchecked."""
         return self.bind(u0, x).rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), tolerance)
@@ -237,20 +245,21 @@ class PNP(CellObservables):
         self,
         u0: Tensor,
         x: Input,
-        tolerance: float,
+        tolerance: Tolerance | float,
         solver: FixedPointSolver | None = None,
         gradient: Gradient | None = None,
     ) -> AtRest:
         """See :meth:`Dynamics.solve_equilibrium`; NaN where the cell's own way finds no answer."""
         if solver is not None:
             return super().solve_equilibrium(u0, x, tolerance, solver, gradient)
-        if gradient not in (None, Implicit()):
+        if gradient is not None and not isinstance(gradient, Implicit):
             raise ValueError(
                 f"`gradient` of a cell's own way to rest is Implicit(), got {gradient!r}; give a "
                 f"`solver` beside it, e.g. NewtonKrylov()."
             )
         law = self.bind(u0, x)
-        rest = law.rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), tolerance)
+        goal = Tolerance.of(tolerance).relative
+        rest = law.rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), goal)
         finite = rest.c.detach().isfinite().flatten(1).all(1)
         found = rest.converged & finite
         c = torch.where(per_state(found, rest.c), rest.c, torch.nan)

@@ -79,11 +79,6 @@ class BoundPNP:
 
     def rest(self, u: Tensor, tolerance: float) -> Rest:
         """Where ``u`` comes to rest; see :func:`cell_at_rest`."""
-        if self.driven:
-            raise ValueError(
-                "a cell whose walls change with time has no equilibrium; give their values at one "
-                "time as numbers."
-            )
         if not isinstance(self.cell, Electrolyte):
             raise ValueError(
                 "`equilibrium` needs a finite-volume scheme; a spectral cell can be simulated to a "

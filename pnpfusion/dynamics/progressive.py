@@ -11,7 +11,7 @@ from pnpfusion.dynamics.base import AtRest, Dynamics, Input, rows_of
 from pnpfusion.dynamics.context_encoder import ContextEncoder
 from pnpfusion.dynamics.place import Place
 from pnpfusion.solvers.fixed_point.anderson import Anderson
-from pnpfusion.solvers.fixed_point.base import FixedPointSolver
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance
 from pnpfusion.solvers.fixed_point.gradient import Gradient
 from pnpfusion.solvers.steppers.base import Law
 
@@ -163,7 +163,7 @@ class Progressive(Dynamics):
         self,
         u0: Tensor,
         x: Input,
-        tolerance: float,
+        tolerance: Tolerance | float,
         solver: FixedPointSolver | None = None,
         gradient: Gradient | None = None,
     ) -> AtRest:

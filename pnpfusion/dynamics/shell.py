@@ -37,23 +37,23 @@ class Shell:
     def of(cls, conserved: Callable[[Tensor], Tensor | None], u0: Tensor, batch: int) -> Shell:
         """The shell through ``u0`` of what ``conserved`` returns; ``batch`` axes come first."""
         flat = u0.reshape(-1, *u0.shape[batch:])
-        with torch.enable_grad():
-            at = u0.detach().requires_grad_()
-            totals = conserved(at)
+        with torch.inference_mode(False), torch.enable_grad():
+            at = torch.zeros(u0.shape, dtype=u0.dtype, device=u0.device, requires_grad=True)
+            totals = conserved(at)  # linear, so it does not matter where
             if totals is None:
                 return cls(None, flat)
             rows = [
-                torch.autograd.grad(total.sum(), at, retain_graph=True)[0].reshape(len(flat), -1)
+                torch.autograd.grad(total.sum(), at, retain_graph=True)[0].reshape(flat.shape)
                 for total in totals.unbind(-1)
             ]
-        return cls(torch.stack(rows, 1).detach(), flat)
+        return cls(torch.stack(rows, 1).flatten(2), flat)
 
     def hold(self, rate: Residual) -> Residual:
         """``rate`` with what pulls back to the shell."""
         if self.rows is None:
             return rate
         conserved = self.rows
-        inverse = torch.linalg.solve(conserved @ conserved.mT, conserved)
+        inverse = torch.linalg.pinv(conserved).mT  # rows may say the same twice
 
         def held(u: Tensor, which: Tensor | None) -> Tensor:
             start, rows, back = self.u0, conserved, inverse

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pnpfusion.dynamics.base import Dynamics, Input
 from pnpfusion.solution import Solution
-from pnpfusion.solvers.fixed_point.base import FixedPointSolver
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance, check_positive
 from pnpfusion.solvers.fixed_point.gradient import Gradient
 from pnpfusion.solvers.outcome import Outcome
 from pnpfusion.solvers.steppers.base import Work
@@ -20,6 +20,7 @@ def equilibrium(
     x: Input = None,
     solver: FixedPointSolver | None = None,
     tol: float | None = None,
+    atol: float | None = None,
     gradient: Gradient | None = None,
 ) -> Solution:
     r"""The state with :math:`f(u; x) = 0` in which what the law conserves is as in ``u0``.
@@ -38,9 +39,12 @@ def equilibrium(
         u0: where to begin, with the totals wanted, shape ``(*batch, *state)``.
         x: what drives the law; see there.
         solver: such as :class:`pnpfusion.solvers.Anderson`; None is the law's own way.
-        tol: of an iteration the RMS of f(u) relative to that of u + f(u); of a cell's own way the
-            last correction, of potentials in kT/e, of concentrations relative. None is 1e-9 in
-            float64 and 1e-4 in float32.
+        tol: what Newton's method would still correct, relative to the state; of other iterations
+            the RMS of f(u) relative to that of u + f(u), so time counts in the law's own unit: a
+            law that is slow in it needs a smaller one. Of a cell's own way the last correction, of
+            potentials in kT/e, of concentrations relative. None is 1e-9 in float64 and 1e-4 in
+            float32.
+        atol: the same in absolute terms, for states near zero; None is tol / 1000.
         gradient: :class:`Implicit`, the default, or :class:`Phantom`, cheap and biased.
 
     Returns:
@@ -60,13 +64,16 @@ def equilibrium(
     ):
         if value is not None and not isinstance(value, kind):
             raise ValueError(f"`{name}` must be None or e.g. {example}, got {value!r}.")
-    if tol is not None and not tol > 0:
-        raise ValueError(f"`tol` must be > 0, got {tol}.")
+    for name, number in (("tol", tol), ("atol", atol)):
+        if number is not None:
+            check_positive(name, number)
     dynamics.check_state("u0", u0, x)
+    dynamics.check_rest(x)
     if tol is None:
         tol = 1e-9 if u0.dtype == torch.float64 else 1e-4
+    tolerance = Tolerance.of(tol) if atol is None else Tolerance(tol, atol)
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
-    rest = dynamics.solve_equilibrium(u0, x, tol, solver, gradient)
+    rest = dynamics.solve_equilibrium(u0, x, tolerance, solver, gradient)
     if rest.converged.all():
         outcome = Outcome.CONVERGED
     else:

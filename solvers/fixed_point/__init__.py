@@ -5,6 +5,7 @@ from pnpfusion.solvers.fixed_point.base import ConvergenceWarning as Convergence
 from pnpfusion.solvers.fixed_point.base import FixedPoint as FixedPoint
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver as FixedPointSolver
 from pnpfusion.solvers.fixed_point.base import GradientReport as GradientReport
+from pnpfusion.solvers.fixed_point.base import Tolerance as Tolerance
 from pnpfusion.solvers.fixed_point.broyden import Broyden as Broyden
 from pnpfusion.solvers.fixed_point.gradient import Gradient as Gradient
 from pnpfusion.solvers.fixed_point.gradient import Implicit as Implicit

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Residual, check_share
+from pnpfusion.solvers.fixed_point.base import (
+    FixedPointSolver,
+    Iterates,
+    Memory,
+    Proposal,
+    Residual,
+    Tolerance,
+    check_positive,
+)
 
 
 @dataclass(frozen=True)
@@ -29,18 +37,20 @@ class Anderson(FixedPointSolver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_share("damping", self.damping)
-        check_share("ridge", self.ridge)
+        check_positive("damping", self.damping)
+        check_positive("ridge", self.ridge)
         if type(self.memory) is not int or self.memory < 1:
             raise ValueError(f"`memory` must be a whole number >= 1, got {self.memory!r}.")
 
-    def begin(self, u0: Tensor) -> _Differences:
+    def begin(self, u0: Tensor, tolerance: Tolerance) -> _Differences:
         """See :class:`FixedPointSolver`."""
         return _Differences(self, u0)
 
 
-class _Differences:
+class _Differences(Memory):
     """The last differences of each row."""
+
+    by_row = ("by_u", "by_f", "last_u", "last_f", "damping", "fresh")
 
     def __init__(self, method: Anderson, u0: Tensor) -> None:
         self.method = method
@@ -51,10 +61,8 @@ class _Differences:
         self.fresh = torch.ones_like(self.damping, dtype=torch.bool)  #: rows without a last iterate
         self.count = 0
 
-    def propose(
-        self, u: Tensor, f: Tensor, size: Tensor, residual: Residual, which: Tensor
-    ) -> tuple[Tensor, Tensor | int]:
-        flat_u, flat_f = u.flatten(1), f.flatten(1)
+    def propose(self, at: Iterates, residual: Residual) -> Proposal:
+        flat_u, flat_f = at.u.flatten(1), at.f.flatten(1)
         if self.count:
             slot, known = (self.count - 1) % self.method.memory, ~self.fresh[:, None]
             self.by_u[:, slot] = torch.where(known, flat_u - self.last_u, 0.0)
@@ -65,7 +73,7 @@ class _Differences:
         if self.count:
             step = step - self._mixed(flat_f, min(self.count, self.method.memory))
         self.count += 1
-        return (flat_u + step).reshape(u.shape), 0
+        return Proposal((flat_u + step).reshape(at.u.shape))
 
     def _mixed(self, f: Tensor, used: int) -> Tensor:
         by_u, by_f = self.by_u[:, :used], self.by_f[:, :used]
@@ -86,7 +94,3 @@ class _Differences:
         self.fresh = self.fresh | lost
         self.damping = torch.where(lost, self.damping / 2, self.damping)
         return True
-
-    def keep(self, going: Tensor) -> None:
-        for name in ("by_u", "by_f", "last_u", "last_f", "damping", "fresh"):
-            setattr(self, name, getattr(self, name)[going])

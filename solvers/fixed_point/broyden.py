@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Residual, check_share
+from pnpfusion.solvers.fixed_point.base import (
+    FixedPointSolver,
+    Iterates,
+    Memory,
+    Proposal,
+    Residual,
+    Tolerance,
+    check_positive,
+)
 
 
 @dataclass(frozen=True)
@@ -25,17 +33,19 @@ class Broyden(FixedPointSolver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_share("damping", self.damping)
+        check_positive("damping", self.damping)
         if type(self.memory) is not int or self.memory < 1:
             raise ValueError(f"`memory` must be a whole number >= 1, got {self.memory!r}.")
 
-    def begin(self, u0: Tensor) -> _Pairs:
+    def begin(self, u0: Tensor, tolerance: Tolerance) -> _Pairs:
         """See :class:`FixedPointSolver`."""
         return _Pairs(self, u0)
 
 
-class _Pairs:
+class _Pairs(Memory):
     """The pairs of each row."""
+
+    by_row = ("a", "b", "last_u", "last_f", "damping", "fresh")
 
     def __init__(self, method: Broyden, u0: Tensor) -> None:
         self.method = method
@@ -46,10 +56,8 @@ class _Pairs:
         self.fresh = torch.ones_like(self.damping, dtype=torch.bool)  #: rows without a last iterate
         self.count = 0
 
-    def propose(
-        self, u: Tensor, f: Tensor, size: Tensor, residual: Residual, which: Tensor
-    ) -> tuple[Tensor, Tensor | int]:
-        flat_u, flat_f = u.flatten(1), f.flatten(1)
+    def propose(self, at: Iterates, residual: Residual) -> Proposal:
+        flat_u, flat_f = at.u.flatten(1), at.f.flatten(1)
         if self.count:
             step, change = flat_u - self.last_u, flat_f - self.last_f
             slot = (self.count - 1) % self.method.memory
@@ -64,7 +72,7 @@ class _Pairs:
         self.last_u, self.last_f = flat_u, flat_f
         self.fresh = torch.zeros_like(self.fresh)
         self.count += 1
-        return (flat_u - self._applied(flat_f)).reshape(u.shape), 0
+        return Proposal((flat_u - self._applied(flat_f)).reshape(at.u.shape))
 
     def restart(self, lost: Tensor) -> bool:
         self.a[lost], self.b[lost] = 0, 0
@@ -83,7 +91,3 @@ class _Pairs:
     def _transposed(self, v: Tensor) -> Tensor:
         a, b = self.a[:, : self._used()], self.b[:, : self._used()]
         return ((a @ v.unsqueeze(2)).mT @ b).squeeze(1) - self.damping * v
-
-    def keep(self, going: Tensor) -> None:
-        for name in ("a", "b", "last_u", "last_f", "damping", "fresh"):
-            setattr(self, name, getattr(self, name)[going])

@@ -16,21 +16,22 @@ from pnpfusion.solvers.fixed_point.base import (
     FixedPointSolver,
     GradientReport,
     Residual,
-    check_share,
-    per_row,
-    rms,
+    Tolerance,
+    check_positive,
 )
 from pnpfusion.solvers.fixed_point.picard import Picard
-from pnpfusion.solvers.implicit_solve import runs_forward, without_derivative
+from pnpfusion.solvers.implicit_solve import per_state, runs_forward, without_derivative
 from pnpfusion.solvers.krylov import gmres
 
 
 class Gradient(ABC):
     """What stands for the derivative of the solution."""
 
+    mask_unconverged: bool  #: whether samples without an answer pass on no gradient
+
     @abstractmethod
     def through(
-        self, found: FixedPoint, residual: Residual, solver: FixedPointSolver, tolerance: float
+        self, found: FixedPoint, residual: Residual, solver: FixedPointSolver, tolerance: Tolerance
     ) -> tuple[Tensor, GradientReport]:
         """The solution ``found.u`` with a gradient, and the report that its backward fills in."""
 
@@ -53,7 +54,7 @@ class Implicit(Gradient):
     """Whether samples without an answer, forward or backward, get and pass on no gradient."""
 
     def through(
-        self, found: FixedPoint, residual: Residual, solver: FixedPointSolver, tolerance: float
+        self, found: FixedPoint, residual: Residual, solver: FixedPointSolver, tolerance: Tolerance
     ) -> tuple[Tensor, GradientReport]:
         """See :class:`Gradient`."""
         linear = self.solver
@@ -61,12 +62,19 @@ class Implicit(Gradient):
             linear = solver
         how = "GMRES" if linear is None else repr(linear)
         report = GradientReport(f"implicit function theorem, its linear systems by {how}")
-        u = found.u.detach().requires_grad_()
-        f = residual(u, None)
-        if not f.requires_grad:  # it depends on nothing, not even on the state
+        # What failed may not be finite inside f, where not even a gradient of zero would pass:
+        rows = found.converged.nonzero().squeeze(1) if self.mask_unconverged else None
+        if rows is not None and not len(rows):
+            _warn(found.converged, None, True)
+            return found.u, replace(report, converged=found.converged)
+        if rows is not None and len(rows) == len(found.u):
+            rows = None
+        u = (found.u if rows is None else found.u[rows]).detach().requires_grad_()
+        f = residual(u, rows)
+        if not _depends_on_more(f, u):
             return found.u, report
-        tol = tolerance if self.tolerance is None else self.tolerance
-        plan = _Adjoint(found, u, f, linear, tol, self.mask_unconverged, report)
+        relative = tolerance.relative if self.tolerance is None else self.tolerance
+        plan = _Adjoint(found, rows, u, f, linear, relative, self.mask_unconverged, report)
         solution: Tensor = _Implicit.apply(plan, f)  # type: ignore[no-untyped-call]
         return solution, report
 
@@ -82,20 +90,27 @@ class Phantom(Gradient):
 
     steps: int = 1
     damping: float = 1.0  #: tau
+    mask_unconverged: bool = False  #: whether samples without an answer pass on no gradient
 
     def __post_init__(self) -> None:
-        check_share("damping", self.damping)
+        check_positive("damping", self.damping)
         if type(self.steps) is not int or self.steps < 1:
             raise ValueError(f"`steps` must be a whole number >= 1, got {self.steps!r}.")
 
     def through(
-        self, found: FixedPoint, residual: Residual, solver: FixedPointSolver, tolerance: float
+        self, found: FixedPoint, residual: Residual, solver: FixedPointSolver, tolerance: Tolerance
     ) -> tuple[Tensor, GradientReport]:
         """See :class:`Gradient`."""
-        u = found.u.detach()
+        good = found.converged
+        rows = good.nonzero().squeeze(1) if self.mask_unconverged and not good.all() else None
+        start = u = (found.u if rows is None else found.u[rows]).detach()
         for _ in range(self.steps):
-            u = u + self.damping * residual(u, None)
-        return found.u + (u - u.detach()), GradientReport(f"{self!r}, biased")
+            u = u + self.damping * residual(u, rows)
+        _warn(good, None, self.mask_unconverged)
+        value = start + (u - u.detach())
+        if rows is not None:
+            value = found.u.index_copy(0, rows, value)
+        return value, GradientReport(f"{self!r}, biased", converged=good)
 
 
 def solve_fixed_point(
@@ -103,7 +118,7 @@ def solve_fixed_point(
     u0: Tensor,
     *,
     solver: FixedPointSolver,
-    tolerance: float,
+    tolerance: Tolerance | float,
     gradient: Gradient | None = None,
 ) -> FixedPoint:
     r"""Solve f(u) = 0 from ``u0``, sample by sample, with a gradient to all that f depends on.
@@ -112,7 +127,8 @@ def solve_fixed_point(
         residual: f; for a fixed point of g it is g(u) - u.
         u0: where to begin, ``(B, *state)``; no gradient goes to it.
         solver: how.
-        tolerance: of the RMS of f(u) relative to that of u + f(u).
+        tolerance: when it has converged; a number is that of the RMS of f(u) relative to that of
+            u + f(u).
         gradient: None is :class:`Implicit`.
 
     Returns:
@@ -123,11 +139,12 @@ def solve_fixed_point(
         raise NotImplementedError(
             "derivatives of fixed points go backward only; use torch.autograd instead of jvp."
         )
-    found = solver.solve(residual, u0, tolerance)
+    goal = Tolerance.of(tolerance)
+    found = solver.solve(residual, u0, goal)
     gradient = Implicit() if gradient is None else gradient
     if not torch.is_grad_enabled():
         return found
-    u, report = gradient.through(found, residual, solver, tolerance)
+    u, report = gradient.through(found, residual, solver, goal)
     return replace(found, u=u, backward=report)
 
 
@@ -136,15 +153,39 @@ class _Adjoint:
     """The linear system f'(u)^T w = -y of a backward pass."""
 
     found: FixedPoint
-    u: Tensor  #: the solution, a leaf
+    rows: Tensor | None  #: those that have a gradient; None is all
+    u: Tensor  #: the solution in these rows, a leaf
     f: Tensor  #: f there, with its graph
     solver: FixedPointSolver | None
     tolerance: float
     mask: bool
     report: GradientReport
 
-    def solve(self, y: Tensor) -> Tensor:
-        """w, as far as the solver came."""
+    def solve(self, whole: Tensor) -> Tensor:
+        """w, as far as the solver came, for the gradient of all rows."""
+        y = whole if self.rows is None else whole[self.rows]
+        size = y.flatten(1).norm(dim=1)
+        size = per_state(torch.where(size > 0, size, 1.0), y)  # the system is linear in y
+        w, evaluations, converged, residuals = self._solve(y / size)
+        good = torch.zeros_like(self.found.converged)
+        everybody = (
+            torch.arange(len(whole), device=whole.device) if self.rows is None else self.rows
+        )
+        good = good.index_copy(0, everybody, converged & self.found.converged[everybody])
+        report = self.report
+        report.converged = good
+        report.evaluations = torch.zeros_like(good, dtype=torch.long).index_copy(
+            0, everybody, evaluations
+        )
+        report.residuals = torch.full_like(whole.flatten(1)[:, 0], torch.nan).index_copy(
+            0, everybody, residuals
+        )
+        _warn(self.found.converged, good, self.mask)
+        w = w * size
+        return torch.where(per_state(converged, w), w, 0.0) if self.mask else w
+
+    def _solve(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """For y of norm 1 in each row: w, products, whether it converged, relative residuals."""
 
         def times_jacobian(w: Tensor) -> Tensor:
             (product,) = torch.autograd.grad(
@@ -153,36 +194,52 @@ class _Adjoint:
             return product
 
         if self.solver is None:
-            w, evaluations, converged = gmres(
-                times_jacobian, -y, lambda v: v, self.tolerance, restart=50, max_iterations=200
+            w, products, converged = gmres(
+                times_jacobian, -y, lambda v: v, self.tolerance, restart=100
             )
-            residuals = rms(times_jacobian(w) + y) / rms(y).clamp_min(torch.finfo(y.dtype).tiny)
-        else:
+            left = (times_jacobian(w) + y).flatten(1).norm(dim=1)
+            return w, products + 1, converged, left
 
-            def residual(w: Tensor, which: Tensor | None) -> Tensor:
-                if which is None:
-                    return y + times_jacobian(w)
-                wide = torch.zeros_like(y).index_copy(0, which, w)
-                return y[which] + times_jacobian(wide)[which]
+        def residual(w: Tensor, which: Tensor | None) -> Tensor:
+            if which is None:
+                return y + times_jacobian(w)
+            wide = torch.zeros_like(y).index_copy(0, which, w)
+            return y[which] + times_jacobian(wide)[which]
 
-            solved = self.solver.solve(residual, y, self.tolerance)
-            w, evaluations, converged = solved.u, solved.evaluations, solved.converged
-            residuals = solved.residuals
-        report = self.report
-        report.converged, report.evaluations, report.residuals = converged, evaluations, residuals
-        good = converged & self.found.converged
-        if not bool(good.all()):
-            failed, mask = int((~good).sum()), self.mask
-            warnings.warn(
-                f"{failed} of {len(good)} samples have "
-                + ("had their gradient set to zero" if mask else "a gradient that may be wrong")
-                + f": {int((~self.found.converged).sum())} did not converge forward, "
-                f"{int((~converged).sum())} backward; raise `max_evaluations`"
-                + ("" if mask else ", or leave them out: gradient=Implicit(mask_unconverged=True)"),
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        return torch.where(per_row(good, w), w, 0.0) if self.mask else w
+        solved = self.solver.solve(residual, y, Tolerance(self.tolerance, 0.0))
+        return solved.u, solved.evaluations, solved.converged, solved.residuals
+
+
+def _warn(forward: Tensor, good: Tensor | None, masked: bool) -> None:
+    """Say how many gradients are wrong; ``good`` is None where there is no linear system."""
+    failed = int((~(forward if good is None else good)).sum())
+    if not failed:
+        return
+    unsolved = int((~forward).sum())
+    backward = "" if good is None else f", {failed - unsolved} more backward"
+    warnings.warn(
+        f"{failed} of {len(forward)} samples have "
+        + ("had their gradient set to zero" if masked else "a gradient that may be wrong")
+        + f": {unsolved} did not converge forward{backward}; raise `max_evaluations`"
+        + ("." if masked else ", or leave them out with mask_unconverged=True."),
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+
+
+def _depends_on_more(f: Tensor, u: Tensor) -> bool:
+    """Whether the graph of ``f`` reaches a leaf beside ``u``."""
+    waiting, seen = [f.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and leaf is not u:
+            return True
+        waiting.extend(edge for edge, _ in node.next_functions)
+    return False
 
 
 class _Implicit(torch.autograd.Function):

@@ -26,6 +26,8 @@ def jacobian_penalty(
     Returns:
         A scalar.
     """
+    if type(probes) is not int or probes < 1:
+        raise ValueError(f"`probes` must be a whole number >= 1, got {probes!r}.")
     with torch.enable_grad():
         at = u.detach().requires_grad_()
         g = at + residual(at, None)
@@ -55,6 +57,8 @@ def spectral_radius(
         iterations: products with the transposed Jacobian.
         generator: draws the first vector.
     """
+    if not len(u):
+        return u.new_zeros(0)
     batch, n = len(u), u[0].numel()
     with torch.enable_grad():
         at = u.detach().requires_grad_()

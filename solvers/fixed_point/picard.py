@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Residual, check_share
+from pnpfusion.solvers.fixed_point.base import (
+    FixedPointSolver,
+    Iterates,
+    Memory,
+    Proposal,
+    Residual,
+    Tolerance,
+    check_positive,
+)
 
 
 @dataclass(frozen=True)
@@ -21,25 +29,18 @@ class Picard(FixedPointSolver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_share("damping", self.damping)
+        check_positive("damping", self.damping)
 
-    def begin(self, u0: Tensor) -> _Step:
+    def begin(self, u0: Tensor, tolerance: Tolerance) -> _Step:
         """See :class:`FixedPointSolver`."""
         return _Step(self.damping)
 
 
-@dataclass(frozen=True)
-class _Step:
-    damping: float
+class _Step(Memory):
+    """Nothing is remembered."""
 
-    def propose(
-        self, u: Tensor, f: Tensor, size: Tensor, residual: Residual, which: Tensor
-    ) -> tuple[Tensor, Tensor | int]:
-        return u + self.damping * f, 0
+    def __init__(self, damping: float) -> None:
+        self.damping = damping
 
-    def restart(self, lost: Tensor) -> bool:
-        """Diverging is an answer too."""
-        return False
-
-    def keep(self, going: Tensor) -> None:
-        """Nothing is remembered."""
+    def propose(self, at: Iterates, residual: Residual) -> Proposal:
+        return Proposal(at.u + self.damping * at.f)
