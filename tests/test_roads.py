@@ -9,6 +9,7 @@ from torch import nn
 import pnpfusion as pf
 from pnpfusion.solvers import (
     Anderson,
+    ConvergenceWarning,
     Implicit,
     KenCarp4,
     NewtonKrylov,
@@ -386,3 +387,93 @@ def test_steppers_of_coupled_laws():
         run = pf.simulate(law, u0, torch.tensor([0.0, 0.5], dtype=f64), rtol=1e-4)
     assert isinstance(law.choose_stepper(u0, None, 0.0, None, None)[0], KenCarp4)
     assert "may be stiff" in run.choice
+
+
+def test_coupled_cells_of_an_ordinary_size():
+    """However stiff the cell, what is iterated is the coupling; gradients go round it."""
+    torch.manual_seed(0)
+    cell = blocking_cell(96, debye=0.1, voltage=2.0)
+    law = pf.Coupled(
+        {"cell": cell, "deq": pf.ContractiveDEQ(1, 96).double()},
+        {
+            "deq": lambda s, laws, x: laws["cell"].potential(s["cell"]).unsqueeze(-2),
+            "cell": lambda s, laws, x: {"potential:x+": 2 + 0.5 * s["deq"][..., -1, 0]},
+        },
+    )
+    u0 = law.join({"cell": torch.ones(3, 2, 96).double(), "deq": torch.zeros(3, 2, 96).double()})
+    rest = pf.equilibrium(law, u0).require_success()
+    assert rest.work.rate_calls.max() <= 20
+    assert (rest.residuals < 1e-8).all()
+    rest.final.square().sum().backward()
+    assert rest.backward.converged.all()
+    twin = copy.deepcopy(law)
+    with torch.no_grad():
+        law.laws["deq"].sum_bias += 3
+    same, other = pf.equilibrium(twin, u0), pf.equilibrium(law, u0)
+    torch.testing.assert_close(same.final, rest.final)
+    assert (other.final - rest.final).abs().max() > 1e-3
+
+
+def test_without_gradients_in_inference_mode():
+    for name in LAWS:
+        law, u0, x, _ = LAWS[name]()
+        wanted = pf.equilibrium(law, u0, x=x).final
+        with torch.inference_mode():
+            for solver in (None, NewtonKrylov()):
+                rest = pf.equilibrium(law, u0, x=x, solver=solver).require_success()
+                torch.testing.assert_close(rest.final, wanted, rtol=1e-6, atol=1e-7)
+    law, u0 = cell_and_progressive()
+    with torch.inference_mode():
+        assert pf.equilibrium(law, u0).succeeded.all()
+
+
+def test_what_changes_with_time_has_no_rest():
+    swinging = pf.PNP(
+        pf.Grid((4,), (1.0,), ("wall",)),
+        [pf.Species("ion", 1)],
+        permittivity=1.0,
+        walls={"x-": pf.Wall(potential=torch.sin)},
+    )
+    c0 = torch.ones(1, 4, dtype=f64)
+    for law, u0, solver in (
+        (swinging, c0, None),
+        (swinging, c0, NewtonKrylov()),
+        (pf.Coupled({"laws": swinging}), c0.reshape(4), None),
+    ):
+        with pytest.raises(ValueError, match="change with time has no equilibrium"):
+            pf.equilibrium(law, u0, solver=solver)
+
+
+def test_totals_that_say_the_same_twice():
+    class Twice(Exchange):
+        def conserved(self, u):
+            total = super().conserved(u)
+            return torch.cat([total, 2 * total], -1)
+
+    u0 = random(4, 3) + 0.5
+    wanted = pf.equilibrium(Exchange(0.7), u0).final
+    torch.testing.assert_close(pf.equilibrium(Twice(0.7), u0).final, wanted, rtol=1e-8, atol=1e-8)
+    assert pf.equilibrium(Twice(0.7), u0[:0]).final.shape == (0, 3)
+
+
+def test_masks_hold_through_blocks_that_rest_on_each_other():
+    torch.manual_seed(0)
+    law = pf.DEQ(2, 8).double()
+    with torch.no_grad():
+        for p in law.unimodal.parameters():
+            p *= 2
+        law.fusion.out.weight *= 1e-3
+    x = torch.randn(64, 2, 8, dtype=f64, requires_grad=True)
+    rest = pf.equilibrium(
+        law,
+        torch.zeros(64, 3, 8, dtype=f64),
+        x=x,
+        solver=Picard(max_evaluations=30),
+        tol=1e-6,
+        gradient=Implicit(mask_unconverged=True, solver=Anderson(max_evaluations=200)),
+    )
+    failed = ~rest.succeeded
+    assert failed.any()
+    with pytest.warns(ConvergenceWarning):
+        (by_x,) = torch.autograd.grad(rest.final.sum(), x, materialize_grads=True)
+    assert (by_x[failed] == 0).all()

@@ -79,9 +79,10 @@ class _Newton(Memory):
 
     def _newton_step(self, at: Iterates, residual: Residual) -> tuple[Tensor, Tensor, Tensor]:
         def product(v: Tensor) -> Tensor:
-            with forward_ad.dual_level():
+            # In inference mode torch would leave out derivatives without a word.
+            with torch.inference_mode(False), torch.no_grad(), forward_ad.dual_level():
                 try:
-                    value = residual(forward_ad.make_dual(at.u, v), at.rows)
+                    value = residual(forward_ad.make_dual(at.u.clone(), v.clone()), at.rows)
                 except NotImplementedError as error:
                     raise NotImplementedError(
                         "NewtonKrylov differentiates the law forward, which one of its operations "
