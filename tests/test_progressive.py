@@ -665,9 +665,8 @@ def test_a_wrong_state_or_input_is_named(width, x, message):
 
 def test_a_state_of_another_dtype_is_an_error_in_words():
     x = {"a": torch.ones(2, 3)}
-    with pytest.raises(
-        ValueError, match="`u0` must be as the law.s .* move .* by .to.torch.float32"
-    ):
+    message = r"`u0` must be as the law's .*; move .* by \.to\(torch.float32"
+    with pytest.raises(ValueError, match=message):
         pf.unroll(law(), torch.zeros(2, WIDTH, dtype=f64), 1, x=x)
 
 

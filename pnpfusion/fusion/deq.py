@@ -13,8 +13,7 @@ from pnpfusion.dynamics.contractive_deq import ContractiveDEQ
 from pnpfusion.dynamics.deq import DEQ as PaperDEQ
 from pnpfusion.dynamics.deq_law import DEQLaw
 from pnpfusion.fusion.inputs import Batch
-from pnpfusion.fusion.layer import FusionInfo, FusionLayer, warn_unconverged
-from pnpfusion.run.equilibrium import equilibrium
+from pnpfusion.fusion.layer import FusionInfo, FusionLayer, solve_to_rest
 from pnpfusion.run.unroll import unroll
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver
 from pnpfusion.solvers.fixed_point.gradient import Gradient
@@ -103,13 +102,15 @@ class DEQ(FusionLayer):
         if self.rounds is not None:
             run = unroll(law, start, self.rounds, x=x)
         else:
-            run = equilibrium(
-                law, start, x=x, solver=self.solver, tol=self.tol, gradient=self.gradient
-            )
-            warn_unconverged(
-                run.succeeded,
-                'use cell="contractive", train with info.losses["jacobian"], or give a `solver` '
-                "with more `max_evaluations`.",
+            run = solve_to_rest(
+                law,
+                start,
+                x,
+                solver=self.solver,
+                tol=self.tol,
+                gradient=self.gradient,
+                advice='use cell="contractive", train with info.losses["jacobian"], or give a '
+                "`solver` with more `max_evaluations`.",
             )
         fused = self.output(run.final[:, -1])
         if not return_info:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from pnpfusion.dynamics.base import Dynamics
+from pnpfusion.dynamics.base import Dynamics, Input
 from pnpfusion.dynamics.like_parameters import check_like_parameters
 from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_inputs
+from pnpfusion.run.equilibrium import equilibrium
 from pnpfusion.solution import Solution
-from pnpfusion.solvers.fixed_point.base import ConvergenceWarning
+from pnpfusion.solvers.fixed_point.base import ConvergenceWarning, FixedPointSolver
+from pnpfusion.solvers.fixed_point.gradient import Gradient
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,21 +141,34 @@ class FusionLayer(nn.Module, ABC):
         return f"dims={self.dims}, out_dim={self.out_dim}"
 
 
-def warn_unconverged(succeeded: Tensor, advice: str) -> None:
-    """Warn of samples without an equilibrium; called by :meth:`FusionLayer.fuse`.
+def solve_to_rest(
+    law: Dynamics,
+    u0: Tensor,
+    x: Input,
+    *,
+    solver: FixedPointSolver | None,
+    tol: float | None,
+    gradient: Gradient | None,
+    advice: str,
+) -> Solution:
+    """The law's :func:`pnpfusion.equilibrium`, for :meth:`FusionLayer.fuse`.
 
-    Args:
-        succeeded: which samples have one.
-        advice: what to do about the others.
+    It is warned of samples without one, with ``advice`` on what to do. `torch.compile` leaves the
+    solve as it is: it ends by values, which no graph holds.
     """
-    if not bool(succeeded.all()):
+    solve = equilibrium
+    if torch.compiler.is_compiling():
+        solve = torch.compiler.disable(equilibrium)
+    run = solve(law, u0, x=x, solver=solver, tol=tol, gradient=gradient)
+    failed = int((~run.succeeded).sum())
+    if failed:
         warnings.warn(
-            f"{int((~succeeded).sum())} of {succeeded.numel()} samples did not reach their "
-            f"equilibrium and have the best iterate in its place (`info.succeeded` names them); "
-            f"{advice}",
+            f"{failed} of {run.succeeded.numel()} samples did not reach their equilibrium and have "
+            f"the best iterate in its place (`info.succeeded` names them); {advice}",
             ConvergenceWarning,
             stacklevel=6,  # fuse, forward, two of nn.Module's, the caller
         )
+    return run
 
 
 def _cast(batch: Batch, weights: Tensor) -> Batch:

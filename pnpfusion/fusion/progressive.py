@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from pnpfusion.dynamics.place import Place
 from pnpfusion.dynamics.progressive import Progressive as Law
 from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_samples
-from pnpfusion.fusion.layer import FusionInfo, FusionLayer, warn_unconverged
-from pnpfusion.run.equilibrium import equilibrium
+from pnpfusion.fusion.layer import FusionInfo, FusionLayer, solve_to_rest
 from pnpfusion.run.unroll import unroll
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver
 from pnpfusion.solvers.fixed_point.gradient import Gradient
@@ -141,13 +140,15 @@ class Progressive(FusionLayer):
         law = self.dynamics
         start, x = law.start(batch.rows), law.begin(batch.features, (batch.rows,))
         if self.rounds is None:
-            run = equilibrium(
-                law, start, x=x, solver=self.solver, tol=self.tol, gradient=self.gradient
-            )
-            warn_unconverged(
-                run.succeeded,
-                "train with a few `rounds`, make the context's weights smaller, so that a round "
-                "contracts, or give a `solver` with more `max_evaluations`.",
+            run = solve_to_rest(
+                law,
+                start,
+                x,
+                solver=self.solver,
+                tol=self.tol,
+                gradient=self.gradient,
+                advice="train with a few `rounds`, make the context's weights smaller, so that a "
+                "round contracts, or give a `solver` with more `max_evaluations`.",
             )
         else:
             run = unroll(law, start, self.rounds, x=x)
