@@ -133,11 +133,6 @@ class PNP(FusionLayer):
         return self.cells.law
 
     @property
-    def solves(self) -> bool:
-        """See :attr:`FusionLayer.solves`."""
-        return True
-
-    @property
     def debye_length(self) -> Tensor:
         """The Debye length, (channels,), in L.
 
