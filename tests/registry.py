@@ -186,11 +186,24 @@ ALL_DYNAMICS: list[tuple[pf.Dynamics, Tensor]] = [
     (masked_walls(), torch.ones(2, 6, 5, dtype=f64)),
 ]
 
+
+def contracting_paper(dims: dict[str, int], out_dim: int) -> pf.fusion.DEQ:
+    """The paper's cell, solved; its last norms' gains at 0.3 make it contract."""
+    layer = pf.fusion.DEQ(dims, out_dim, cell="paper", width=32)
+    law = layer.dynamics
+    assert isinstance(law, pf.DEQ)
+    with torch.no_grad():
+        for norm in [law.fusion.norm, *(block.norm3 for block in law.unimodal)]:
+            norm.weight.mul_(0.3)
+    return layer
+
+
 #: Every fusion layer, made from (dims, out_dim).
 ALL_LAYERS: dict[str, Callable[[dict[str, int], int], pf.fusion.FusionLayer]] = {
     "Concat": pf.fusion.Concat,
     "Attention": pf.fusion.Attention,
     "DEQ": pf.fusion.DEQ,
+    "DEQ of the paper": contracting_paper,
     "DEQ of the paper, unrolled": lambda dims, out_dim: pf.fusion.DEQ(
         dims, out_dim, cell="paper", rounds=3
     ),
@@ -200,6 +213,9 @@ ALL_LAYERS: dict[str, Callable[[dict[str, int], int], pf.fusion.FusionLayer]] = 
     "PNP uncoupled": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, coupled=False),
     "PNP of mlps": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, encoder="mlp"),
     "Progressive": pf.fusion.Progressive,
+    "Progressive to rest": lambda dims, out_dim: pf.fusion.Progressive(
+        dims, out_dim, rounds=None, hidden=8, bottleneck=4, context=2
+    ),
     "GMF before Concat": lambda dims, out_dim: pf.fusion.GMF(
         dims, out_dim, backend=pf.fusion.Concat(dims, 4)
     ),

@@ -462,6 +462,11 @@ def test_the_papers_cell_needs_no_more_parameters() -> None:
     layer = pf.fusion.DEQ(DIMS, 8, cell="paper")
     assert sum(p.numel() for p in layer.parameters()) == 547
     assert all(name.startswith("dynamics.") for name in layer.state_dict())
+    for d, wanted in ((16, 16), (6, 8)):  # one width of all modalities, if the norms can take it
+        common = pf.fusion.DEQ({"audio": d, "motion": d}, 8, cell="paper")
+        assert common.dynamics.width == wanted
+        own = isinstance(common.projections[0], torch.nn.Identity)
+        assert own == (d == wanted)
     wider = pf.fusion.DEQ({"audio": 8, "motion": 3}, 10, cell="paper", rounds=2)
     assert wider.dynamics.width == 12
     assert wider([torch.ones(5, 8), torch.ones(5, 3)]).shape == (5, 10)
@@ -517,8 +522,9 @@ def test_rounds_are_the_unrolled_law() -> None:
 
 def test_samples_without_an_equilibrium_are_named() -> None:
     layer = bare(solver=Anderson(max_evaluations=2))
-    with pytest.warns(ConvergenceWarning, match="5 of 5 samples did not reach"):
+    with pytest.warns(ConvergenceWarning, match="5 of 5 samples did not reach") as caught:
         fused, info = layer(samples(), return_info=True)
+    assert caught[0].filename == __file__
     assert not info.succeeded.any()
     assert fused.isfinite().all()
     with warnings.catch_warnings():
@@ -560,7 +566,8 @@ def inputs32() -> dict[str, Tensor]:
         ({"cell": "free"}, '`cell` must be "contractive", "paper" or a DEQ law, got \'free\''),
         ({"cell": pf.DEQ(3, 8)}, "`cell` must be a law of 2 modalities"),
         ({"cell": pf.DEQ(2, 8), "width": 12}, r"of `width` where that is given \(12\)"),
-        ({"cell": "paper", "width": 10}, "`groups` must divide the width 10, got 4"),
+        ({"cell": "paper", "width": 10}, r"multiple of 4, got 10; take width=12, .*groups=2\)"),
+        ({"cell": "paper", "width": 0}, "`width` must be a whole number >= 1, got 0"),
         ({"rounds": 0}, "`rounds` must be a whole number >= 1 or None, got 0"),
         ({"jacobian_probes": -1}, "`jacobian_probes` must be a whole number >= 0 or None, got -1"),
     ],

@@ -157,15 +157,17 @@ ERRORS = {
     "not named": ({"audio": X["audio"]}, None, r"lacks \['motion', 'video'\]; give None"),
     "too few": ([*X.values()][:2], None, "one entry for each of .* got 2 entries"),
     "one tensor": (X["audio"], None, "a dict or a list of tensors, .* got one tensor of shape"),
+    "nothing": (None, None, "a dict or a list of tensors, .* got NoneType"),
+    "a generator": ((x for x in X), None, "a dict or a list of tensors, .* got generator"),
     "no tensor": (X | {"audio": [1.0]}, None, "must be a torch.Tensor or None, got list"),
-    "no batch": (rows(X, slice(0, 0)), None, r"at least one sample, got \(0, 5\)"),
+    "no batch": (rows(X, slice(0, 0)), None, r"at least one sample, got batch axes \(0,\)"),
     "batches differ": (X | {"video": X["video"][:2]}, None, "equal batch axes, .* for 'video'"),
     "NaN": (
         X | {"motion": X["motion"] / 0 * 0},
         None,
         r"finite, got NaN or infinity in row 0; imp",
     ),
-    "dtypes": (X | {"motion": X["motion"].float()}, None, "one dtype and device, .*float32 on cpu"),
+    "dtypes": (X | {"motion": X["motion"].float()}, None, "one dtype, got .*float32 for 'motion'"),
     "integers": (
         X | {"motion": X["motion"].long()},
         None,
@@ -174,6 +176,8 @@ ERRORS = {
     "flag's name": (X, {"smell": SOME}, r"`present` has unknown modalities \['smell'\]; known are"),
     "flag's dtype": (X, {"audio": SOME.long()}, r"must be bool of shape \(3,\), got torch.int64"),
     "flag's shape": (X, {"audio": SOME[:2]}, r"must be bool of shape \(3,\), got .*\(2,\)"),
+    "flags as a tensor": (X, SOME, r"`present` must map .* \{'audio': flags\}, got one tensor"),
+    "flags as a list": (X, [SOME], "`present` must map modalities to flags, .* got list"),
     "none there": (X | {"audio": None}, {"audio": SOME}, "some are there; the input is None"),
 }
 
@@ -225,6 +229,11 @@ def test_no_grad_and_eval_give_the_same(name: str) -> None:
             same(layer(given, present=present), wanted)
             same(layer.eval()(given, present=present), wanted)
         same(layer(given, present=present), wanted)
+        with torch.inference_mode():
+            found, info = layer.train()(given, present=present, return_info=True)
+            assert found.is_inference()
+            assert info.succeeded.all()
+            same(found.clone(), wanted.detach())
 
 
 @every_layer
@@ -362,6 +371,17 @@ def test_a_compiled_layer_is_the_same(name: str, backend: str) -> None:
 def test_features_of_another_dtype_are_an_error_in_words(name: str) -> None:
     with pytest.raises(ValueError, match=r"as the layer's parameters, torch.float64 on cpu, got"):
         made(name)(features(2, dtype=torch.float32))
+
+
+@every_layer
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_refused_in_words_where_a_law_runs(name: str, dtype: torch.dtype) -> None:
+    layer, given = make(name, dtype=dtype), features(2, dtype=dtype)
+    if made(name).dynamics is None:
+        assert layer(given).dtype == dtype
+        return
+    with pytest.raises(ValueError, match=rf"float32 or float64, got {dtype}; take layer.float\("):
+        layer(given)
 
 
 @every_layer

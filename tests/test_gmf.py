@@ -432,6 +432,37 @@ def test_what_the_back_end_tells_passes_on() -> None:
     assert layer.dynamics is None
 
 
+def around(names: tuple[str, ...]) -> pf.fusion.Progressive:
+    """A layer around encoders, which tells names but no widths."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return pf.fusion.Progressive.around(
+            {name: nn.Linear(DIMS[name], 7) for name in names},
+            pf.fusion.Concat(dict.fromkeys(names, 7), 4),
+            width=4,
+            at=dict.fromkeys(names, ""),
+        ).double()
+
+
+def test_a_layer_around_encoders_is_a_back_end() -> None:
+    backend = around(("video", "audio", "motion"))
+    layer = gmf(backend=backend)
+    fused, info = layer(features(), return_info=True)
+    specific = layer.stages(features()).specific
+    assert torch.equal(fused[:, :4], backend(specific))
+    assert info.iterations.tolist() == [2] * 6
+    tokens = {name: f.reshape(2, 3, -1) for name, f in features().items()}
+    torch.testing.assert_close(layer(tokens).flatten(0, 1), fused, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match=r"takes the modalities \['audio', 'motion'\]"):
+        gmf(backend=around(("audio", "motion")))
+
+
+def test_a_gmf_solves_where_its_back_end_does() -> None:
+    assert not gmf().solves
+    assert not gmf(backend=around((*NAMES,))).solves
+    assert gmf(backend=pf.fusion.DEQ(DIMS, 4).double()).solves
+
+
 def test_parameters_of_a_back_end_add_up() -> None:
     backend = pf.fusion.Concat(DIMS, 4)
     layer = pf.fusion.GMF(DIMS, backend=backend)

@@ -94,7 +94,7 @@ def test_without_feedback_the_bound_holds(make):
 @pytest.mark.slow
 def test_feedback_passes_the_bound_of_two_messages_by_far():
     task = IndexTask(16)
-    assert any(fully(lambda task: progressive(task, 2), task, seed) >= 0.98 for seed in (0, 1))
+    assert fully(lambda task: progressive(task, 2), task) >= 0.98
     assert task.bound(2) < 0.79
 
 

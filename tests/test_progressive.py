@@ -7,6 +7,7 @@ from torch.func import functional_call
 
 import pnpfusion as pf
 from pnpfusion.fusion import Concat, Place
+from pnpfusion.solvers import ConvergenceWarning
 from tests.registry import f64
 
 DIMS, WIDTH = {"a": 3, "b": 4, "c": 2}, 5
@@ -321,8 +322,39 @@ def test_samples_without_a_rest_are_told_apart_from_the_others():
     )
     for name, weight in layer.named_parameters():
         nn.init.constant_(weight, float("bias" not in name))
-    _, info = layer({"a": torch.tensor([[0.0], [1.0]])}, return_info=True)
+    with pytest.warns(
+        ConvergenceWarning, match="1 of 2 samples did not reach .*, make the context"
+    ):
+        fused, info = layer({"a": torch.tensor([[0.0], [1.0]])}, return_info=True)
     assert info.succeeded.tolist() == [True, False]
+    assert fused.isfinite().all()
+
+
+@pytest.mark.parametrize("make", LAYERS)
+def test_the_gradient_of_an_equilibrium_may_be_chosen(make):
+    """One phantom step is the derivative of the last round alone; many come near the exact one."""
+
+    def gradients(**options):
+        torch.manual_seed(0)
+        layer, x = make(rounds=None, tol=1e-12, **options), features()
+        for encoder in layer.dynamics.encoders:
+            encoder.context.weight.data.mul_(0.3)
+        fused, info = layer(x, return_info=True)
+        weights = [*layer.parameters()]
+        found = torch.autograd.grad(fused.square().sum(), weights, retain_graph=True)
+        rest = info.solution.final.detach()
+        again = rest + layer.dynamics.rate(torch.zeros(()), rest, x)
+        last = torch.autograd.grad(again.square().sum(), weights)
+        return found, last, info.solution.backward.way
+
+    exact, last, way = gradients()
+    assert "implicit" in way
+    assert not all(torch.allclose(a, b) for a, b in zip(exact, last, strict=True))
+    one, last, way = gradients(gradient=pf.solvers.Phantom(1))
+    assert "Phantom" in way
+    torch.testing.assert_close(one, last, rtol=1e-8, atol=1e-10)
+    many, _, _ = gradients(gradient=pf.solvers.Phantom(40))
+    torch.testing.assert_close(many, exact, rtol=1e-7, atol=1e-9)
 
 
 def test_an_equilibrium_runs_what_comes_before_the_place_once():
@@ -486,6 +518,9 @@ def test_the_dtype_is_that_of_the_encoders(dtype):
         (pf.fusion.GaussianChannel(0.1), False, True),
         (nn.TransformerEncoderLayer(6, 1, 6, dropout=0.1, batch_first=True), True, True),
         (nn.MultiheadAttention(6, 1, dropout=0.1), True, True),
+        (nn.RReLU(), True, True),
+        (nn.RReLU(), False, False),
+        (nn.RReLU(0.2, 0.2), True, False),
     ],
 )
 def test_a_law_knows_whether_it_draws_random_numbers(inside, training, wanted):
@@ -544,7 +579,9 @@ def law(encoder=None, *, fuse=None, at="0", **options):
         (lambda: law(at="7"), r"names no module of that encoder, got '7'; it has \['', '0', '1'"),
         (lambda: law(at="1"), r"is a Tanh, which does not tell .*; say it: Place\('1', width="),
         (lambda: law(at=Place("0", 0)), "`width` of a place must be a whole number >= 1, got 0"),
+        (lambda: law(at=Place("0", "3")), "`width` of a place must be .* >= 1, got '3'"),
         (lambda: law(at=Place("0", 8, 0)), "`axis` of a place must not be 0"),
+        (lambda: law(at=Place("0", 8, 1.0)), "`axis` of a place must be a whole number, got 1.0"),
         (lambda: law(width=0), "`width` must be a whole number >= 1, got 0"),
         (lambda: law(context=0), r"`context\['a'\]` must be a whole number >= 1, got 0"),
         (lambda: law(context={"b": 3}), r"`context` must name the modalities \['a'\], got \['b'\]"),
@@ -609,11 +646,28 @@ def test_what_does_not_fit_in_a_run_is_refused(given, message):
         (5, {"a": torch.ones(3, 3)}, r"`x\['a'\]` must begin with the batch \(2,\) of `u0`, got"),
         (5, {"b": torch.ones(2, 3)}, r"to a tensor, lacks 'a', got \['b'\]"),
         (5, None, "to a tensor, lacks 'a', got NoneType"),
+        (
+            5,
+            {"a": torch.ones(2, 3), "b": torch.ones(2, 3)},
+            r"`x` has unknown modalities \['b'\]; known are \['a'\]",
+        ),
+        (
+            5,
+            {"a": torch.ones(2, 3, dtype=f64)},
+            r"`x\['a'\]` must be as the law's parameters, torch.float32 .*float64 on cpu; move",
+        ),
     ],
 )
 def test_a_wrong_state_or_input_is_named(width, x, message):
     with pytest.raises(ValueError, match=message):
         pf.unroll(law(), torch.zeros(2, width), 1, x=x)
+
+
+def test_a_state_of_another_dtype_is_an_error_in_words():
+    x = {"a": torch.ones(2, 3)}
+    message = r"`u0` must be as the law's .*; move .* by \.to\(torch.float32"
+    with pytest.raises(ValueError, match=message):
+        pf.unroll(law(), torch.zeros(2, WIDTH, dtype=f64), 1, x=x)
 
 
 @pytest.mark.parametrize(
@@ -622,8 +676,8 @@ def test_a_wrong_state_or_input_is_named(width, x, message):
         ({"a": [1.0]}, None, r"`inputs\['a'\]` must be a torch.Tensor or None, got list"),
         ({"a": torch.ones(())}, None, r"must be \(batch, ...\), got \(\)"),
         ({"b": torch.ones(2, 5)}, None, r"must be \(batch, \(4,\)\), got \(2, 5\)"),
-        ({"b": torch.ones(3, 4)}, None, "one batch of at least one sample, got 2 of 'a' and 3"),
-        ({"a": torch.full((2, 3), torch.nan)}, None, "must be finite, got NaN or .* in sample 0"),
+        ({"b": torch.ones(3, 4)}, None, r"equal batch axes, got \(2,\) for 'a' and \(3,\) for 'b'"),
+        ({"a": torch.full((2, 3), torch.nan)}, None, "must be finite, got NaN or .* in row 0"),
         ({"a": None}, None, r"`inputs\['a'\]` is None, but the shape of its samples is not known"),
         ({}, {n: torch.tensor([True, False]) for n in DIMS}, "every sample needs a modality"),
     ],

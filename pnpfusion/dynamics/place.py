@@ -25,7 +25,7 @@ class Place:
     convolutions and norms do, activations and modules of your own do not.
 
     Raises:
-        ValueError: a width that is no whole number >= 1, or the batch as the axis.
+        ValueError: a width that is no whole number >= 1, no axis, or the batch as the axis.
     """
 
     name: str  #: as in the encoder's ``named_modules()``; "" is the encoder itself
@@ -33,8 +33,10 @@ class Place:
     axis: int | None = None  #: None: 1 (channels) for what lies in space, else -1 (the last)
 
     def __post_init__(self) -> None:
-        if self.width is not None and (isinstance(self.width, bool) or self.width < 1):
+        if self.width is not None and (type(self.width) is not int or self.width < 1):
             raise ValueError(f"`width` of a place must be a whole number >= 1, got {self.width!r}.")
+        if self.axis is not None and type(self.axis) is not int:
+            raise ValueError(f"`axis` of a place must be a whole number, got {self.axis!r}.")
         if self.axis == 0:
             raise ValueError("`axis` of a place must not be 0, the batch; 1 is that of channels.")
 

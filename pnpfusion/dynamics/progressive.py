@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pnpfusion.dynamics.base import AtRest, Dynamics, Input, rows_of
 from pnpfusion.dynamics.context_encoder import ContextEncoder
+from pnpfusion.dynamics.like_parameters import check_like_parameters
 from pnpfusion.dynamics.place import Place
 from pnpfusion.solvers.fixed_point.anderson import Anderson
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance
@@ -180,17 +181,28 @@ class Progressive(Dynamics):
         return rows_of(x, batch, which)
 
     def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
-        """Raise ValueError unless ``u`` ends in (q,) and ``x`` has all modalities for its batch."""
+        """Raise ValueError unless ``u`` ends in (q,) and ``x`` has all modalities for its batch.
+
+        Both must be as the law's parameters.
+        """
         super().check_state(name, u, x, t)
         if u.shape[-1] != self.width:
             raise ValueError(f"`{name}` must end in ({self.width},), got {tuple(u.shape)}.")
+        check_like_parameters(self, name, u)
         for modality in self.modalities:
-            values, _ = _features(x, modality)
+            values, begun = _features(x, modality)
             if values.shape[: u.ndim - 1] != u.shape[:-1]:
                 raise ValueError(
                     f"`x[{modality!r}]` must begin with the batch {tuple(u.shape[:-1])} of "
                     f"`{name}`, got {tuple(values.shape)}."
                 )
+            if not begun:  # an encoder may go on in any dtype
+                check_like_parameters(self, f"x[{modality!r}]", values)
+        known = {*self.modalities, *(BEGUN + modality for modality in self.modalities)}
+        if isinstance(x, Mapping) and (unknown := [key for key in x if key not in known]):
+            raise ValueError(
+                f"`x` has unknown modalities {unknown}; known are {[*self.modalities]}."
+            )
 
     def _encoders(self) -> dict[str, ContextEncoder]:
         encoders = cast(Iterable[ContextEncoder], self.encoders)
@@ -214,4 +226,6 @@ def _draws(module: nn.Module) -> bool:
         told: object = module.random
         return told is True
     share = own.get("p" if isinstance(module, _DROPOUTS) else "dropout", 0.0)  # nn.GRU's, e.g.
+    if isinstance(module, nn.RReLU):
+        share = module.upper - module.lower
     return module.training and isinstance(share, float | int) and share > 0

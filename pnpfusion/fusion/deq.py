@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -14,10 +13,9 @@ from pnpfusion.dynamics.contractive_deq import ContractiveDEQ
 from pnpfusion.dynamics.deq import DEQ as PaperDEQ
 from pnpfusion.dynamics.deq_law import DEQLaw
 from pnpfusion.fusion.inputs import Batch
-from pnpfusion.fusion.layer import FusionInfo, FusionLayer
-from pnpfusion.run.equilibrium import equilibrium
+from pnpfusion.fusion.layer import FusionInfo, FusionLayer, solve_to_rest
 from pnpfusion.run.unroll import unroll
-from pnpfusion.solvers.fixed_point.base import ConvergenceWarning, FixedPointSolver
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver
 from pnpfusion.solvers.fixed_point.gradient import Gradient
 from pnpfusion.solvers.fixed_point.jacobian import jacobian_penalty
 
@@ -39,8 +37,9 @@ class DEQ(FusionLayer):
             iteration finds. "paper" is the published cell (:class:`pnpfusion.DEQ`); where all
             widths are d, nothing is projected before it. Or a law of yours, such as
             ``pnpfusion.DEQ(3, 64, norm="rms")``.
-        width: d; None is that of the law given, for the paper's cell that of all modalities if they
-            have one, else ``out_dim``, for the paper's cell up to the next multiple of 4.
+        width: d; None is that of the law given, else ``out_dim``. For the paper's cell d is a
+            multiple of 4: None is the width of all modalities if they have such a one, else
+            ``out_dim`` up to the next multiple.
         rounds: R >= 1 to apply the cell R times, with the gradient through all of them, instead of
             solving for its equilibrium.
         solver: of the equilibrium; None is the law's own.
@@ -48,7 +47,8 @@ class DEQ(FusionLayer):
         gradient: None is that of the implicit function theorem; see there.
         jacobian_probes: random vectors for the penalty ``info.losses["jacobian"]``, an estimate of
             :math:`\|\partial f / \partial z\|_F^2 / ((N + 1) d)` at the equilibrium; 0 for no
-            penalty. None is 2 for the paper's cell, and 0 for others and with ``rounds``.
+            penalty. None is 2 for the paper's cell, and 0 for others and with ``rounds``. There is
+            none under `torch.inference_mode`.
 
     Raises:
         ValueError: an option is none of those, or the law given does not fit.
@@ -102,15 +102,21 @@ class DEQ(FusionLayer):
         if self.rounds is not None:
             run = unroll(law, start, self.rounds, x=x)
         else:
-            run = equilibrium(
-                law, start, x=x, solver=self.solver, tol=self.tol, gradient=self.gradient
+            run = solve_to_rest(
+                law,
+                start,
+                x,
+                solver=self.solver,
+                tol=self.tol,
+                gradient=self.gradient,
+                advice='use cell="contractive", train with info.losses["jacobian"], or give a '
+                "`solver` with more `max_evaluations`.",
             )
-            _warn(run.succeeded)
         fused = self.output(run.final[:, -1])
         if not return_info:
             return fused, None
         losses = {}
-        if self.jacobian_probes:
+        if self.jacobian_probes and not torch.is_inference_mode_enabled():
             losses["jacobian"] = jacobian_penalty(
                 lambda z, _: law.rate(z.new_zeros(()), z, x), run.final, probes=self.jacobian_probes
             )
@@ -135,7 +141,15 @@ def _law(cell: str | DEQLaw, dims: Mapping[str, int], out_dim: int, width: int |
         return ContractiveDEQ(len(dims), out_dim if width is None else width)
     if width is None:
         own = set(dims.values())
-        width = own.pop() if len(own) == 1 else -(-out_dim // GROUPS) * GROUPS
+        common = own.pop() if len(own) == 1 else out_dim
+        width = common if common % GROUPS == 0 else -(-out_dim // GROUPS) * GROUPS
+    elif isinstance(width, int) and width > 0 and width % GROUPS:
+        groups = next(k for k in range(GROUPS, 0, -1) if width % k == 0)
+        raise ValueError(
+            f"`width` of the paper's cell must be a multiple of {GROUPS}, got {width}; take "
+            f"width={-(-width // GROUPS) * GROUPS}, or other groups in its norms: "
+            f"cell=pnpfusion.DEQ({len(dims)}, {width}, groups={groups})."
+        )
     return PaperDEQ(len(dims), width)
 
 
@@ -147,15 +161,3 @@ def _take_bare_keys(layer: DEQ, state_dict: dict[str, Any], prefix: str, *_: obj
     for key in keys:
         if f"{prefix}{key}" in state_dict:
             state_dict[f"{prefix}dynamics.{key}"] = state_dict.pop(f"{prefix}{key}")
-
-
-def _warn(succeeded: Tensor) -> None:
-    if not bool(succeeded.all()):
-        warnings.warn(
-            f"{int((~succeeded).sum())} of {succeeded.numel()} samples did not reach their "
-            f"equilibrium and have the best iterate in its place (`info.succeeded` names them); "
-            f'use cell="contractive", train with info.losses["jacobian"], or give a `solver` with '
-            f"more `max_evaluations`.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )

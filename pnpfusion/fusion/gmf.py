@@ -67,7 +67,8 @@ class GMF(FusionLayer):
         out_dim: the width of what comes out; None for that of the concatenation.
         magnification: n, a whole number >= 1; the paper takes 4.
         boundary: the share beta of the units that is invariant; the paper takes 1/2.
-        backend: the fusion layer X of the specifics, with the same ``dims``.
+        backend: the fusion layer X of the specifics, with the same ``dims``, or around encoders of
+            them.
         bias: whether the maps above have constant terms (the paper's counts are with them).
         detach: what of L does not reach the features' origin, open in the paper: ``"target"``, the
             feature that L compares with; ``"input"``, everything (the maps are evaluated once more
@@ -147,6 +148,11 @@ class GMF(FusionLayer):
         """The back end's law, where it has one."""
         return None if self.backend is None else self.backend.dynamics
 
+    @property
+    def solves(self) -> bool:
+        """Whether the back end does; see :attr:`FusionLayer.solves`."""
+        return self.backend is not None and self.backend.solves
+
     def stages(self, inputs: Inputs, *, present: Present = None) -> Stages:
         """The parts of ``inputs``, what they become by the exchange, and the reconstruction.
 
@@ -173,8 +179,7 @@ class GMF(FusionLayer):
         if not return_info:
             return fused, None
         if info is None:
-            none = torch.zeros(batch.rows, dtype=torch.long, device=fused.device)
-            info = FusionInfo(none == 0, none)
+            info = FusionInfo.without_solve(batch.rows, fused.device)
         if self.reconstructions is None:
             return fused, info
         losses = {
@@ -270,7 +275,10 @@ def _check_backend(dims: Mapping[str, int], backend: FusionLayer | None) -> None
             f"`backend` must be a fusion layer such as Concat(dims, out_dim), got "
             f"{type(backend).__name__}."
         )
-    if backend.dims != dims:
+    same_names = {*backend.modalities} == {*dims}
+    told = backend.dims.items()  # a layer around encoders of your own has no widths
+    if not same_names or any(dims[name] != width for name, width in told):
+        takes = backend.dims or f"the modalities {[*backend.modalities]}"
         raise ValueError(
-            f"`backend` must take the specifics, of widths {dict(dims)}; it takes {backend.dims}."
+            f"`backend` must take the specifics, of widths {dict(dims)}; it takes {takes}."
         )

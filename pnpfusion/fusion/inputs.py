@@ -47,44 +47,28 @@ def read_inputs(dims: Mapping[str, int], inputs: Inputs, present: Present = None
         ValueError: an unknown, missing or wrongly shaped modality, features that are not finite, an
             empty batch, dtypes or devices that differ, or a sample without any modality.
     """
-    named = _named(dims, inputs)
-    given = {name: values for name, values in named.items() if values is not None}
-    if not given:
-        raise ValueError(f"`inputs` lacks every modality; at least one of {[*dims]} must be there.")
-    first_name, first = next(iter(given.items()))
+    given = _given(dims, inputs)
+    first, kind = next((name, values.dtype) for name, values in given.items())
     for name, values in given.items():
-        _check(name, values, dims[name])
-        if values.shape[:-1] != first.shape[:-1]:
+        width = dims[name]
+        if not values.is_floating_point():
             raise ValueError(
-                f"`inputs` must have equal batch axes, got {tuple(first.shape)} for "
-                f"{first_name!r} and {tuple(values.shape)} for {name!r}."
+                f"`inputs[{name!r}]` must be of a floating dtype, got {values.dtype}; e.g. "
+                f".float()."
             )
-        if (values.dtype, values.device) != (first.dtype, first.device):
+        if values.ndim not in (2, 3) or values.shape[-1] != width:
             raise ValueError(
-                f"`inputs` must have one dtype and device, got {first.dtype} on {first.device} for "
-                f"{first_name!r} and {values.dtype} on {values.device} for {name!r}."
+                f"`inputs[{name!r}]` must be (batch, {width}) or (batch, tokens, {width}), got "
+                f"{tuple(values.shape)}."
             )
-    shape = tuple(first.shape[:-1])
-    if not math.prod(shape):
-        raise ValueError(f"`inputs` must hold at least one sample, got {tuple(first.shape)}.")
-    flags = _flags(named, present, shape, first.device)
-    features = {}
-    for column, (name, width) in enumerate(dims.items()):
-        entry = named[name]
-        if entry is None:
-            features[name] = first.new_zeros(()).expand(math.prod(shape), width)
-            continue
-        rows = entry.reshape(-1, width)
-        if flags is not None:
-            rows = torch.where(flags[:, column, None], rows, 0)
-        if not torch.compiler.is_compiling() and not torch.isfinite(rows.detach()).all():
-            at = int((~rows.detach().isfinite()).any(1).nonzero()[0])
+        if values.dtype != kind:
             raise ValueError(
-                f"`inputs[{name!r}]` must be finite, got NaN or infinity in row {at}; impute it, "
-                f"or say that it is missing: present={{{name!r}: flags}}."
+                f"`inputs` must have one dtype, got {kind} for {first!r} and {values.dtype} for "
+                f"{name!r}."
             )
-        features[name] = rows
-    return Batch(features, flags, shape)
+    axes = _batch_axes({name: values.shape[:-1] for name, values in given.items()})
+    rows = {name: values.reshape(-1, dims[name]) for name, values in given.items()}
+    return _batch({name: (width,) for name, width in dims.items()}, rows, axes, present)
 
 
 def read_samples(
@@ -104,34 +88,91 @@ def read_samples(
             empty, numbers that are not finite, devices that differ, a sample without any modality,
             or None for a modality of unknown shape.
     """
-    named = _named(shapes, inputs)
-    given = {name: values for name, values in named.items() if values is not None}
-    if not given:
-        raise ValueError(f"`inputs` lacks every modality; one of {[*shapes]} must be there.")
-    first_name, first = next(iter(given.items()))
+    given = _given(shapes, inputs)
     for name, values in given.items():
-        if not isinstance(values, Tensor):
-            raise ValueError(
-                f"`inputs[{name!r}]` must be a torch.Tensor or None, got {type(values).__name__}."
-            )
         wanted = shapes[name]
         if not values.ndim or (wanted is not None and tuple(values.shape[1:]) != wanted):
             raise ValueError(
                 f"`inputs[{name!r}]` must be (batch, {'...' if wanted is None else wanted}), got "
                 f"{tuple(values.shape)}."
             )
-        if len(values) != len(first) or not len(values):
+    axes = _batch_axes({name: values.shape[:1] for name, values in given.items()})
+    return _batch(shapes, given, axes, present)
+
+
+def _given(dims: Mapping[str, object], inputs: object) -> dict[str, Tensor]:
+    """The modalities that are not None, in the order of ``dims``."""
+    if isinstance(inputs, Mapping):
+        if unknown := [name for name in inputs if name not in dims]:
+            raise ValueError(f"`inputs` has unknown modalities {unknown}; known are {[*dims]}.")
+        if lacking := [name for name in dims if name not in inputs]:
             raise ValueError(
-                f"`inputs` must hold one batch of at least one sample, got {len(first)} of "
-                f"{first_name!r} and {len(values)} of {name!r}."
+                f"`inputs` lacks {lacking}; give None where a modality is missing on purpose."
             )
-        if values.device != first.device:
+        entries = [inputs[name] for name in dims]
+    elif isinstance(inputs, Sequence):
+        if len(inputs) != len(dims):
             raise ValueError(
-                f"`inputs` must be on one device, got {first_name!r} on {first.device} and "
+                f"`inputs` must have one entry for each of {[*dims]}, got {len(inputs)} entries."
+            )
+        entries = [*inputs]
+    else:
+        raise ValueError(
+            f"`inputs` must be a dict or a list of tensors, one per modality {[*dims]}; got "
+            f"{_kind(inputs)}."
+        )
+    given = {}
+    for name, values in zip(dims, entries, strict=True):
+        if values is None:
+            continue
+        if not isinstance(values, Tensor):
+            raise ValueError(
+                f"`inputs[{name!r}]` must be a torch.Tensor or None, got {_kind(values)}."
+            )
+        given[name] = values
+    if not given:
+        raise ValueError(f"`inputs` lacks every modality; at least one of {[*dims]} must be there.")
+    first = next(iter(given))
+    for name, values in given.items():
+        if values.device != given[first].device:
+            raise ValueError(
+                f"`inputs` must be on one device, got {first!r} on {given[first].device} and "
                 f"{name!r} on {values.device}."
             )
-    flags = _flags(named, present, (len(first),), first.device)
-    like = next((values for values in given.values() if values.is_floating_point()), None)
+    return given
+
+
+def _kind(value: object) -> str:
+    """What a value is, for errors."""
+    if isinstance(value, Tensor):
+        return f"one tensor of shape {tuple(value.shape)}"
+    return type(value).__name__
+
+
+def _batch_axes(axes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """Those that all modalities have."""
+    first, wanted = next(iter(axes.items()))
+    for name, own in axes.items():
+        if own != wanted:
+            raise ValueError(
+                f"`inputs` must have equal batch axes, got {tuple(wanted)} for {first!r} and "
+                f"{tuple(own)} for {name!r}."
+            )
+    if not math.prod(wanted):
+        raise ValueError(f"`inputs` must hold at least one sample, got batch axes {tuple(wanted)}.")
+    return tuple(wanted)
+
+
+def _batch(
+    shapes: Mapping[str, tuple[int, ...] | None],
+    given: Mapping[str, Tensor],
+    axes: tuple[int, ...],
+    present: Present,
+) -> Batch:
+    """``given``, one row per sample or token, with zeros for what is absent."""
+    device = next(iter(given.values())).device
+    dtype = next((values.dtype for values in given.values() if values.is_floating_point()), None)
+    flags = _flags(shapes, given, present, axes, device)
     features = {}
     for column, (name, shape) in enumerate(shapes.items()):
         if name not in given:
@@ -140,9 +181,7 @@ def read_samples(
                     f"`inputs[{name!r}]` is None, but the shape of its samples is not known; "
                     f"give `shapes` to the layer, or zeros here and present={{{name!r}: flags}}."
                 )
-            features[name] = torch.zeros(
-                len(first), *shape, dtype=None if like is None else like.dtype, device=first.device
-            )
+            features[name] = torch.zeros(math.prod(axes), *shape, dtype=dtype, device=device)
             continue
         values = given[name]
         if flags is not None:
@@ -151,76 +190,45 @@ def read_samples(
         if not torch.compiler.is_compiling() and not torch.isfinite(values.detach()).all():
             at = int((~values.detach().isfinite()).reshape(len(values), -1).any(1).nonzero()[0])
             raise ValueError(
-                f"`inputs[{name!r}]` must be finite, got NaN or infinity in sample {at}; impute "
-                f"it, or say that it is missing: present={{{name!r}: flags}}."
+                f"`inputs[{name!r}]` must be finite, got NaN or infinity in row {at}; impute it, "
+                f"or say that it is missing: present={{{name!r}: flags}}."
             )
         features[name] = values
-    return Batch(features, flags, (len(first),))
-
-
-def _named(dims: Mapping[str, object], inputs: Inputs) -> dict[str, Tensor | None]:
-    if isinstance(inputs, Tensor):
-        raise ValueError(
-            f"`inputs` must be a dict or a list of tensors, one per modality {[*dims]}; got one "
-            f"tensor of shape {tuple(inputs.shape)}."
-        )
-    if isinstance(inputs, Mapping):
-        if unknown := [name for name in inputs if name not in dims]:
-            raise ValueError(f"`inputs` has unknown modalities {unknown}; known are {[*dims]}.")
-        if lacking := [name for name in dims if name not in inputs]:
-            raise ValueError(
-                f"`inputs` lacks {lacking}; give None where a modality is missing on purpose."
-            )
-        return {name: inputs[name] for name in dims}
-    if len(inputs) != len(dims):
-        raise ValueError(
-            f"`inputs` must have one entry for each of {[*dims]}, got {len(inputs)} entries."
-        )
-    return dict(zip(dims, inputs, strict=True))
-
-
-def _check(name: str, values: object, width: int) -> None:
-    if not isinstance(values, Tensor):
-        raise ValueError(
-            f"`inputs[{name!r}]` must be a torch.Tensor or None, got {type(values).__name__}."
-        )
-    if not values.is_floating_point():
-        raise ValueError(
-            f"`inputs[{name!r}]` must be of a floating dtype, got {values.dtype}; e.g. .float()."
-        )
-    if values.ndim not in (2, 3) or values.shape[-1] != width:
-        raise ValueError(
-            f"`inputs[{name!r}]` must be (batch, {width}) or (batch, tokens, {width}), got "
-            f"{tuple(values.shape)}."
-        )
+    return Batch(features, flags, axes)
 
 
 def _flags(
-    named: Mapping[str, Tensor | None],
-    present: Present,
-    shape: tuple[int, ...],
+    dims: Mapping[str, object],
+    given: Mapping[str, Tensor],
+    present: object,
+    axes: tuple[int, ...],
     device: torch.device,
 ) -> Tensor | None:
     """Which rows have which modality, (rows, modalities); None if all have all."""
-    given = {name: flags for name, flags in (present or {}).items() if flags is not None}
-    if unknown := [name for name in given if name not in named]:
-        raise ValueError(f"`present` has unknown modalities {unknown}; known are {[*named]}.")
-    if not given and all(values is not None for values in named.values()):
+    if present is not None and not isinstance(present, Mapping):
+        raise ValueError(
+            f"`present` must map modalities to flags, e.g. {{{next(iter(dims))!r}: flags}}, got "
+            f"{_kind(present)}."
+        )
+    told = {name: flags for name, flags in (present or {}).items() if flags is not None}
+    if unknown := [name for name in told if name not in dims]:
+        raise ValueError(f"`present` has unknown modalities {unknown}; known are {[*dims]}.")
+    if not told and len(given) == len(dims):
         return None
     columns = []
-    for name, values in named.items():
-        flags = given.get(name)
+    for name in dims:
+        flags = told.get(name)
         if flags is None:
-            columns.append(torch.full(shape, values is not None, device=device))
+            columns.append(torch.full(axes, name in given, device=device))
             continue
-        if not isinstance(flags, Tensor) or flags.dtype != torch.bool or flags.shape != shape[:1]:
+        if not isinstance(flags, Tensor) or flags.dtype != torch.bool or flags.shape != axes[:1]:
             got = f"{flags.dtype} {tuple(flags.shape)}" if isinstance(flags, Tensor) else flags
-            raise ValueError(f"`present[{name!r}]` must be bool of shape {shape[:1]}, got {got}.")
-        if values is None and not torch.compiler.is_compiling() and flags.any():
+            raise ValueError(f"`present[{name!r}]` must be bool of shape {axes[:1]}, got {got}.")
+        if name not in given and not torch.compiler.is_compiling() and flags.any():
             raise ValueError(f"`present[{name!r}]` says that some are there; the input is None.")
         flags = flags.to(device)
-        columns.append(flags.reshape(-1, *(1 for _ in shape[1:])).expand(shape))
-    together = torch.stack(columns, -1).reshape(-1, len(named))
+        columns.append(flags.reshape(-1, *(1 for _ in axes[1:])).expand(axes))
+    together = torch.stack(columns, -1).reshape(-1, len(dims))
     alone = ~together.any(1)
     if not torch.compiler.is_compiling() and alone.any():
         row = int(alone.nonzero()[0])

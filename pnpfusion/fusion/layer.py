@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,9 +10,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from pnpfusion.dynamics.base import Dynamics
+from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.like_parameters import check_like_parameters
 from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_inputs
+from pnpfusion.run.equilibrium import equilibrium
 from pnpfusion.solution import Solution
+from pnpfusion.solvers.fixed_point.base import ConvergenceWarning, FixedPointSolver
+from pnpfusion.solvers.fixed_point.gradient import Gradient
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +28,12 @@ class FusionInfo:
     losses: dict[str, Tensor] = field(default_factory=dict)
     """Terms to add to the task's loss, by name; scalars with gradient."""
     solution: Solution | None = None  #: the run of the layer's law, where it has one; over rows
+
+    @classmethod
+    def without_solve(cls, rows: int, device: torch.device) -> FusionInfo:
+        """That of a layer that cannot fail."""
+        none = torch.zeros(rows, dtype=torch.long, device=device)
+        return cls(none == 0, none)
 
 
 class FusionLayer(nn.Module, ABC):
@@ -69,27 +80,35 @@ class FusionLayer(nn.Module, ABC):
 
         Raises:
             ValueError: see :func:`read_inputs`; features of another dtype or on another device than
-                the layer's parameters.
+                the layer's parameters, or parameters of a dtype that its law cannot be run in.
         """
         batch = self.read(inputs, present)
         kind = next(iter(batch.features.values())).device.type
         mixed = torch.is_autocast_enabled(kind)
         weights = next((p for p in self.parameters() if p.is_floating_point()), None)
         if weights is not None:
-            batch = _suited(batch, weights, mixed)
+            self._check_precision(weights.dtype)
+            if mixed:
+                batch = _cast(batch, weights)
+        for name, values in batch.features.items():
+            check_like_parameters(self, f"inputs[{name!r}]", values, "layer")
         with torch.autocast(kind, enabled=mixed and not self.solves):
             fused, info = self.fuse(batch, return_info)
         fused = fused.reshape(*batch.shape, -1)
         if not return_info:
             return fused
         if info is None:
-            none = torch.zeros(batch.rows, dtype=torch.long, device=fused.device)
-            info = FusionInfo(none == 0, none)
+            info = FusionInfo.without_solve(batch.rows, fused.device)
         return fused, replace(
             info,
             succeeded=info.succeeded.reshape(batch.shape),
             iterations=info.iterations.reshape(batch.shape),
         )
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.dims)
 
     @property
     def solves(self) -> bool:
@@ -107,27 +126,57 @@ class FusionLayer(nn.Module, ABC):
         The info's tensors are per row; None stands for a layer that cannot fail.
         """
 
+    def _check_precision(self, dtype: torch.dtype) -> None:
+        if dtype in (torch.float32, torch.float64):
+            return
+        if self.solves or self.dynamics is not None:
+            raise ValueError(
+                f"this layer {'solves equations' if self.solves else 'runs a law'}, for which its "
+                f"parameters must be float32 or float64, got {dtype}; take layer.float(). Under "
+                f"torch.autocast its inputs may be torch.bfloat16."
+            )
+
     def extra_repr(self) -> str:
         """The widths, for ``print(layer)``."""
         return f"dims={self.dims}, out_dim={self.out_dim}"
 
 
-def _suited(batch: Batch, weights: Tensor, mixed: bool) -> Batch:
-    """``batch`` as a layer with such ``weights`` can take it; cast only where precision is mixed.
+def solve_to_rest(
+    law: Dynamics,
+    u0: Tensor,
+    x: Input,
+    *,
+    solver: FixedPointSolver | None,
+    tol: float | None,
+    gradient: Gradient | None,
+    advice: str,
+) -> Solution:
+    """The law's :func:`pnpfusion.equilibrium`, for :meth:`FusionLayer.fuse`.
 
-    Raises:
-        ValueError: features of another dtype or on another device.
+    It is warned of samples without one, with ``advice`` on what to do. `torch.compile` leaves the
+    solve as it is: it ends by values, which no graph holds.
     """
-    features = {}
-    for name, values in batch.features.items():
-        cast = mixed and values.is_floating_point() and values.device == weights.device
-        values = values.to(weights.dtype) if cast else values
-        wrong = values.is_floating_point() and values.dtype != weights.dtype
-        if wrong or values.device != weights.device:
-            raise ValueError(
-                f"`inputs[{name!r}]` must be as the layer's parameters, {weights.dtype} on "
-                f"{weights.device}, got {values.dtype} on {values.device}; move one of them, e.g. "
-                f"layer.to({values.dtype}) or layer.to({str(values.device)!r})."
-            )
-        features[name] = values
+    solve = equilibrium
+    if torch.compiler.is_compiling():
+        solve = torch.compiler.disable(equilibrium)
+    run = solve(law, u0, x=x, solver=solver, tol=tol, gradient=gradient)
+    failed = int((~run.succeeded).sum())
+    if failed:
+        warnings.warn(
+            f"{failed} of {run.succeeded.numel()} samples did not reach their equilibrium and have "
+            f"the best iterate in its place (`info.succeeded` names them); {advice}",
+            ConvergenceWarning,
+            stacklevel=6,  # fuse, forward, two of nn.Module's, the caller
+        )
+    return run
+
+
+def _cast(batch: Batch, weights: Tensor) -> Batch:
+    """``batch`` in the dtype of ``weights``, as far as it is there with them."""
+    features = {
+        name: values.to(weights.dtype)
+        if values.is_floating_point() and values.device == weights.device
+        else values
+        for name, values in batch.features.items()
+    }
     return replace(batch, features=features)

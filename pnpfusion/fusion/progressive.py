@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from pnpfusion.dynamics.place import Place
 from pnpfusion.dynamics.progressive import Progressive as Law
 from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_samples
-from pnpfusion.fusion.layer import FusionInfo, FusionLayer
-from pnpfusion.run.equilibrium import equilibrium
+from pnpfusion.fusion.layer import FusionInfo, FusionLayer, solve_to_rest
 from pnpfusion.run.unroll import unroll
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver
+from pnpfusion.solvers.fixed_point.gradient import Gradient
 
 
 class Progressive(FusionLayer):
@@ -29,7 +29,8 @@ class Progressive(FusionLayer):
     is plain late fusion; the parameters do not depend on R, and :attr:`rounds` may be changed at
     any time, though a model trained with one R promises nothing for another. R = None stands for
     the limit: the equilibrium, with its implicit gradient (see :func:`pnpfusion.equilibrium`); it
-    exists where the feedback contracts, and ``info.succeeded`` tells for which samples.
+    exists where the feedback contracts. A sample for which it was not found gets the best iterate,
+    with a :class:`pnpfusion.solvers.ConvergenceWarning`; ``info.succeeded`` says which ones.
 
     An absent modality is zero at its encoder, which still hears the context. The states of all
     rounds are in ``info.solution.states`` (R + 1, batch, out_dim), so that deep supervision is::
@@ -47,6 +48,7 @@ class Progressive(FusionLayer):
         detach: cut the gradient through the context; see :class:`pnpfusion.Progressive`.
         solver: of the equilibrium; None is Anderson's.
         tol: of the equilibrium; see :func:`pnpfusion.equilibrium`.
+        gradient: None is that of the implicit function theorem; see there.
 
     Raises:
         ValueError: a size that is no whole number >= 1.
@@ -66,6 +68,7 @@ class Progressive(FusionLayer):
         detach: bool = False,
         solver: FixedPointSolver | None = None,
         tol: float | None = None,
+        gradient: Gradient | None = None,
     ) -> None:
         super().__init__(dims, out_dim)
         for what, size in (("hidden", hidden), ("bottleneck", bottleneck)):
@@ -84,6 +87,7 @@ class Progressive(FusionLayer):
         at = dict.fromkeys(self.dims, "0")
         self.dynamics = Law(encoders, fuse, width=out_dim, at=at, context=context, detach=detach)
         self.rounds, self.solver, self.tol = _checked_rounds(rounds), solver, tol
+        self.gradient = gradient
 
     @classmethod
     def around(
@@ -98,6 +102,7 @@ class Progressive(FusionLayer):
         detach: bool = False,
         solver: FixedPointSolver | None = None,
         tol: float | None = None,
+        gradient: Gradient | None = None,
         shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> Progressive:
         """The layer around encoders and a fusion of your own.
@@ -116,13 +121,14 @@ class Progressive(FusionLayer):
             detach: see above.
             solver: see above.
             tol: see above.
+            gradient: see above.
             shapes: the shape of one sample of each modality that may be None as a whole.
 
         Raises:
             ValueError: see :class:`pnpfusion.Progressive`; a shape of no known modality.
         """
         law = Law(encoders, fuse, width=width, at=at, context=context, detach=detach)
-        return _Around(law, _checked_rounds(rounds), solver, tol, shapes or {})
+        return _Around(law, _checked_rounds(rounds), solver, tol, gradient, shapes or {})
 
     @property
     def solves(self) -> bool:
@@ -134,7 +140,16 @@ class Progressive(FusionLayer):
         law = self.dynamics
         start, x = law.start(batch.rows), law.begin(batch.features, (batch.rows,))
         if self.rounds is None:
-            run = equilibrium(law, start, x=x, solver=self.solver, tol=self.tol)
+            run = solve_to_rest(
+                law,
+                start,
+                x,
+                solver=self.solver,
+                tol=self.tol,
+                gradient=self.gradient,
+                advice="train with a few `rounds`, make the context's weights smaller, so that a "
+                "round contracts, or give a `solver` with more `max_evaluations`.",
+            )
         else:
             run = unroll(law, start, self.rounds, x=x)
         return run.final, FusionInfo(run.succeeded, run.work.rate_calls, solution=run)
@@ -153,6 +168,7 @@ class _Around(Progressive):
         rounds: int | None,
         solver: FixedPointSolver | None,
         tol: float | None,
+        gradient: Gradient | None,
         shapes: Mapping[str, Sequence[int]],
     ) -> None:
         nn.Module.__init__(self)
@@ -164,7 +180,12 @@ class _Around(Progressive):
         self.dims = {}  # the encoders know
         self.out_dim = law.width
         self.dynamics = law
-        self.rounds, self.solver, self.tol = rounds, solver, tol
+        self.rounds, self.solver, self.tol, self.gradient = rounds, solver, tol, gradient
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """See :attr:`FusionLayer.modalities`."""
+        return self.dynamics.modalities
 
     def _get_name(self) -> str:
         return Progressive.__name__
