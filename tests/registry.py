@@ -187,14 +187,19 @@ ALL_DYNAMICS: list[tuple[pf.Dynamics, Tensor]] = [
 ]
 
 
-def contracting_paper(dims: dict[str, int], out_dim: int) -> pf.fusion.DEQ:
-    """The paper's cell, solved; its last norms' gains at 0.3 make it contract."""
-    layer = pf.fusion.DEQ(dims, out_dim, cell="paper", width=32)
-    law = layer.dynamics
-    assert isinstance(law, pf.DEQ)
+def contract(law: pf.DEQ) -> pf.DEQ:
+    """The paper's cell with the gains of its last norms at 0.3, which makes it contract."""
     with torch.no_grad():
         for norm in [law.fusion.norm, *(block.norm3 for block in law.unimodal)]:
             norm.weight.mul_(0.3)
+    return law
+
+
+def contracting_paper(dims: dict[str, int], out_dim: int) -> pf.fusion.DEQ:
+    """A layer with the paper's cell, contracting, solved."""
+    layer = pf.fusion.DEQ(dims, out_dim, cell="paper", width=32)
+    assert isinstance(layer.dynamics, pf.DEQ)
+    contract(layer.dynamics)
     return layer
 
 
