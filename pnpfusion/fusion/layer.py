@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from pnpfusion.run.equilibrium import equilibrium
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.fixed_point.base import ConvergenceWarning, FixedPointSolver
 from pnpfusion.solvers.fixed_point.gradient import Gradient
+
+Solved = TypeVar("Solved")
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +144,13 @@ class FusionLayer(nn.Module, ABC):
         return f"dims={self.dims}, out_dim={self.out_dim}"
 
 
+def uncompiled(solve: Callable[[], Solved]) -> Solved:
+    """``solve()``, which `torch.compile` leaves as it is: it ends by values, which no graph holds."""
+    if torch.compiler.is_compiling():
+        solve = torch.compiler.disable(solve)
+    return solve()
+
+
 def solve_to_rest(
     law: Dynamics,
     u0: Tensor,
@@ -153,13 +163,9 @@ def solve_to_rest(
 ) -> Solution:
     """The law's :func:`pnpfusion.equilibrium`, for :meth:`FusionLayer.fuse`.
 
-    It is warned of samples without one, with ``advice`` on what to do. `torch.compile` leaves the
-    solve as it is: it ends by values, which no graph holds.
+    It is warned of samples without one, with ``advice`` on what to do.
     """
-    solve = equilibrium
-    if torch.compiler.is_compiling():
-        solve = torch.compiler.disable(equilibrium)
-    run = solve(law, u0, x=x, solver=solver, tol=tol, gradient=gradient)
+    run = uncompiled(lambda: equilibrium(law, u0, x=x, solver=solver, tol=tol, gradient=gradient))
     failed = int((~run.succeeded).sum())
     if failed:
         warnings.warn(

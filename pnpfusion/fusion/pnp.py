@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pnpfusion.dynamics.pnp import PNP as Law
 from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_inputs
-from pnpfusion.fusion.layer import FusionInfo, FusionLayer
+from pnpfusion.fusion.layer import FusionInfo, FusionLayer, uncompiled
 from pnpfusion.fusion.pnp_attribution import Attribution
 from pnpfusion.fusion.pnp_encoder import Encoder
 from pnpfusion.fusion.pnp_migration import Dissociation, MigratingIons
@@ -195,11 +195,11 @@ class PNP(FusionLayer):
 
     def fuse(self, batch: Batch, return_info: bool) -> tuple[Tensor, FusionInfo | None]:
         """See :meth:`FusionLayer.fuse`."""
-        law, outset = self.dynamics, self.cells.outset(batch)
+        outset = self.cells.outset(batch)
         if not return_info:
-            final = self.cells.reach(law, outset)
+            final = uncompiled(lambda: self.cells.reach(self.dynamics, outset))
             return self.out(self.cells.read(outset.u0, final)), None
-        run = self.cells.run(law, outset)
+        run = uncompiled(lambda: self.cells.run(self.dynamics, outset))
         read = self.cells.read(run.states[0], run.final)
         info = FusionInfo(
             run.succeeded.flatten(1).all(1),

@@ -195,9 +195,9 @@ class MigratingIons(nn.Module):
     def reconstruct(self, read: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``"reconstruction"``: the mean square error of features told from the end of the run.
 
-        The mean over all features of all modalities that are there.
+        Over all features of the modalities that a sample has, and then over the samples.
         """
-        wrong, count = read.new_zeros(()), read.new_zeros(())
+        wrong, count = read.new_zeros(len(read)), read.new_zeros(len(read))
         ended = read[:, : self.numbers_at_end]
         present = batch.present
         if present is None:
@@ -205,9 +205,9 @@ class MigratingIons(nn.Module):
         for back, features, there in zip(
             self.reconstruction, batch.features.values(), present.to(read).unbind(1), strict=True
         ):
-            wrong = wrong + ((back(ended) - features).square() * there[:, None]).sum()
-            count = count + features.shape[1] * there.sum()
-        return {"reconstruction": wrong / count}
+            wrong = wrong + (back(ended) - features).square().sum(1) * there
+            count = count + features.shape[1] * there
+        return {"reconstruction": (wrong / count).mean()}
 
     def attribute(
         self, names: Sequence[str], law: PNP, outset: Outset, final: Tensor
