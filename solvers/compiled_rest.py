@@ -76,15 +76,18 @@ class _Rest(torch.autograd.Function):
         ctx.setting, *given = inputs
         c, phi, converged, iterations = output
         ctx.mark_non_differentiable(converged, iterations)
-        ctx.save_for_backward(c, phi, *given)
+        ctx.save_for_backward(c, phi, converged, *given)
 
     @staticmethod
     def backward(ctx: Any, by_c: Tensor, by_phi: Tensor, *_: None) -> tuple[Tensor | None, ...]:
-        c, phi, *given = ctx.saved_tensors
+        c, phi, converged, *given = ctx.saved_tensors
         found = [phi.new_empty(len(phi), one.shape[1]) for one in given]
         if len(phi):
             state = map(_array, (c, phi, by_c, by_phi))
             _kernels().rest_1d_backward(_problem(ctx.setting, given), *state, *map(_array, found))
+        # What was not solved may not be finite, and is no answer to pass a gradient on:
+        sound = converged & c.isfinite().flatten(1).all(1)
+        found = [torch.where(sound[:, None], one, 0) for one in found]
         wanted = zip(found, given, ctx.needs_input_grad[1:], strict=True)
         return None, *(
             without_derivative(one.sum_to_size(to.shape), by_c, by_phi, c) if need else None

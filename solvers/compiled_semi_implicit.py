@@ -227,6 +227,9 @@ class _Steps(torch.autograd.Function):
             return None, None, *by
         from pnpfusion.solvers.kernels.semi_implicit_1d_gradient import semi_implicit_1d_gradient
 
+        # Who is asked for nothing may hold anything, where not even a zero would pass:
+        asked = by_end.flatten(1).any(1) | by_states.flatten(2).any(2).any(0)
+        taken = torch.where(asked, taken, 0)
         facts, steps, saves = plan.arrays()
         sums = [torch.zeros_like(one, memory_format=torch.contiguous_format) for one in parameters]
         by_u = torch.empty_like(u, memory_format=torch.contiguous_format)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.compiled_rest import compiled_rest, knows_rest
 from pnpfusion.solvers.elliptic import apply_elliptic
-from pnpfusion.solvers.implicit_solve import Rest, is_followed, once_differentiable_only
+from pnpfusion.solvers.implicit_solve import Rest, is_followed, once_differentiable_only, per_state
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
 LARGEST_STEP = 4.0  #: of the potential in one iteration, in kT/e
@@ -79,6 +79,9 @@ def convex_equilibrium(
             if not going.any():
                 break
     if torch.is_grad_enabled():
+        # What was not solved may not be finite, where not even a gradient of zero would pass:
+        phi = torch.where(per_state(converged, phi), phi, 0.0)
+        eta = torch.where(converged[:, None], eta, 0.0)
         by_phi, by_eta = dual.gradient(phi, eta, totals)
         if is_followed(by_phi, by_eta):
             step_phi, step_eta = dual.newton_step(phi, eta, by_phi, by_eta)

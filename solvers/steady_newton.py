@@ -78,6 +78,9 @@ def steady_state(
             phi = torch.where(converged.reshape(wide)[:, 0], phi, new_phi)
             converged = converged | solved
     if torch.is_grad_enabled():
+        # What was not solved may not be finite, where not even a gradient of zero would pass:
+        c = torch.where(converged.reshape(wide), c, guess)
+        phi = torch.where(converged.reshape(wide)[:, 0], phi, 0.0)
         c, phi = _attach_gradient(cell, c, phi, totals, invariants)
     way = "Newton's method on the steady equations"
     return Rest(c, phi, converged, iterations, way)

@@ -82,7 +82,7 @@ def test_the_signatures():
         "resume",
     ]
     fixed = ["dynamics", "u0", "x", "solver", "tol"]
-    assert parameters(pf.equilibrium) == [*fixed, "gradient"]
+    assert parameters(pf.equilibrium) == [*fixed, "atol", "gradient"]
     assert parameters(pf.unroll) == ["dynamics", "u0", "rounds", "x", "step"]
     assert inspect.signature(pf.unroll).parameters["step"].default == 1.0
 

@@ -12,6 +12,7 @@ from pnpfusion.dynamics.base import AtRest, Dynamics, Input
 from pnpfusion.solvers.fixed_point.anderson import Anderson
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance, rms
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
+from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.steppers.base import Stepper
 from pnpfusion.solvers.steppers.implicit import KenCarp4
 
@@ -173,9 +174,10 @@ class Coupled(Dynamics):
 
         With :math:`E_k(u; x_k)` the rest of law k under what the others tell it, a state of rest of
         all is a fixed point of :math:`u_k = E_k(x_k(u))`. However stiff a law is, what is iterated
-        is the coupling alone. A ``solver`` is for f(u) = 0 of the joined state instead.
+        is the coupling alone. Where a law finds no rest of its own, there is none. A ``solver`` is
+        for f(u) = 0 of the joined state instead.
         """
-        if solver is not None:
+        if solver is not None or self.random:  # laws must draw their noise together
             return super().solve_equilibrium(u0, x, tolerance, solver, gradient)
         goal = Tolerance.of(tolerance)
         own = Tolerance(goal.relative / 10, goal.absolute / 10)
@@ -187,13 +189,12 @@ class Coupled(Dynamics):
             if which is not None and len(which) < len(flat):
                 everybody = flat.detach().index_copy(0, which, u)
             under = self.inputs_at(self.split(everybody.reshape(u0.shape)), x)
-            rest = {
-                name: law.solve_equilibrium(totals[name], under[name], own).u.reshape(
-                    totals[name].shape
-                )
-                for name, law in self.laws.items()
-            }
-            moved = self.join(rest).reshape(flat.shape) - everybody
+            parts = {}
+            for name, law in self.laws.items():
+                rest = law.solve_equilibrium(totals[name], under[name], own)
+                answer = torch.where(per_state(rest.converged, rest.u), rest.u, torch.nan)
+                parts[name] = answer.reshape(totals[name].shape)
+            moved = self.join(parts).reshape(flat.shape) - everybody
             return moved if everybody is u else moved[which]
 
         method = Anderson(max_evaluations=100)

@@ -83,6 +83,8 @@ class PNP(CellObservables):
     References: [BTA04] for the cell, [SG69] for the flux.
     """
 
+    warns: bool = True  #: whether cells too coarse for the state are warned of
+
     def __init__(
         self,
         grid: Grid,
@@ -208,7 +210,7 @@ class PNP(CellObservables):
                 f"`{name}` leaves no room: the sum of its concentrations is "
                 f"{-float(room.min()):.4g} beyond the 1 / steric that there is."
             )
-        if len(flat) and isinstance(cell, Electrolyte):
+        if len(flat) and isinstance(cell, Electrolyte) and self.warns:
             warn_if_coarse(cell, flat)
             warn_if_steep(cell, flat)
 
@@ -252,10 +254,10 @@ class PNP(CellObservables):
         """See :meth:`Dynamics.solve_equilibrium`; NaN where the cell's own way finds no answer."""
         if solver is not None:
             return super().solve_equilibrium(u0, x, tolerance, solver, gradient)
-        if gradient is not None and not isinstance(gradient, Implicit):
+        if gradient not in (None, Implicit(), Implicit(mask_unconverged=True)):
             raise ValueError(
-                f"`gradient` of a cell's own way to rest is Implicit(), got {gradient!r}; give a "
-                f"`solver` beside it, e.g. NewtonKrylov()."
+                f"`gradient` of a cell's own way to rest is Implicit(), its linear systems solved "
+                f"directly; got {gradient!r}. Give a `solver` beside it, e.g. NewtonKrylov()."
             )
         law = self.bind(u0, x)
         goal = Tolerance.of(tolerance).relative

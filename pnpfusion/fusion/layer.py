@@ -85,16 +85,8 @@ class FusionLayer(nn.Module, ABC):
             ValueError: see :func:`read_inputs`; features of another dtype or on another device than
                 the layer's parameters, or parameters of a dtype that its law cannot be run in.
         """
-        batch = self.read(inputs, present)
+        batch, mixed = self._suited(self.read(inputs, present))
         kind = next(iter(batch.features.values())).device.type
-        mixed = torch.is_autocast_enabled(kind)
-        weights = next((p for p in self.parameters() if p.is_floating_point()), None)
-        if weights is not None:
-            self._check_precision(weights.dtype)
-            if mixed:
-                batch = _cast(batch, weights)
-        for name, values in batch.features.items():
-            check_like_parameters(self, f"inputs[{name!r}]", values, "layer")
         with torch.autocast(kind, enabled=mixed and not self.solves):
             fused, info = self.fuse(batch, return_info)
         fused = fused.reshape(*batch.shape, -1)
@@ -129,6 +121,18 @@ class FusionLayer(nn.Module, ABC):
         The info's tensors are per row; None stands for a layer that cannot fail.
         """
 
+    def _suited(self, batch: Batch) -> tuple[Batch, bool]:
+        """``batch`` as the layer can take it, and whether precision is mixed."""
+        mixed = torch.is_autocast_enabled(next(iter(batch.features.values())).device.type)
+        weights = next((p for p in self.parameters() if p.is_floating_point()), None)
+        if weights is not None:
+            self._check_precision(weights.dtype)
+            if mixed:
+                batch = _cast(batch, weights)
+        for name, values in batch.features.items():
+            check_like_parameters(self, f"inputs[{name!r}]", values, "layer")
+        return batch, mixed
+
     def _check_precision(self, dtype: torch.dtype) -> None:
         if dtype in (torch.float32, torch.float64):
             return
@@ -145,7 +149,7 @@ class FusionLayer(nn.Module, ABC):
 
 
 def uncompiled(solve: Callable[[], Solved]) -> Solved:
-    """``solve()``, which `torch.compile` leaves as it is: it ends by values, which no graph holds."""
+    """``solve()``, left alone by `torch.compile`: it ends by values, which no graph holds."""
     if torch.compiler.is_compiling():
         solve = torch.compiler.disable(solve)
     return solve()
@@ -168,13 +172,18 @@ def solve_to_rest(
     run = uncompiled(lambda: equilibrium(law, u0, x=x, solver=solver, tol=tol, gradient=gradient))
     failed = int((~run.succeeded).sum())
     if failed:
-        warnings.warn(
-            f"{failed} of {run.succeeded.numel()} samples did not reach their equilibrium and have "
-            f"the best iterate in its place (`info.succeeded` names them); {advice}",
-            ConvergenceWarning,
-            stacklevel=6,  # fuse, forward, two of nn.Module's, the caller
-        )
+        warn_unsolved(failed, run.succeeded.numel(), "the best iterate in its place", advice)
     return run
+
+
+def warn_unsolved(failed: int, samples: int, instead: str, advice: str) -> None:
+    """Say that samples have no answer, what they have ``instead``, and what to do."""
+    warnings.warn(
+        f"{failed} of {samples} samples did not reach their equilibrium and have {instead} "
+        f"(`info.succeeded` names them); {advice}",
+        ConvergenceWarning,
+        stacklevel=7,  # solve, fuse, forward, two of nn.Module's, the caller
+    )
 
 
 def _cast(batch: Batch, weights: Tensor) -> Batch:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from pnpfusion.dynamics.pnp import PNP as Law
-from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_inputs
-from pnpfusion.fusion.layer import FusionInfo, FusionLayer, uncompiled
+from pnpfusion.fusion.inputs import Batch, Inputs, Present
+from pnpfusion.fusion.layer import FusionInfo, FusionLayer, uncompiled, warn_unsolved
 from pnpfusion.fusion.pnp_attribution import Attribution
 from pnpfusion.fusion.pnp_encoder import Encoder
-from pnpfusion.fusion.pnp_migration import Dissociation, MigratingIons
+from pnpfusion.fusion.pnp_migration import DissociationBy, MigratingIons
 from pnpfusion.fusion.pnp_rest import RestingCells
+from pnpfusion.fusion.pnp_run import Outset, Reached
 
 Run = Literal["equilibrium", "transient"]
 
@@ -81,13 +82,13 @@ class PNP(FusionLayer):
         hidden: int = 64,
         duration: float = 0.3,
         steps: int = 4,
-        dissociation: Dissociation = "direct",
+        dissociation: DissociationBy = "direct",
     ) -> None:
         super().__init__(dims, out_dim)
         for name, value, valid in (
             ("run", run, get_args(Run)),
             ("encoder", encoder, get_args(Encoder)),
-            ("dissociation", dissociation, get_args(Dissociation)),
+            ("dissociation", dissociation, get_args(DissociationBy)),
         ):
             if value not in valid:
                 raise ValueError(f"`{name}` must be one of {[*valid]}, got {value!r}.")
@@ -99,8 +100,11 @@ class PNP(FusionLayer):
         ):
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ValueError(f"`{name}` must be a whole number >= {least}, got {number!r}.")
-        if not (isinstance(duration, int | float) and 0 < duration < math.inf):
-            raise ValueError(f"`duration` must be finite and > 0, got {duration!r}.")
+        number = isinstance(duration, int | float) and not isinstance(duration, bool)
+        if not number or not 0 < duration < 1e6:
+            raise ValueError(f"`duration` must be a number between 0 and 1e6, got {duration!r}.")
+        if not isinstance(coupled, bool):
+            raise ValueError(f"`coupled` must be True or False, got {coupled!r}.")
         self.run, self.coupled = run, coupled
         #: What runs; parameters are set by e.g. ``cells.debye_length.assign(...)``.
         self.cells: RestingCells | MigratingIons
@@ -149,7 +153,7 @@ class PNP(FusionLayer):
     def concentration(self) -> Tensor:
         """Of each ion where nothing charges the cell, (channels,), in c_ref.
 
-        At rest in the reservoir; in a transient run of a modality whose features are 0 or absent.
+        At rest in the reservoir; in a transient run of an absent modality.
         """
         return self.cells.concentration.values
 
@@ -188,23 +192,39 @@ class PNP(FusionLayer):
                 "`attribution` asks what each modality does in a shared cell; with coupled=False "
                 "each has cells of its own."
             )
-        batch = read_inputs(self.dims, inputs, present)
+        batch, _ = self._suited(self.read(inputs, present))
         law, outset = self.dynamics, self.cells.outset(batch)
-        final = self.cells.reach(law, outset)
+        final = self.cells.reach(law, outset).final
         return self.cells.attribute([*self.dims], law, outset, final)
 
     def fuse(self, batch: Batch, return_info: bool) -> tuple[Tensor, FusionInfo | None]:
         """See :meth:`FusionLayer.fuse`."""
         outset = self.cells.outset(batch)
         if not return_info:
-            final = uncompiled(lambda: self.cells.reach(self.dynamics, outset))
-            return self.out(self.cells.read(outset.u0, final)), None
+            reached = uncompiled(lambda: self.cells.reach(self.dynamics, outset))
+            return self.out(self._read(outset, reached)), None
         run = uncompiled(lambda: self.cells.run(self.dynamics, outset))
-        read = self.cells.read(run.states[0], run.final)
+        read = self._read(outset, Reached(run.final, run.succeeded))
         info = FusionInfo(
             run.succeeded.flatten(1).all(1),
-            run.work.iterations.flatten(1).amax(1),
+            (run.work.iterations + run.work.steps).flatten(1).amax(1),
             self.cells.reconstruct(read, batch),
             run,
         )
         return self.out(read), info
+
+    def _read(self, outset: Outset, reached: Reached) -> Tensor:
+        """What is read of a run; a cell without an answer is read as one without features."""
+        good = reached.succeeded
+        if not bool(good.all()):
+            failed = int((~good.flatten(1).all(1)).sum())
+            warn_unsolved(
+                failed,
+                len(good),
+                "cells without features in their place",
+                "their features charge the cells beyond all measure; scale them.",
+            )
+            there, neutral = good[..., None, None], self.cells.neutral()
+            u0 = torch.where(there, outset.u0, neutral)
+            return self.cells.read(u0, torch.where(there, reached.final, neutral))
+        return self.cells.read(outset.u0, reached.final)

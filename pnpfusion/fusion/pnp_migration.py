@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -11,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from pnpfusion.dynamics.pnp import PNP
-from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.dynamics.species import Species
 from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.pnp_attribution import IonAttribution, shares_past_the_middle
 from pnpfusion.fusion.pnp_encoder import Encoder, Encoders, where_present
 from pnpfusion.fusion.pnp_parameters import Bounded, Range, spread_of_scales
-from pnpfusion.fusion.pnp_run import Outset
+from pnpfusion.fusion.pnp_run import Outset, Reached
 from pnpfusion.run.simulate import simulate
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.boundary import Wall
@@ -25,7 +23,7 @@ from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.reactions import Reaction
 from pnpfusion.solvers.steppers.semi_implicit import AsymptoticPreserving
 
-Dissociation = Literal["direct", "reaction"]
+DissociationBy = Literal["direct", "reaction"]
 
 GAIN = 0.7  #: of the maps at the start; concentrations vary by a third of themselves then
 IONS = {"cation": 1.0, "anion": -1.0}
@@ -62,7 +60,7 @@ class MigratingIons(nn.Module):
         cells: int,
         duration: float,
         steps: int,
-        dissociation: Dissociation,
+        dissociation: DissociationBy,
     ) -> None:
         super().__init__()
         self.grid = Grid((cells,), (1.0,), ("wall",))
@@ -113,13 +111,15 @@ class MigratingIons(nn.Module):
             forward, backward = self.rates.values.unbind(1)
             reactions.append(Reaction(["solute"], [*IONS], forward=forward, backward=backward))
         half = self.applied_potential.values / 2
-        return PNP(
+        law = PNP(
             self.grid,
             species,
             permittivity=self.permittivity,
             walls={"x-": Wall(potential=-half), "x+": Wall(potential=half)},
             reactions=reactions,
         )
+        law.warns = False  # layers of charge thinner than the cells are part of what is learned
+        return law
 
     def outset(self, batch: Batch) -> Outset:
         """The particles of all modalities where their features put them."""
@@ -138,22 +138,26 @@ class MigratingIons(nn.Module):
     def run(self, law: PNP, outset: Outset) -> Solution:
         """The run as the verb makes it."""
         times = torch.tensor([0.0, self.duration], dtype=torch.float64)
-        with warnings.catch_warnings():
-            # Layers of charge thinner than the cells are part of the map that is learned.
-            warnings.simplefilter("ignore", ResolutionWarning)
-            return simulate(law, outset.u0, times, stepper=self.stepper)
+        return simulate(law, outset.u0, times, stepper=self.stepper)
 
     @property
     def stepper(self) -> AsymptoticPreserving:
         """Steps that keep concentrations positive whatever their length."""
         return AsymptoticPreserving(dt=self.duration / self.steps)
 
-    def reach(self, law: PNP, outset: Outset) -> Tensor:
+    def reach(self, law: PNP, outset: Outset) -> Reached:
         """What :meth:`run` comes to, without what it checks and reports."""
         u0 = outset.u0
         times = torch.tensor([0.0, self.duration], dtype=torch.float64, device=u0.device)
         path = self.stepper.integrate(law.bind(u0), u0.flatten(0, -3), times)
-        return path.states[-1].reshape(u0.shape)
+        good = torch.tensor([one.is_success for one in path.outcomes], device=u0.device)
+        return Reached(path.states[-1].reshape(u0.shape), good.reshape(u0.shape[:-2]))
+
+    def neutral(self) -> Tensor:
+        """The state of a sample without any feature, (channels, species, cells)."""
+        kinds = 3 if self.reacts else 2
+        outside = self.concentration.values.detach()[:, None, None]
+        return outside.expand(-1, kinds, self.shape[1])
 
     def potential_of(self, charge: Tensor) -> Tensor:
         r"""What charge ``(..., channels, cells)`` adds to the potential.
@@ -224,7 +228,7 @@ class MigratingIons(nn.Module):
             )
         species = [f"{name} {ion}" for name in names for ion in IONS]
         begin = torch.cat(outset.parts, -2)
-        end = self.reach(self.law_of(species), Outset(begin, None, outset.parts))
+        end = self.reach(self.law_of(species), Outset(begin, None, outset.parts)).final
         begin, end = (c.unflatten(-2, (len(names), 2)).movedim(-3, 1) for c in (begin, end))
         charge = end[..., 0, :] - end[..., 1, :]
         past = (end - begin) @ shares_past_the_middle(begin) / self.shape[1]

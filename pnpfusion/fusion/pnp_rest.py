@@ -13,7 +13,7 @@ from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.pnp_attribution import ChargeAttribution, attribute_rest
 from pnpfusion.fusion.pnp_encoder import Encoder, Encoders, where_present
 from pnpfusion.fusion.pnp_parameters import Bounded, Range, spread_of_scales
-from pnpfusion.fusion.pnp_run import Outset
+from pnpfusion.fusion.pnp_run import Outset, Reached
 from pnpfusion.run.equilibrium import equilibrium
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.boundary import Wall
@@ -93,11 +93,17 @@ class RestingCells(nn.Module):
         """The run as the verb makes it."""
         return equilibrium(law, outset.u0, x=outset.x)
 
-    def reach(self, law: PNP, outset: Outset) -> Tensor:
+    def reach(self, law: PNP, outset: Outset) -> Reached:
         """What :meth:`run` comes to, without what it checks and reports."""
         u0 = outset.u0
-        tolerance = 1e-9 if u0.dtype == torch.float64 else 1e-4
-        return law.rest(u0, outset.x, tolerance).c.reshape(u0.shape)
+        rest = law.rest(u0, outset.x, 1e-9 if u0.dtype == torch.float64 else 1e-4)
+        good = rest.converged & rest.c.detach().isfinite().flatten(1).all(1)
+        return Reached(rest.c.reshape(u0.shape), good.reshape(u0.shape[:-2]))
+
+    def neutral(self) -> Tensor:
+        """The state of a cell without any charge, (channels, 2, cells)."""
+        outside = self.concentration.values.detach()[:, None, None]
+        return outside.expand(-1, 2, self.shape[1])
 
     def read(self, u0: Tensor, final: Tensor) -> Tensor:
         r"""The potential and :math:`\ln(1 + c_+ + c_- - 2 c_0)`, ``(rows, numbers)``.

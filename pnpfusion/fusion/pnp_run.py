@@ -24,6 +24,14 @@ class Outset:
     parts: list[Tensor]  #: what each modality gives, (rows, channels, ..., cells)
 
 
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """Where a run came to."""
+
+    final: Tensor  #: like `Outset.u0`
+    succeeded: Tensor  #: bool, of its batch's shape
+
+
 class Cells(Protocol):
     """The cells of a PNP layer: their law, how features enter, how it runs and what is read."""
 
@@ -40,8 +48,11 @@ class Cells(Protocol):
     def run(self, law: PNP, outset: Outset) -> Solution:
         """The run, as the verb makes it."""
 
-    def reach(self, law: PNP, outset: Outset) -> Tensor:
-        """What :meth:`run` comes to, without what it checks and reports, like `Outset.u0`."""
+    def reach(self, law: PNP, outset: Outset) -> Reached:
+        """What :meth:`run` comes to, without what it checks and reports."""
+
+    def neutral(self) -> Tensor:
+        """The state of a sample without any feature, (channels, species, cells)."""
 
     def read(self, u0: Tensor, final: Tensor) -> Tensor:
         """What is read of a run from ``u0`` to ``final``, ``(rows, numbers)``."""

@@ -252,6 +252,6 @@ class _Implicit(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, y: Tensor) -> tuple[None, Tensor]:
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(y.device.type, enabled=False):
             w = ctx.plan.solve(y)
         return None, without_derivative(w, y, ctx.plan.f)
