@@ -229,7 +229,12 @@ class _Steps(torch.autograd.Function):
 
         # Who is asked for nothing may hold anything, where not even a zero would pass:
         asked = by_end.flatten(1).any(1) | by_states.flatten(2).any(2).any(0)
-        taken = torch.where(asked, taken, 0)
+        if not bool(asked.all()):
+            taken = torch.where(asked, taken, 0)
+            lanes = history.new_ones(history.shape[1] * history.shape[-1], dtype=torch.bool)
+            lanes[: len(asked)] = asked
+            lanes = lanes.reshape(1, history.shape[1], 1, 1, -1)
+            history = torch.where(lanes, history, 1.0)
         facts, steps, saves = plan.arrays()
         sums = [torch.zeros_like(one, memory_format=torch.contiguous_format) for one in parameters]
         by_u = torch.empty_like(u, memory_format=torch.contiguous_format)
