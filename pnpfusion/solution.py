@@ -70,9 +70,11 @@ class Solution:
         """Self if every sample has an answer; raises :class:`SolveError` if not."""
         if not self.succeeded.all():
             failed = int((~self.succeeded).sum())
+            at_rest = self.outcome is Outcome.NOT_CONVERGED  # whose times are a count
+            when = "" if at_rest else f" by t = {float(self.times[-1]):.4g}"
             raise SolveError(
-                f"{failed} of {self.succeeded.numel()} samples have no answer by t = "
-                f"{float(self.times[-1]):.4g}: {self.outcome.value}."
+                f"{failed} of {self.succeeded.numel()} samples have no answer{when}: "
+                f"{self.outcome.value}."
             )
         return self
 

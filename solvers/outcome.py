@@ -16,10 +16,10 @@ class Outcome(Enum):
     INTERRUPTED = "the run was interrupted; the states up to then are kept"
     OUT_OF_STEPS = "the step limit was reached first; raise `max_steps` or loosen `rtol`"
     NOT_CONVERGED = (
-        "the iteration did not reach a state of rest, and there may be none (fluxes into a closed "
-        "cell, a map that does not contract); begin closer to it, e.g. from where `simulate` "
-        "leads, allow more evaluations, or, of a cell, use more cells or lower voltages, fluxes or "
-        "fixed charges"
+        "the iteration did not reach a state of rest, and there may be none (a map that does not "
+        "contract, fluxes into a closed cell, totals that are kept but not told by `conserved`); "
+        "allow more evaluations, begin closer to it, e.g. from where `simulate` leads, or, of a "
+        "cell, use more grid cells or lower voltages, fluxes or fixed charges"
     )
     STEP_TOO_SMALL = (
         "the time step fell below what round-off allows, so the problem is too stiff for this "

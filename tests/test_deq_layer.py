@@ -30,13 +30,13 @@ def test_the_papers_cell_needs_no_more_parameters() -> None:
     layer = pf.fusion.DEQ(DIMS, 8, cell="paper")
     assert sum(p.numel() for p in layer.parameters()) == 547
     assert all(name.startswith("dynamics.") for name in layer.state_dict())
-    for d, wanted in ((16, 16), (6, 8)):  # one width of all modalities, if the norms can take it
+    for d, wanted in ((16, 16), (6, 32)):  # one width of all modalities, if the norms can take it
         common = pf.fusion.DEQ({"audio": d, "motion": d}, 8, cell="paper")
         assert common.dynamics.width == wanted
         own = isinstance(common.projections[0], torch.nn.Identity)
         assert own == (d == wanted)
     wider = pf.fusion.DEQ({"audio": 8, "motion": 3}, 10, cell="paper", rounds=2)
-    assert wider.dynamics.width == 12
+    assert wider.dynamics.width == 32
     assert wider([torch.ones(5, 8), torch.ones(5, 3)]).shape == (5, 10)
 
 

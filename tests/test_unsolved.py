@@ -146,3 +146,35 @@ def test_attribution_checks_what_it_is_given():
     layer, given = layer_and_inputs("transient")
     with pytest.raises(ValueError, match="as the layer's parameters"):
         layer.attribution({name: values.double() for name, values in given.items()})
+
+
+class Swinging(pf.Dynamics):
+    state_shape = (2,)
+
+    def rate(self, t, u, x=None):
+        return torch.sin(t + 1)[..., None] - u
+
+
+class Wrong(pf.Dynamics):
+    def rate(self, t, u, x=None):
+        return u[..., :1]
+
+
+def test_laws_of_ones_own_are_told_what_is_wrong():
+    u0 = torch.zeros(3, 2, dtype=f64)
+    for law in (Swinging(), pf.Coupled({"swing": Swinging()})):
+        with pytest.raises(ValueError, match="Swinging changes with time, so it has no"):
+            pf.equilibrium(law, u0)
+    with pytest.raises(ValueError, match=r"`rate` of Wrong must return .* \(3, 2\), got \(3, 1\)"):
+        pf.unroll(Wrong(), u0, 2)
+    flat = Swinging()
+    flat.state_ndim = 0
+    with pytest.raises(ValueError, match="`state_ndim` of Swinging must be >= 1"):
+        pf.unroll(flat, u0, 2)
+
+
+def test_a_width_at_which_norms_say_nothing_is_never_chosen():
+    """The norm of groups of a single number is 0."""
+    assert pf.fusion.DEQ({"a": 8, "b": 6}, 3, cell="paper").dynamics.width == 32
+    assert pf.fusion.DEQ({"a": 4, "b": 4}, 4, cell="paper").dynamics.width == 32
+    assert pf.fusion.DEQ({"a": 8, "b": 8}, 8, cell="paper").dynamics.width == 8

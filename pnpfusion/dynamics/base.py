@@ -69,6 +69,11 @@ class Dynamics(nn.Module, ABC):
             raise ValueError(
                 f"`{name}` must be float32 or float64, got {u.dtype}; e.g. {name}.double()."
             )
+        if self.state_ndim < 1:
+            raise ValueError(
+                f"`state_ndim` of {type(self).__name__} must be >= 1, got {self.state_ndim}; a "
+                f"number is a state of shape (1,)."
+            )
         if u.ndim < self.state_ndim:
             raise ValueError(
                 f"`{name}` must have at least {self.state_ndim} axes, got {tuple(u.shape)}."
@@ -150,8 +155,22 @@ class Dynamics(nn.Module, ABC):
         solver, why = self.choose_solver(u0, x)
         return solver, f"{solver!r}, {why}"
 
-    def check_rest(self, x: Input) -> None:
-        """Raise ValueError where the law changes with time, so that it never rests."""
+    def check_rest(self, u0: Tensor, x: Input) -> None:
+        """Raise ValueError where the law changes with time, so that it never rests.
+
+        Here by asking for the rate at two times.
+        """
+        if self.random:
+            return
+        flat = u0.detach().reshape(-1, *u0.shape[u0.ndim - self.state_ndim :])
+        law, start = self.bind(u0.detach(), x), flat.new_zeros(len(flat))
+        with torch.no_grad():
+            now, later = law.rate(start, flat), law.rate(start + 0.7310585786, flat)
+        if not torch.allclose(now, later, rtol=1e-4, atol=1e-6, equal_nan=True):
+            raise ValueError(
+                f"{type(self).__name__} changes with time, so it has no equilibrium; ask for that "
+                f"of a law that holds its time fixed."
+            )
 
     def rows(self, x: Input, batch: tuple[int, ...], which: Tensor) -> Input:
         """``x`` of the samples ``which`` of a batch made flat, for laws that can run on a part.
@@ -221,7 +240,13 @@ class _Bound:
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         shaped = u.reshape(*self.batch, *u.shape[1:])
         with frozen_noise(self.seed, u.device):
-            return self.dynamics.rate(t.reshape(self.batch), shaped, self.x).reshape(u.shape)
+            rate = self.dynamics.rate(t.reshape(self.batch), shaped, self.x)
+        if rate.shape != shaped.shape:
+            raise ValueError(
+                f"`rate` of {type(self.dynamics).__name__} must return the shape of the state, "
+                f"{tuple(shaped.shape)}, got {tuple(rate.shape)}."
+            )
+        return rate.reshape(u.shape)
 
     def part(self, which: Tensor) -> Law | None:
         x = None if self.seed is not None else self.dynamics.rows(self.x, self.batch, which)

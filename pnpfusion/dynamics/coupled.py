@@ -157,10 +157,13 @@ class Coupled(Dynamics):
         """See :meth:`Dynamics.choose_stepper`."""
         return KenCarp4(rtol=rtol, atol=atol), "since one of coupled laws may be stiff"
 
-    def check_rest(self, x: Input) -> None:
+    def check_rest(self, u0: Tensor, x: Input) -> None:
         """See :meth:`Dynamics.check_rest`."""
-        for law in self.laws.values():
-            law.check_rest(x)
+        states = self.split(u0.detach())
+        with torch.no_grad():
+            under = self.inputs_at(states, x)
+        for name, law in self.laws.items():
+            law.check_rest(states[name], under[name])
 
     def solve_equilibrium(
         self,

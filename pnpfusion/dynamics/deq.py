@@ -33,7 +33,9 @@ class DEQ(DEQLaw):
 
     No modality's state sees another's or the fused one, so :math:`\partial f / \partial z` is block
     lower triangular: :meth:`solve_equilibrium` solves N unimodal equations and then one for z_f.
-    Nothing makes f a contraction; whether a solve converged is told for each sample.
+    Nothing makes f a contraction; whether a solve converged is told for each sample. With two
+    numbers to a group norms are almost signs, and explicit steps in time become very small; the
+    norm of a single number is 0, so d must be larger than the number of groups to be of use.
 
     Args:
         modalities: N.

@@ -69,6 +69,9 @@ class DEQLaw(Dynamics):
         """See :meth:`Dynamics.bind`; what does not change in the run is computed once."""
         return _BoundDEQ(self.driven(self.read(x, tuple(u0.shape[:-2]))))
 
+    def check_rest(self, u0: Tensor, x: Input) -> None:
+        """See :meth:`Dynamics.check_rest`; this law does not know the time."""
+
     def read(self, x: Input, batch: tuple[int, ...]) -> Modalities:
         """The input of a flat batch."""
         return read_modalities(x, batch, self.modalities, self.width)

@@ -231,7 +231,7 @@ class PNP(CellObservables):
         """See :attr:`Dynamics.state_shape`."""
         return (len(self.species), *self.grid.shape)
 
-    def check_rest(self, x: Input) -> None:
+    def check_rest(self, u0: Tensor, x: Input) -> None:
         """Raise ValueError where a wall changes with time."""
         if self._driven:
             raise ValueError(

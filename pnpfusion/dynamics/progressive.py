@@ -172,6 +172,9 @@ class Progressive(Dynamics):
         x = self.begin(x, tuple(u0.shape[:-1]))
         return super().solve_equilibrium(u0, x, tolerance, solver, gradient)
 
+    def check_rest(self, u0: Tensor, x: Input) -> None:
+        """See :meth:`Dynamics.check_rest`; this law does not know the time."""
+
     def choose_solver(self, u0: Tensor, x: Input) -> tuple[FixedPointSolver, str]:
         """See :meth:`Dynamics.choose_solver`."""
         return Anderson(), "one call of the encoders an iteration"

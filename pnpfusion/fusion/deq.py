@@ -19,6 +19,7 @@ from pnpfusion.solvers.fixed_point.base import FixedPointSolver
 from pnpfusion.solvers.fixed_point.gradient import Gradient
 from pnpfusion.solvers.fixed_point.jacobian import jacobian_penalty
 
+LEAST_WIDTH = 32  #: of the paper's cell, where it is ours to choose
 GROUPS = 4  #: of the paper's norms, which the width must be a multiple of
 
 
@@ -142,7 +143,11 @@ def _law(cell: str | DEQLaw, dims: Mapping[str, int], out_dim: int, width: int |
     if width is None:
         own = set(dims.values())
         common = own.pop() if len(own) == 1 else out_dim
-        width = common if common % GROUPS == 0 else -(-out_dim // GROUPS) * GROUPS
+        if (
+            len(own) or common % GROUPS or common == GROUPS
+        ):  # widths that differ, or that groups do not divide
+            common = max(-(-out_dim // GROUPS) * GROUPS, LEAST_WIDTH)
+        width = common
     elif isinstance(width, int) and width > 0 and width % GROUPS:
         groups = next(k for k in range(GROUPS, 0, -1) if width % k == 0)
         raise ValueError(

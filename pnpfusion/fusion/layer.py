@@ -61,6 +61,8 @@ class FusionLayer(nn.Module, ABC):
             raise ValueError(
                 f'`dims` must map modalities to widths, e.g. {{"audio": 36}}, got {dims!r}.'
             )
+        if unnamed := [name for name in dims if not isinstance(name, str)]:
+            raise ValueError(f"`dims` must have strings as names, got {unnamed}.")
         for what, width in [*((f"dims[{n!r}]", w) for n, w in dims.items()), ("out_dim", out_dim)]:
             if isinstance(width, bool) or not isinstance(width, int) or width < 1:
                 raise ValueError(f"`{what}` must be a whole number >= 1, got {width!r}.")

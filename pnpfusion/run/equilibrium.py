@@ -68,7 +68,7 @@ def equilibrium(
         if number is not None:
             check_positive(name, number)
     dynamics.check_state("u0", u0, x)
-    dynamics.check_rest(x)
+    dynamics.check_rest(u0, x)
     if tol is None:
         tol = 1e-9 if u0.dtype == torch.float64 else 1e-4
     tolerance = Tolerance.of(tol) if atol is None else Tolerance(tol, atol)
