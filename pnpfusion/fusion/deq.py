@@ -142,10 +142,8 @@ def _law(cell: str | DEQLaw, dims: Mapping[str, int], out_dim: int, width: int |
         return ContractiveDEQ(len(dims), out_dim if width is None else width)
     if width is None:
         own = set(dims.values())
-        common = own.pop() if len(own) == 1 else out_dim
-        if (
-            len(own) or common % GROUPS or common == GROUPS
-        ):  # widths that differ, or that groups do not divide
+        common = own.pop() if len(own) == 1 else 0
+        if common % GROUPS or common <= GROUPS:  # none, or of no use to the norms
             common = max(-(-out_dim // GROUPS) * GROUPS, LEAST_WIDTH)
         width = common
     elif isinstance(width, int) and width > 0 and width % GROUPS:
