@@ -39,8 +39,8 @@ class DEQ(FusionLayer):
             widths are d, nothing is projected before it. Or a law of yours, such as
             ``pnpfusion.DEQ(3, 64, norm="rms")``.
         width: d; None is that of the law given, else ``out_dim``. For the paper's cell d is a
-            multiple of 4: None is the width of all modalities if they have such a one, else
-            ``out_dim`` up to the next multiple.
+            multiple of 4: None is the width of all modalities if they have such a one above 4, else
+            the next multiple from ``out_dim``, at least 32.
         rounds: R >= 1 to apply the cell R times, with the gradient through all of them, instead of
             solving for its equilibrium.
         solver: of the equilibrium; None is the law's own.
