@@ -166,6 +166,9 @@ def conjugate_gradients(
     """
     precondition = mean_inverse(grid, conductances, mass, singular=singular)
     double = load.dtype == torch.float64
+    scale = load.flatten(1).abs().amax(1)
+    scale = _wide(torch.where(scale > 0, scale, 1.0), load)
+    load = load / scale  # or squares of small loads would vanish
     goal = (1e-14 if double else 1e-7) * load.flatten(1).norm(dim=1)
     x, residual = torch.zeros_like(load), load
     direction = precondition(residual)
@@ -194,7 +197,7 @@ def conjugate_gradients(
         )
         strength = renewed
     unsolved = ~(size <= torch.maximum(1e4 * goal, torch.full_like(goal, 1e-300)))
-    return torch.where(_wide(unsolved, x), torch.nan, x), iterations
+    return torch.where(_wide(unsolved, x), torch.nan, scale * x), iterations
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

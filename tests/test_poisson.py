@@ -10,7 +10,7 @@ import pnpfusion as pf
 from pnpfusion.solvers import solve_poisson
 from pnpfusion.solvers.dielectric import Dielectric
 from pnpfusion.solvers.elliptic import conjugate_gradients
-from tests.registry import f64, slope
+from tests.registry import f64, random, slope
 
 WALLS = {
     "electrodes": {"x-": pf.Wall(potential=1.0), "x+": pf.Wall(potential=-2.0)},
@@ -285,3 +285,13 @@ def test_a_method_that_does_not_fit_says_what_it_needs(given, message):
     grid = pf.Grid((4, 4), (1.0, 1.0), ("wall", "wall"))
     with pytest.raises(ValueError, match=message):
         solve_poisson(torch.zeros(4, 4), grid, **given)
+
+
+def test_loads_whose_squares_vanish_are_solved():
+    grid = pf.Grid((5, 4), (1.0, 1.0), ("wall", "wall"))
+    medium = pf.Field(1 + random(5, 4))
+    walls = {"x-": pf.Wall(potential=0.0)}
+    rho = random(2, 5, 4, seed=1) - 0.3
+    phi = solve_poisson(rho, grid, permittivity=medium, walls=walls)
+    tiny = solve_poisson(1e-200 * rho, grid, permittivity=medium, walls=walls)
+    torch.testing.assert_close(1e200 * tiny, phi, rtol=1e-10, atol=1e-10)

@@ -91,11 +91,13 @@ class _Newton(Memory):
                 tangent = forward_ad.unpack_dual(value).tangent
             return torch.zeros_like(v) if tangent is None else tangent
 
-        return gmres(
+        step, products, left = gmres(
             product,
             -at.f,
             lambda v: v,
             self.method.linear_tolerance,
             restart=100,
             max_iterations=min(at.left, 400),
+            verify=False,
         )
+        return step, products, left <= self.method.linear_tolerance
