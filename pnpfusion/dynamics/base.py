@@ -14,7 +14,12 @@ from torch import Tensor, nn
 from pnpfusion.dynamics.shell import Shell
 from pnpfusion.solvers.dense_newton import solve_implicit_dense
 from pnpfusion.solvers.field import Field
-from pnpfusion.solvers.fixed_point.base import FixedPointSolver, GradientReport, Tolerance
+from pnpfusion.solvers.fixed_point.base import (
+    FixedPoint,
+    FixedPointSolver,
+    GradientReport,
+    Tolerance,
+)
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
 from pnpfusion.solvers.fixed_point.newton_krylov import NewtonKrylov
 from pnpfusion.solvers.implicit_solve import ImplicitSolve
@@ -40,6 +45,21 @@ class AtRest:
     way: str  #: how it was found
     history: Tensor | None = None  #: relative residuals of each iteration, (K, B)
     backward: GradientReport | None = None  #: filled in by the backward pass
+
+    @classmethod
+    def of(cls, found: FixedPoint, way: str) -> AtRest:
+        """What a fixed-point solver found."""
+        return cls(
+            u=found.u,
+            converged=found.converged,
+            finite=found.residuals.isfinite(),
+            iterations=torch.zeros_like(found.evaluations),
+            evaluations=found.evaluations,
+            rates=found.rates,
+            way=way,
+            history=found.history,
+            backward=found.backward,
+        )
 
 
 class Dynamics(nn.Module, ABC):
@@ -134,17 +154,7 @@ class Dynamics(nn.Module, ABC):
         found = solve_fixed_point(
             shell.hold(rate), flat, solver=solver, tolerance=tolerance, gradient=gradient
         )
-        return AtRest(
-            u=found.u,
-            converged=found.converged,
-            finite=found.residuals.isfinite(),
-            iterations=torch.zeros_like(found.evaluations),
-            evaluations=found.evaluations,
-            rates=found.rates,
-            way=way,
-            history=found.history,
-            backward=found.backward,
-        )
+        return AtRest.of(found, way)
 
     def solver_and_why(
         self, u0: Tensor, x: Input, solver: FixedPointSolver | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -204,17 +205,8 @@ class Coupled(Dynamics):
         found = solve_fixed_point(resting, flat, solver=method, tolerance=goal, gradient=gradient)
         with torch.no_grad():
             rate = self.rate(u0.new_zeros(batch), found.u.detach().reshape(u0.shape), x)
-        return AtRest(
-            u=found.u,
-            converged=found.converged,
-            finite=found.residuals.isfinite(),
-            iterations=torch.zeros_like(found.evaluations),
-            evaluations=found.evaluations,
-            rates=rms(rate.reshape(flat.shape)),
-            way=f"each law by its own way, their coupling by {method!r}",
-            history=found.history,
-            backward=found.backward,
-        )
+        rest = AtRest.of(found, f"each law by its own way, their coupling by {method!r}")
+        return replace(rest, rates=rms(rate.reshape(flat.shape)))
 
     def extra_repr(self) -> str:
         """Who is driven by the others, for ``print(law)``."""

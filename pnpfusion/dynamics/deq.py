@@ -88,7 +88,7 @@ class DEQ(DEQLaw):
     def choose_solver(self, u0: Tensor, x: Input) -> tuple[FixedPointSolver, str]:
         """See :meth:`Dynamics.choose_solver`."""
         solver = Broyden(memory=50, max_evaluations=100)
-        return solver, "which finds most of this cell's equilibria; it need not contract"
+        return solver, "the one that found most equilibria of this cell, which need not contract"
 
     def solve_equilibrium(
         self,

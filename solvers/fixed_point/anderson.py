@@ -10,12 +10,13 @@ from torch import Tensor
 from pnpfusion.solvers.fixed_point.base import (
     FixedPointSolver,
     Iterates,
-    Memory,
     Proposal,
     Residual,
     Tolerance,
     check_positive,
+    check_whole,
 )
+from pnpfusion.solvers.fixed_point.past import Past
 
 
 @dataclass(frozen=True)
@@ -39,58 +40,40 @@ class Anderson(FixedPointSolver):
         super().__post_init__()
         check_positive("damping", self.damping)
         check_positive("ridge", self.ridge)
-        if type(self.memory) is not int or self.memory < 1:
-            raise ValueError(f"`memory` must be a whole number >= 1, got {self.memory!r}.")
+        check_whole("memory", self.memory)
 
     def begin(self, u0: Tensor, tolerance: Tolerance) -> _Differences:
         """See :class:`FixedPointSolver`."""
         return _Differences(self, u0)
 
 
-class _Differences(Memory):
-    """The last differences of each row."""
-
-    by_row = ("by_u", "by_f", "last_u", "last_f", "damping", "fresh")
+class _Differences(Past):
+    """The last differences of each row: of iterates, and of their residuals."""
 
     def __init__(self, method: Anderson, u0: Tensor) -> None:
-        self.method = method
-        room = (len(u0), method.memory, u0[0].numel() if len(u0) else 0)
-        self.by_u, self.by_f = u0.new_zeros(room), u0.new_zeros(room)
-        self.last_u = self.last_f = u0.flatten(1)
-        self.damping = u0.new_full((len(u0),), method.damping)
-        self.fresh = torch.ones_like(self.damping, dtype=torch.bool)  #: rows without a last iterate
-        self.count = 0
+        super().__init__(u0, method.memory, method.damping)
+        self.ridge = max(method.ridge, 10 * torch.finfo(u0.dtype).eps)
 
     def propose(self, at: Iterates, residual: Residual) -> Proposal:
         flat_u, flat_f = at.u.flatten(1), at.f.flatten(1)
         if self.count:
-            slot, known = (self.count - 1) % self.method.memory, ~self.fresh[:, None]
-            self.by_u[:, slot] = torch.where(known, flat_u - self.last_u, 0.0)
-            self.by_f[:, slot] = torch.where(known, flat_f - self.last_f, 0.0)
-        self.last_u, self.last_f = flat_u, flat_f
-        self.fresh = torch.zeros_like(self.fresh)
-        step = self.damping[:, None] * flat_f
-        if self.count:
-            step = step - self._mixed(flat_f, min(self.count, self.method.memory))
-        self.count += 1
+            self.one[:, self.slot] = torch.where(self.fresh, 0.0, flat_u - self.last_u)
+            self.other[:, self.slot] = torch.where(self.fresh, 0.0, flat_f - self.last_f)
+        self.remember(at)
+        step = self.damping * flat_f
+        if self.used:
+            step = step - self._mixed(flat_f)
         return Proposal((flat_u + step).reshape(at.u.shape))
 
-    def _mixed(self, f: Tensor, used: int) -> Tensor:
-        by_u, by_f = self.by_u[:, :used], self.by_f[:, :used]
+    def _mixed(self, f: Tensor) -> Tensor:
+        by_u, by_f = self.one[:, : self.used], self.other[:, : self.used]
         length = by_f.norm(dim=2)
         unit = torch.where(length > 0, length, 1.0)
         columns = by_f / unit[..., None]
         gram = columns @ columns.mT
-        ridge = max(self.method.ridge, 10 * torch.finfo(f.dtype).eps)
-        gram = gram + ridge * torch.eye(used, dtype=f.dtype, device=f.device)
+        gram = gram + self.ridge * torch.eye(self.used, dtype=f.dtype, device=f.device)
         load = (columns @ f.unsqueeze(2)).squeeze(2)
         weights = torch.linalg.solve_ex(gram, load)[0] / unit
-        mix = by_u + self.damping[:, None, None] * by_f
+        mix = by_u + self.damping[:, None] * by_f
         mixed: Tensor = (weights.unsqueeze(1) @ mix).squeeze(1)
         return mixed.nan_to_num(0.0, 0.0, 0.0)
-
-    def restart(self, lost: Tensor) -> bool:
-        self.by_u[lost], self.by_f[lost] = 0, 0
-        self.fresh = self.fresh | lost
-        self.damping = torch.where(lost, self.damping / 2, self.damping)
-        return True

@@ -135,10 +135,7 @@ class FixedPointSolver(ABC):
     max_evaluations: int = 50  #: of f, of each sample
 
     def __post_init__(self) -> None:
-        if type(self.max_evaluations) is not int or self.max_evaluations < 1:
-            raise ValueError(
-                f"`max_evaluations` must be a whole number >= 1, got {self.max_evaluations!r}."
-            )
+        check_whole("max_evaluations", self.max_evaluations)
 
     @abstractmethod
     def begin(self, u0: Tensor, tolerance: Tolerance) -> Memory:
@@ -217,3 +214,9 @@ def check_positive(name: str, value: float) -> None:
     """Raise ValueError unless ``value`` is a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f"`{name}` must be a number > 0, got {value!r}.")
+
+
+def check_whole(name: str, value: int) -> None:
+    """Raise ValueError unless ``value`` is a whole number >= 1."""
+    if type(value) is not int or value < 1:
+        raise ValueError(f"`{name}` must be a whole number >= 1, got {value!r}.")

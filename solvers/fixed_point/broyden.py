@@ -10,12 +10,13 @@ from torch import Tensor
 from pnpfusion.solvers.fixed_point.base import (
     FixedPointSolver,
     Iterates,
-    Memory,
     Proposal,
     Residual,
     Tolerance,
     check_positive,
+    check_whole,
 )
+from pnpfusion.solvers.fixed_point.past import Past
 
 
 @dataclass(frozen=True)
@@ -34,60 +35,33 @@ class Broyden(FixedPointSolver):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive("damping", self.damping)
-        if type(self.memory) is not int or self.memory < 1:
-            raise ValueError(f"`memory` must be a whole number >= 1, got {self.memory!r}.")
+        check_whole("memory", self.memory)
 
     def begin(self, u0: Tensor, tolerance: Tolerance) -> _Pairs:
         """See :class:`FixedPointSolver`."""
-        return _Pairs(self, u0)
+        return _Pairs(u0, self.memory, self.damping)
 
 
-class _Pairs(Memory):
-    """The pairs of each row."""
-
-    by_row = ("a", "b", "last_u", "last_f", "damping", "fresh")
-
-    def __init__(self, method: Broyden, u0: Tensor) -> None:
-        self.method = method
-        room = (len(u0), method.memory, u0[0].numel() if len(u0) else 0)
-        self.a, self.b = u0.new_zeros(room), u0.new_zeros(room)
-        self.last_u = self.last_f = u0.flatten(1)
-        self.damping = u0.new_full((len(u0), 1), method.damping)
-        self.fresh = torch.ones_like(self.damping, dtype=torch.bool)  #: rows without a last iterate
-        self.count = 0
+class _Pairs(Past):
+    """The pairs a and b of each row."""
 
     def propose(self, at: Iterates, residual: Residual) -> Proposal:
         flat_u, flat_f = at.u.flatten(1), at.f.flatten(1)
         if self.count:
             step, change = flat_u - self.last_u, flat_f - self.last_f
-            slot = (self.count - 1) % self.method.memory
-            self.a[:, slot], self.b[:, slot] = 0, 0  # the oldest pair makes room
-            by_step = self._transposed(step)
+            self.one[:, self.slot], self.other[:, self.slot] = 0, 0  # the oldest pair makes room
+            by_step = self._inverse(step, self.one, self.other)
             below = (by_step * change).sum(1, keepdim=True)
             least = 1e-8 * by_step.norm(dim=1, keepdim=True) * change.norm(dim=1, keepdim=True)
             usable = (below.abs() > least) & ~self.fresh
-            a = (step - self._applied(change)) / torch.where(usable, below, 1.0)
-            self.a[:, slot] = torch.where(usable, a, 0.0)
-            self.b[:, slot] = torch.where(usable, by_step, 0.0)
-        self.last_u, self.last_f = flat_u, flat_f
-        self.fresh = torch.zeros_like(self.fresh)
-        self.count += 1
-        return Proposal((flat_u - self._applied(flat_f)).reshape(at.u.shape))
+            moved = step - self._inverse(change, self.other, self.one)
+            moved = moved / torch.where(usable, below, 1.0)
+            self.one[:, self.slot] = torch.where(usable, moved, 0.0)
+            self.other[:, self.slot] = torch.where(usable, by_step, 0.0)
+        self.remember(at)
+        return Proposal((flat_u - self._inverse(flat_f, self.other, self.one)).reshape(at.u.shape))
 
-    def restart(self, lost: Tensor) -> bool:
-        self.a[lost], self.b[lost] = 0, 0
-        self.fresh = self.fresh | lost[:, None]
-        self.damping = torch.where(lost[:, None], self.damping / 2, self.damping)
-        return True
-
-    def _used(self) -> int:
-        return min(max(self.count, 1), self.method.memory)
-
-    def _applied(self, v: Tensor) -> Tensor:
-        """The inverse Jacobian times v."""
-        a, b = self.a[:, : self._used()], self.b[:, : self._used()]
-        return ((b @ v.unsqueeze(2)).mT @ a).squeeze(1) - self.damping * v
-
-    def _transposed(self, v: Tensor) -> Tensor:
-        a, b = self.a[:, : self._used()], self.b[:, : self._used()]
-        return ((a @ v.unsqueeze(2)).mT @ b).squeeze(1) - self.damping * v
+    def _inverse(self, v: Tensor, by: Tensor, to: Tensor) -> Tensor:
+        """The inverse Jacobian times v, by b and to a; its transpose the other way round."""
+        by, to = by[:, : self.count], to[:, : self.count]
+        return ((by @ v.unsqueeze(2)).mT @ to).squeeze(1) - self.damping * v

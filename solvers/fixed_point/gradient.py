@@ -18,6 +18,7 @@ from pnpfusion.solvers.fixed_point.base import (
     Residual,
     Tolerance,
     check_positive,
+    check_whole,
 )
 from pnpfusion.solvers.fixed_point.picard import Picard
 from pnpfusion.solvers.implicit_solve import per_state, runs_forward, without_derivative
@@ -94,8 +95,7 @@ class Phantom(Gradient):
 
     def __post_init__(self) -> None:
         check_positive("damping", self.damping)
-        if type(self.steps) is not int or self.steps < 1:
-            raise ValueError(f"`steps` must be a whole number >= 1, got {self.steps!r}.")
+        check_whole("steps", self.steps)
 
     def through(
         self, found: FixedPoint, residual: Residual, solver: FixedPointSolver, tolerance: Tolerance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.fixed_point.base import Residual
+from pnpfusion.solvers.fixed_point.base import Residual, check_whole
 
 
 def jacobian_penalty(
@@ -26,8 +26,7 @@ def jacobian_penalty(
     Returns:
         A scalar.
     """
-    if type(probes) is not int or probes < 1:
-        raise ValueError(f"`probes` must be a whole number >= 1, got {probes!r}.")
+    check_whole("probes", probes)
     with torch.enable_grad():
         at = u.detach().requires_grad_()
         g = at + residual(at, None)
