@@ -121,6 +121,7 @@ def test_the_boundary_is_floored() -> None:
         ({"a": 3}, {}, "two modalities or more"),
         ({"a": 3, "b": 2}, {"boundary": 0.1}, "0 of 8 units of 'b' to the invariant part"),
         ({"a": 3, "b": 2}, {"boundary": 1.0}, "12 of 12 units of 'a' to the invariant part"),
+        ({"a": 3, "b": 2}, {"boundary": "x"}, "`boundary` must be a number, got 'x'"),
         ({"a": 3, "b": 2}, {"boundary": float("nan")}, "must leave units on both sides, got nan"),
         ({"a": 3, "b": 2}, {"magnification": 2.5}, "`magnification` must be a whole number >= 1"),
         ({"a": 3, "b": 2}, {"magnification": 0}, "`magnification` must be a whole number >= 1"),

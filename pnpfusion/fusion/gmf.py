@@ -257,6 +257,8 @@ def _check_ring(dims: Mapping[str, int], magnification: int, boundary: float) ->
         raise ValueError(f"`dims` must have two modalities or more to exchange, got {dims}.")
     if isinstance(magnification, bool) or not isinstance(magnification, int) or magnification < 1:
         raise ValueError(f"`magnification` must be a whole number >= 1, got {magnification!r}.")
+    if isinstance(boundary, bool) or not isinstance(boundary, int | float):
+        raise ValueError(f"`boundary` must be a number, got {boundary!r}.")
     for name, width in dims.items():
         units = magnification * width
         b = _units_invariant(boundary, units) if math.isfinite(boundary) else 0
