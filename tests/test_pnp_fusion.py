@@ -363,3 +363,16 @@ def test_what_is_out_of_range_is_refused(name: str, values: float, message: str)
 def test_wrong_arguments_are_refused(more: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pf.fusion.PNP(DIMS, OUT, **more)  # type: ignore[arg-type]
+
+
+def test_physical_parameters_are_told_where_they_are_used() -> None:
+    rest, direct = make("equilibrium"), make("transient")
+    reacting = make("transient", dissociation="reaction")
+    channels = reacting.cells.shape[0]
+    assert rest.diffusivity is None
+    assert rest.reaction_rates is None
+    assert direct.reaction_rates is None
+    assert direct.diffusivity.shape == (channels, 2)
+    assert reacting.diffusivity.shape == (channels, 3)
+    assert reacting.reaction_rates.shape == (channels, 2)
+    assert (reacting.reaction_rates > 0).all()
