@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -136,6 +137,17 @@ class Dielectric:
         """
         mean = self.lines[0].conductance.detach().flatten(1).mean(1)
         return torch.where(mean > 0, mean, 1.0)
+
+    @cached_property
+    def widest(self) -> tuple[float, int]:
+        """The widest cell at a wall, or anywhere along a periodic axis, and its axis."""
+        widest, axis = 0.0, 0
+        for line in self.lines:
+            widths = self.grid.widths(line.axis)
+            found = float((widths if line.periodic else widths[[0, -1]]).max())
+            if found > widest:
+                widest, axis = found, line.axis
+        return widest, axis
 
     def displacement(self, phi: Tensor) -> tuple[Tensor, ...]:
         r"""The displacement :math:`-\varepsilon\,\partial_n\phi` times the area, for each axis.

@@ -96,8 +96,13 @@ def spread(
     return values
 
 
+def is_finite(values: Tensor) -> bool:
+    """Whether all of ``values`` are finite; one pass over them where they are."""
+    return math.isfinite(values.sum()) or bool(values.isfinite().all())
+
+
 def _check_finite(name: str, values: Tensor) -> None:
-    if not values.sum().isfinite() and not values.isfinite().all():  # one pass where all is well
+    if not is_finite(values):
         raise ValueError(f"`{name}` must be finite, got NaN or infinity.")
 
 

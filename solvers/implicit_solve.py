@@ -40,6 +40,12 @@ def runs_forward() -> bool:
     return forward_ad._current_level >= 0
 
 
+def is_transformed() -> bool:
+    """Whether tensors stand for others just now: inside torch.func, dual numbers or a compiler."""
+    inside = torch._C._functorch.peek_interpreter_stack() is not None
+    return inside or runs_forward() or torch.compiler.is_compiling()
+
+
 def per_state(values: Tensor, u: Tensor) -> Tensor:
     """``values`` ``(B,)`` with axes added to multiply a state ``u`` ``(B, *state)``."""
     return values.reshape(-1, *(1 for _ in u.shape[1:]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -157,6 +158,18 @@ class Electrolyte:
         if crowding is not None and sample is not None and len(crowding) > 1:
             crowding = crowding[sample]
         return None if crowding is None else 1 / crowding - c.sum(1)
+
+    @cached_property
+    def screening(self) -> Tensor:
+        r"""Weights that sum concentrations to a sample's mean :math:`\sum z^2 c / \varepsilon`.
+
+        That is 1 over the square of its Debye length; ``(B|1, S, *grid.shape)``, detached.
+        """
+        medium = self.dielectric
+        epsilon = medium.permittivity.detach().flatten(1).mean(1)
+        epsilon = epsilon.reshape(-1, *(1,) * (self.valence.ndim - 1))
+        share = medium.volumes / medium.volumes.sum()
+        return self.valence.detach().square() * share / epsilon
 
     def faces(self, c: Tensor, phi: Tensor) -> tuple[Faces, ...]:
         """What the fluxes across each axis are made of, from ``c`` and the potential."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pnpfusion.dynamics.shell import Shell
 from pnpfusion.solvers.dense_newton import solve_implicit_dense
-from pnpfusion.solvers.field import Field
+from pnpfusion.solvers.field import Field, is_finite
 from pnpfusion.solvers.fixed_point.base import (
     FixedPoint,
     FixedPointSolver,
@@ -98,7 +98,7 @@ class Dynamics(nn.Module, ABC):
             raise ValueError(
                 f"`{name}` must have at least {self.state_ndim} axes, got {tuple(u.shape)}."
             )
-        if not torch.isfinite(u.detach()).all():
+        if not is_finite(u.detach()):
             raise ValueError(f"`{name}` must be finite, got NaN or infinity in it.")
 
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:

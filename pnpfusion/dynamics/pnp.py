@@ -23,6 +23,7 @@ from pnpfusion.dynamics.pnp_description import (
 from pnpfusion.dynamics.pnp_input import walls_under
 from pnpfusion.dynamics.pnp_invariants import invariants
 from pnpfusion.dynamics.pnp_ledger import keep_ledger
+from pnpfusion.dynamics.pnp_memory import MOST_REMEMBERED, Facts, Memory, facts_of
 from pnpfusion.dynamics.pnp_observables import CellObservables, Time
 from pnpfusion.dynamics.resolution import warn_if_coarse, warn_if_long, warn_if_steep
 from pnpfusion.dynamics.species import Species
@@ -115,7 +116,7 @@ class PNP(CellObservables):
             raise ValueError(f"`species` must have different names, got {self.names}.")
         if scheme not in get_args(Scheme):
             raise ValueError(f"`scheme` must be one of {list(get_args(Scheme))}, got {scheme!r}.")
-        self.grid, self.species = grid, species
+        self.grid, self.species, self._memory = grid, species, Memory()
         self.walls: dict[str, Wall | tuple[Wall, ...]] = {
             side: parts[0] if len(parts) == 1 else parts
             for side, parts in check_walls(grid, walls).items()
@@ -196,13 +197,12 @@ class PNP(CellObservables):
         self.check_shape(name, u)
         super().check_state(name, u, x, t)
         values = u.detach()
-        if (values < 0).any():
-            raise ValueError(
-                f"`{name}` holds concentrations and must be >= 0, got {float(values.min()):.3g}."
-            )
+        lowest = float(values.min()) if values.numel() else 0.0
+        if lowest < 0:
+            raise ValueError(f"`{name}` holds concentrations and must be >= 0, got {lowest:.3g}.")
         with torch.no_grad():
-            cell = self.electrolyte(tuple(u.shape[: u.ndim - self.state_ndim]), values, x, t)
-        flat = values.reshape(-1, *u.shape[-self.state_ndim :])
+            law = self.bind(values, x, t)
+        cell, flat = law.cell, values.reshape(-1, *u.shape[-self.state_ndim :])
         cell.check_neutral(name, flat)
         room = cell.room(flat)
         if room is not None and (room <= 0).any():
@@ -212,19 +212,40 @@ class PNP(CellObservables):
             )
         if len(flat) and isinstance(cell, Electrolyte) and self.warns:
             warn_if_coarse(cell, flat)
-            warn_if_steep(cell, flat)
+            warn_if_steep(law, flat)
 
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> BoundPNP:
-        """See :meth:`Dynamics.bind`."""
+        """See :meth:`Dynamics.bind`; the last one is remembered, see :class:`Memory`."""
         batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
-        like = u0.detach()
-        return BoundPNP(
-            grid=self.grid,
-            build=lambda now: self.electrolyte(batch, like, x, now.reshape(batch)),
-            cell=self.electrolyte(batch, like, x, t),
-            driven=self._driven,
-            invariants=self._invariants(at_rest=True),
+        facts = None if type(u0) not in (Tensor, nn.Parameter) else self._facts(batch, u0, x)
+        bound = None if facts is None else self._memory.recall(facts)
+        if bound is None:
+            like = u0.detach().new_empty(())
+            bound = BoundPNP(
+                grid=self.grid,
+                build=lambda now: self.electrolyte(batch, like, x, now.reshape(batch)),
+                cell=self.electrolyte(batch, like, x, t),
+                driven=self._driven,
+                invariants=self._invariants(at_rest=True),
+                plain=facts is not None,
+            )
+            if facts is not None and u0.numel() <= MOST_REMEMBERED:
+                self._memory.keep(facts, bound)
+        return bound
+
+    def _facts(self, batch: tuple[int, ...], like: Tensor, x: Input) -> Facts | None:
+        """What a bound cell follows from, if it can be remembered."""
+        settings = (
+            batch,
+            like.dtype,
+            like.device,
+            self.grid,
+            self.scheme,
+            self.permittivity,
+            self.fixed_charge,
+            self.steric,
         )
+        return facts_of(settings, self.species, self.walls, self.reactions, x)
 
     @property
     def state_shape(self) -> tuple[int, ...]:

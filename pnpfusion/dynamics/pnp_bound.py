@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -13,14 +14,19 @@ from pnpfusion.dynamics.pnp_equilibrium import cell_at_rest
 from pnpfusion.solvers import chebyshev_newton, coupled_newton
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
+from pnpfusion.solvers.compiled_cell import compiled_cell, is_compiled
 from pnpfusion.solvers.compiled_run import CompiledRun
 from pnpfusion.solvers.compiled_semi_implicit import CompiledSemiImplicit, semi_implicit_step
+from pnpfusion.solvers.compiled_start import compiled_first_steps, compiled_rates
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest
+from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest, is_transformed
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Method, PlainSteps, Schedule
 from pnpfusion.solvers.spectral import SpectralElectrolyte
-from pnpfusion.solvers.steppers.base import Semilinear
+from pnpfusion.solvers.steppers.base import FirstStep, Semilinear
+
+if TYPE_CHECKING:
+    from pnpfusion.solvers.kernels.newton_1d import Cell as CompiledCell
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +38,7 @@ class BoundPNP:
     cell: Cell  #: the cell when the run begins
     driven: bool  #: whether a condition at a wall is a function of time
     invariants: Tensor  #: what is conserved at rest, in orthonormal rows, (K, S)
+    plain: bool = False  #: whether no derivative is taken by what the cell is made of
 
     def at(self, t: Tensor) -> Cell:
         """The cell at the times ``t`` ``(B,)``."""
@@ -39,7 +46,40 @@ class BoundPNP:
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """See :class:`Law`."""
-        return self.at(t).rate(u)
+        arrays = self.arrays(u)
+        return self.at(t).rate(u) if arrays is None else compiled_rates(arrays, u)[0]
+
+    def arrays(self, u: Tensor) -> CompiledCell | None:
+        """:attr:`compiled`, where no derivative is taken of what follows from it and ``u``."""
+        followed = torch.is_grad_enabled() and (u.requires_grad or not self.plain)
+        return None if followed or is_transformed() else self.compiled
+
+    @cached_property
+    def _runs(self) -> list[CompiledRun | None]:
+        """The first compiled run, whose cell serves the others."""
+        return []
+
+    @cached_property
+    def compiled(self) -> CompiledCell | None:
+        """The cell as the kernels of doubles read it, where they know it."""
+        cell = self.cell
+        if self.driven or not isinstance(cell, Electrolyte):
+            return None
+        known = cell.valence.dtype == torch.float64 and is_compiled(cell, cell.valence)
+        return compiled_cell(cell) if known else None
+
+    def begin(self, u: Tensor, asked: FirstStep) -> tuple[Tensor, Tensor] | None:
+        """See :class:`StartingLaw`."""
+        arrays = self.arrays(u)
+        return None if arrays is None else compiled_first_steps(arrays, u, asked)
+
+    def steepest(self, u: Tensor) -> float:
+        """The largest rise of z phi, and of the crowding, across a face of any sample."""
+        arrays = self.arrays(u)
+        if arrays is not None:
+            return float(compiled_rates(arrays, u)[1].max())
+        cell = cast(Electrolyte, self.cell)
+        return max(float(face.u.abs().max()) for face in cell.faces(u, cell.potential(u)))
 
     def solve_implicit(
         self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
@@ -69,7 +109,10 @@ class BoundPNP:
         """Steps by ``method`` in compiled code, where it knows this cell; else None."""
         if self.driven or not isinstance(self.cell, Electrolyte):
             return None
-        return CompiledRun.of(self.cell, method, times)
+        if not self._runs:
+            self._runs.append(CompiledRun.of(self.cell, method, times))
+        run = self._runs[0]
+        return None if run is None else replace(run, method=method, times=times)
 
     def semi_implicit_steps(self, schedule: Schedule) -> PlainSteps | None:
         """Robust steps in compiled code, where it knows this cell; else None."""

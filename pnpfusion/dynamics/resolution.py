@@ -8,6 +8,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from pnpfusion.dynamics.pnp_bound import BoundPNP
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
 
@@ -25,18 +26,11 @@ def warn_if_coarse(cell: Electrolyte, c: Tensor) -> None:
     The Debye length is that of the mean concentrations, the smallest of the batch:
     :math:`\lambda_D^2 = \varepsilon / \sum z^2 c`.
     """
-    medium, grid = cell.dielectric, cell.dielectric.grid
+    grid = cell.dielectric.grid
     with torch.no_grad():
-        amounts = c.flatten(2) @ medium.volumes.flatten()
-        strength = (cell.valence.flatten(1).square() * amounts).sum(1) / medium.volumes.sum()
-        epsilon = medium.permittivity.flatten(1).mean(1)
-        debye = float((epsilon / strength.clamp_min(torch.finfo(c.dtype).tiny)).sqrt().min())
-    widest, axis = 0.0, 0
-    for line in medium.lines:
-        widths = grid.widths(line.axis)
-        found = float((widths if line.periodic else widths[[0, -1]]).max())
-        if found > widest:
-            widest, axis = found, line.axis
+        strongest = float((cell.screening * c).flatten(1).sum(1).max())
+    debye = max(strongest, torch.finfo(c.dtype).tiny) ** -0.5
+    widest, axis = cell.dielectric.widest
     if widest > debye / 4 * (1 + 1e-9):
         needed = (
             f"{math.ceil(4 * grid.lengths[axis] / debye)} equal cells (here {grid.shape[axis]})"
@@ -51,13 +45,12 @@ def warn_if_coarse(cell: Electrolyte, c: Tensor) -> None:
         )
 
 
-def warn_if_steep(cell: Electrolyte, c: Tensor) -> None:
+def warn_if_steep(law: BoundPNP, c: Tensor) -> None:
     """Warn where central faces see potential steps above 2: concentrations may turn negative."""
-    if cell.scheme.monotone:
+    if not isinstance(law.cell, Electrolyte) or law.cell.scheme.monotone:
         return
     with torch.no_grad():
-        faces = cell.faces(c, cell.potential(c))
-        steepest = max(float(face.u.abs().max()) for face in faces)
+        steepest = law.steepest(c)
     if steepest > 2:
         warnings.warn(
             f"central faces between cells whose z phi differs by {steepest:.3g}, above 2, do not "

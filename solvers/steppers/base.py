@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.outcome import Outcome
+
+#: du/dt, from times (B,) and states (B, *state).
+Rate = Callable[[Tensor, Tensor], Tensor]
 
 #: Called now and then with the share of the time span that every sample has behind it.
 Report = Callable[[float], None]
@@ -36,6 +39,22 @@ class Law(Protocol):
 
         With ``sample``, ``u`` holds states of these samples of the batch, by index.
         """
+
+
+class FirstStep(NamedTuple):
+    """What the first step of a run depends on beside the law and the state."""
+
+    rtol: float
+    atol: float
+    error_order: float  #: in the step, of its error
+    span: float  #: between the first and the last time
+
+
+class StartingLaw(Law, Protocol):
+    """A law that knows how to begin quicker than by its :meth:`rate`."""
+
+    def begin(self, u: Tensor, asked: FirstStep) -> tuple[Tensor, Tensor] | None:
+        """Rates of ``u``, and steps ``(B,)`` as `AdaptiveSteps` would; None: ask the rate."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,16 +10,14 @@ from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.plain_steps import FollowedSteps, Place, PlainSteps
-from pnpfusion.solvers.steppers.base import Law, Pace, Path, Report, Standing, Work
+from pnpfusion.solvers.plain_steps import Place, PlainSteps
+from pnpfusion.solvers.steppers.base import Law, Pace, Path, Rate, Report, Standing, Work
 from pnpfusion.solvers.steppers.control import Control, Verdict
 from pnpfusion.solvers.steppers.record import Piece, Record, Step
 from pnpfusion.solvers.steppers.tape import Again, Method, Sweep, Tape
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.steppers.one_step import OneStep
-
-Rate = Callable[[Tensor, Tensor], Tensor]
 
 
 def march(
@@ -36,10 +33,10 @@ def march(
     record, control = Record(law, times), stepper.control(u0, times)
     method = Method(stepper, law, control.tolerance, record)
     plain = stepper.plain_steps(law, control)
-    followed = checkpoints is None and isinstance(plain, FollowedSteps)
+    own_rate = None if checkpoints is not None else getattr(plain, "rate", None)
+    followed = own_rate is not None
     if resume is None or resume.standing is None:
-        rate = plain.rate if isinstance(plain, FollowedSteps) and followed else law.rate
-        here = _start(law, rate, control, record, u0, times)
+        here = _start(law, own_rate, control, record, u0, times)
     else:
         here = _resumed(control, record, resume, resume.standing)
     start = here.u, here.slope
@@ -123,15 +120,22 @@ def _followed_later(law: Law, u0: Tensor, times: Tensor) -> bool:
 
 
 def _start(
-    law: Law, rate: Rate, control: Control, record: Record, u0: Tensor, times: Tensor
+    law: Law,
+    own_rate: Rate | None,
+    control: Control,
+    record: Record,
+    u0: Tensor,
+    times: Tensor,
 ) -> Standing:
     batch, t = len(u0), times[:1].expand(len(u0)).clone()
-    slope = rate(t.to(u0.dtype), u0)
+    if own_rate is None:
+        slope, pace = control.start(law, law.rate, u0)
+    else:  # of steps that carry the gradient by themselves
+        with torch.no_grad():
+            slope, pace = control.start(law, own_rate, u0.detach())
     work = Work.none(batch, u0.device)
     record.begin(u0)
-    with torch.no_grad():  # the sizes of steps count as constants
-        pace = control.first(law, u0.detach(), slope.detach())
-        lowest = law.lowest(u0)
+    lowest = law.lowest(u0.detach())
     return Standing(
         t=t,
         u=u0,
