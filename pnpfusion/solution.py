@@ -23,7 +23,6 @@ class Solution:
     states: Tensor  #: (T, *batch, *state); carries the gradient; NaN after a sample's failure
     outcome: Outcome  #: how the run ended, by its worst sample
     succeeded: Tensor  #: which samples have an answer: bool, (*batch,)
-    residuals: Tensor  #: RMS mean rate of each interval, (T-1, *batch); detached
     work: Work  #: steps, rejections, iterations and rate calls of each sample
     dynamics: Dynamics | None  #: the law; None if a file did not hold it
     x: Input = None  #: the input that the law was under
@@ -37,6 +36,8 @@ class Solution:
     """Relative residuals of every iterate of a fixed-point solver, (K, *batch); NaN once ended."""
     backward: GradientReport | None = None
     """How the gradient of `equilibrium` was computed; filled in by the backward pass."""
+    rest_rates: Tensor | None = None
+    """RMS rates where the law stands still, (1, *batch): the residuals of `equilibrium`."""
 
     def __repr__(self) -> str:
         times, shape = self.times, tuple(self.states.shape)
@@ -51,6 +52,16 @@ class Solution:
     def final(self) -> Tensor:
         """The last saved state, ``(*batch, *state)``."""
         return self.states[-1]
+
+    @cached_property
+    def residuals(self) -> Tensor:
+        """RMS mean rate of each interval, ``(T-1, *batch)``, detached; at rest the RMS rate."""
+        if self.rest_rates is not None:
+            return self.rest_rates
+        batch = self.succeeded.ndim
+        rises = self.states.detach().diff(dim=0)
+        gaps = self.times.diff().to(rises.dtype).reshape(-1, *(1,) * (rises.ndim - 1))
+        return (rises / gaps).square().flatten(1 + batch).mean(-1).sqrt()
 
     @cached_property
     def ledger(self) -> Ledger:

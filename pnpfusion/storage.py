@@ -152,7 +152,7 @@ def load(path: str | Path) -> Solution:
             states=tensors["states"],
             outcome=Outcome[header["outcome"]],
             succeeded=tensors["succeeded"],
-            residuals=tensors["residuals"],
+            rest_rates=tensors["residuals"],
             work=Work(*(tensors[f"work.{f.name}"] for f in fields(Work))),
             dynamics=dynamics,
             x=x,

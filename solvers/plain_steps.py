@@ -55,7 +55,10 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Advance:
-    """What some steps of every sample came to; P states were saved."""
+    """What some steps of every sample came to.
+
+    P states were saved, in the order of times, and of samples at each time.
+    """
 
     place: Place
     waits: Tensor  #: samples that need another step than a plain one next, bool (B,)

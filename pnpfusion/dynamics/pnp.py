@@ -23,7 +23,7 @@ from pnpfusion.dynamics.pnp_description import (
 from pnpfusion.dynamics.pnp_input import walls_under
 from pnpfusion.dynamics.pnp_invariants import invariants
 from pnpfusion.dynamics.pnp_ledger import keep_ledger
-from pnpfusion.dynamics.pnp_memory import MOST_REMEMBERED, Facts, Memory, facts_of
+from pnpfusion.dynamics.pnp_memory import MOST_REMEMBERED, Memory, are_lasting, facts_of
 from pnpfusion.dynamics.pnp_observables import CellObservables, Time
 from pnpfusion.dynamics.resolution import warn_if_coarse, warn_if_long, warn_if_steep
 from pnpfusion.dynamics.species import Species
@@ -217,35 +217,29 @@ class PNP(CellObservables):
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> BoundPNP:
         """See :meth:`Dynamics.bind`; the last one is remembered, see :class:`Memory`."""
         batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
-        facts = None if type(u0) not in (Tensor, nn.Parameter) else self._facts(batch, u0, x)
-        bound = None if facts is None else self._memory.recall(facts)
-        if bound is None:
-            like = u0.detach().new_empty(())
-            bound = BoundPNP(
-                grid=self.grid,
-                build=lambda now: self.electrolyte(batch, like, x, now.reshape(batch)),
-                cell=self.electrolyte(batch, like, x, t),
-                driven=self._driven,
-                invariants=self._invariants(at_rest=True),
-                plain=facts is not None,
-            )
-            if facts is not None and u0.numel() <= MOST_REMEMBERED:
-                self._memory.keep(facts, bound)
-        return bound
-
-    def _facts(self, batch: tuple[int, ...], like: Tensor, x: Input) -> Facts | None:
-        """What a bound cell follows from, if it can be remembered."""
-        settings = (
-            batch,
-            like.dtype,
-            like.device,
-            self.grid,
-            self.scheme,
-            self.permittivity,
-            self.fixed_charge,
-            self.steric,
+        facts = facts_of(
+            u0,
+            (batch, self.grid, self.scheme, self.permittivity, self.fixed_charge, self.steric),
+            self.species,
+            self.walls,
+            self.reactions,
+            x,
         )
-        return facts_of(settings, self.species, self.walls, self.reactions, x)
+        known = self._memory.recall(facts)
+        if known is not None:
+            return known
+        plain, like = are_lasting(facts), u0.detach().new_empty(())
+        bound = BoundPNP(
+            grid=self.grid,
+            build=lambda now: self.electrolyte(batch, like, x, now.reshape(batch)),
+            cell=self.electrolyte(batch, like, x, t),
+            driven=self._driven,
+            invariants=self._invariants(at_rest=True),
+            plain=plain,
+        )
+        if plain and u0.numel() <= MOST_REMEMBERED:
+            self._memory.keep(facts, bound)
+        return bound
 
     @property
     def state_shape(self) -> tuple[int, ...]:

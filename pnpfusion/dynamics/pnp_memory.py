@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +24,7 @@ MOST_REMEMBERED = 2**20
 
 Facts = tuple[Any, ...]
 
+_TENSORS = (Tensor, nn.Parameter)
 _UNCHANGING = (int, float, str, Grid, torch.dtype, torch.device)
 
 
@@ -41,12 +42,15 @@ class Memory:
     def recall(self, facts: Facts) -> BoundPNP | None:
         """What was kept under the same facts."""
         last = self._last
-        if last is None or len(last[0]) != len(facts):
+        if last is None or len(last[0]) != len(facts) or is_transformed():
             return None
-        return last[1] if all(map(_is_same, last[0], facts)) else None
+        pairs = zip(last[0], facts, strict=True)
+        # What was copied is never the same object, so every tensor and Field is looked at.
+        same = all(_is_same(known, fact) for known, fact in pairs if known is not fact)
+        return last[1] if same else None
 
     def keep(self, facts: Facts, bound: BoundPNP) -> None:
-        """Remember ``bound``, made from ``facts``, instead of what was known before."""
+        """Remember ``bound``, made from ``facts`` that :func:`are_lasting`, and nothing else."""
         self._last = tuple(map(_copied, facts)), bound
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Memory:
@@ -57,23 +61,25 @@ class Memory:
 
 
 def facts_of(
+    like: Tensor,
     settings: Iterable[Any],
     species: Iterable[Species],
-    walls: Mapping[str, Wall | tuple[Wall, ...]],
-    reactions: Iterable[Reaction],
+    walls: Mapping[str, Any],
+    reactions: Iterable[Any],
     x: Input,
-) -> Facts | None:
-    """Everything that a cell is made from, in one row.
-
-    None where it may not be made once for all: a function of time, a tensor whose derivative is
-    taken, or one that stands for others (of a subclass, or inside a transform of torch's).
-    """
-    facts = [*settings, torch.is_inference_mode_enabled()]
+) -> Facts:
+    """Everything that a cell for states as ``like`` is made from, in one row."""
+    facts = [*settings, like.dtype, like.device, torch.is_inference_mode_enabled()]
+    if type(like) not in _TENSORS:
+        facts.append(like)  # which does not last
     for one in species:
         facts += one.name, one.valence, one.diffusivity
     for side, parts in walls.items():
         facts.append(side)
-        for wall in (parts,) if isinstance(parts, Wall) else parts:
+        for wall in parts if isinstance(parts, Sequence) else (parts,):
+            if not isinstance(wall, Wall):  # put there later
+                facts.append(wall)
+                continue
             facts += wall.potential, wall.surface_charge, wall.stern, wall.mask
             for given in (wall.concentration, wall.flux):
                 if given:
@@ -81,22 +87,31 @@ def facts_of(
                     facts += given.values()
                 facts.append(None)
     for reaction in reactions:
+        if not isinstance(reaction, Reaction):
+            facts.append(reaction)
+            continue
         facts += reaction.reactants, reaction.products, reaction.forward, reaction.backward
-    if x is not None:
-        if not isinstance(x, Mapping):
-            return None
+    if isinstance(x, Mapping):
         facts += x.keys()
         facts += x.values()
-    known = not is_transformed() and all(map(_is_known, facts))
-    return tuple(facts) if known else None
+    elif x is not None:
+        facts.append(x)
+    return tuple(facts)
 
 
-def _is_known(fact: Any) -> bool:
+def are_lasting(facts: Facts) -> bool:
+    """Whether what is made of ``facts`` can be used again while they are the same.
+
+    Not if one is a function of time, a tensor whose derivative is taken, or one that stands for
+    others (of a subclass, or inside a transform of torch's).
+    """
+    return not is_transformed() and all(map(_is_lasting, facts))
+
+
+def _is_lasting(fact: Any) -> bool:
     values = fact.values if type(fact) is Field else fact
     if isinstance(values, Tensor):
-        return type(values) in (Tensor, nn.Parameter) and not (
-            values.requires_grad and torch.is_grad_enabled()
-        )
+        return _is_plain(values)
     if isinstance(values, tuple):  # a batch shape or names
         return all(isinstance(one, int | str) for one in values)
     return values is None or isinstance(values, _UNCHANGING)
@@ -109,15 +124,19 @@ def _copied(fact: Any) -> Any:
 
 
 def _is_same(known: Any, fact: Any) -> bool:
-    if known is fact:  # never of a tensor or a Field: those known are copies
-        return True
     if type(known) is Field:
         return type(fact) is Field and _is_same(known.values, fact.values)
     if isinstance(known, Tensor):
         return (
             isinstance(fact, Tensor)
+            and _is_plain(fact)
             and known.dtype == fact.dtype
             and known.device == fact.device
             and torch.equal(known, fact)
         )
     return type(known) is type(fact) and bool(known == fact)
+
+
+def _is_plain(values: Tensor) -> bool:
+    followed = values.requires_grad and torch.is_grad_enabled()
+    return type(values) in _TENSORS and not followed

@@ -27,8 +27,7 @@ def warn_if_coarse(cell: Electrolyte, c: Tensor) -> None:
     :math:`\lambda_D^2 = \varepsilon / \sum z^2 c`.
     """
     grid = cell.dielectric.grid
-    with torch.no_grad():
-        strongest = float((cell.screening * c).flatten(1).sum(1).max())
+    strongest = float((cell.screening * c.detach()).flatten(1).sum(1).max())
     debye = max(strongest, torch.finfo(c.dtype).tiny) ** -0.5
     widest, axis = cell.dielectric.widest
     if widest > debye / 4 * (1 + 1e-9):

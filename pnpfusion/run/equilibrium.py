@@ -93,7 +93,7 @@ def equilibrium(
         states=torch.stack([u0, rest.u.reshape(u0.shape)]),
         outcome=outcome,
         succeeded=rest.converged.reshape(batch),
-        residuals=rest.rates.reshape(1, *batch),
+        rest_rates=rest.rates.reshape(1, *batch),
         work=work.reshape(batch),
         dynamics=dynamics,
         x=x,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -83,8 +84,7 @@ def simulate(
     for name, value in (("rtol", rtol), ("atol", atol)):
         if value is not None and not isinstance(value, int | float):
             raise ValueError(f"`{name}` must be a number, got {value!r}.")
-    times = _checked_times(times, u0)
-    start = float(times[0])
+    times, start = _checked_times(times, u0)
     dynamics.check_state("u0", u0, x, start)
     choice = f"{stepper!r}, as asked"
     if stepper is None:
@@ -96,37 +96,40 @@ def simulate(
     earlier = None if resume is None else _earlier(resume, law, u0, times, state)
     with _progress_bar(progress) as report:
         path = stepper.integrate(law, u0.reshape(-1, *state), clock, report, checkpoints, earlier)
-    solution = replace(_solution(path, dynamics, times, batch, x), choice=choice)
+    solution = _solution(path, dynamics, times, batch, x, choice)
     if Outcome.INTERRUPTED in path.outcomes:
         raise Interrupted(solution)
     return solution
 
 
-def _checked_times(times: Tensor, u0: Tensor) -> Tensor:
+def _checked_times(times: Tensor, u0: Tensor) -> tuple[Tensor, float]:
+    """``times`` on the device of ``u0``, and the first of them."""
     times = torch.as_tensor(times).detach()
     times = times.to(u0.device, torch.promote_types(times.dtype, u0.dtype))
     if times.ndim != 1 or not len(times):
         raise ValueError(f"`times` must have shape (T,) with T >= 1, got {tuple(times.shape)}.")
-    if not torch.isfinite(times).all():
-        raise ValueError("`times` must be finite, got NaN or infinity in it.")
-    if not (times.diff() > 0).all():
-        at = int((times.diff() <= 0).nonzero()[0])
+    numbers = times.cpu().numpy()
+    start, rises = float(numbers[0]), numbers[1:] > numbers[:-1]
+    if not (math.isfinite(start) and math.isfinite(numbers[-1]) and rises.all()):
+        if not np.isfinite(numbers).all():
+            raise ValueError("`times` must be finite, got NaN or infinity in it.")
+        at = int(rises.argmin())
         raise ValueError(
             f"`times` must increase strictly, got {float(times[at]):g} and then "
             f"{float(times[at + 1]):g}."
         )
-    return times
+    return times, start
 
 
 def _solution(
-    path: Path, dynamics: Dynamics, times: Tensor, batch: tuple[int, ...], x: Input
+    path: Path, dynamics: Dynamics, times: Tensor, batch: tuple[int, ...], x: Input, choice: str
 ) -> Solution:
     """The path with the caller's batch axes, cut where no sample got to."""
     reached = int(path.reached.max()) if len(path.reached) else len(times)
-    states = path.states[:reached].reshape((reached, *batch, *path.states.shape[2:]))
-    axes = tuple(range(1 + len(batch), states.ndim))
-    gaps = times[:reached].diff().reshape(-1, *(1 for _ in states.shape[1:]))
-    rates = states.detach().diff(dim=0) / gaps.to(states.dtype)
+    states, lowest = path.states, path.lowest
+    if reached < len(times):
+        times, states = times[:reached], states[:reached]
+        lowest = None if lowest is None else lowest[:reached]
     kinds = set(path.outcomes)
     worst = max(kinds, key=lambda outcome: outcome.severity, default=Outcome.REACHED_END)
     if len(kinds) == 1:
@@ -134,16 +137,16 @@ def _solution(
     else:
         succeeded = torch.tensor([o.is_success for o in path.outcomes], device=states.device)
     return Solution(
-        times=times[:reached],
-        states=states,
+        times=times,
+        states=states.reshape(reached, *batch, *states.shape[2:]),
         outcome=worst,
         succeeded=succeeded.reshape(batch),
-        residuals=rates.square().mean(axes).sqrt(),
         work=path.work.reshape(batch),
         dynamics=dynamics,
         x=x,
-        lowest=None if path.lowest is None else path.lowest[:reached].reshape(reached, *batch),
+        lowest=None if lowest is None else lowest.reshape(reached, *batch),
         standing=path.standing,
+        choice=choice,
     )
 
 

@@ -40,18 +40,15 @@ def unroll(
         raise ValueError(f"`step` must be > 0, got {step}.")
     dynamics.check_state("u0", u0, x)
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
-    axes = tuple(range(len(batch), u0.ndim))
     u = u0.reshape(-1, *u0.shape[len(batch) :])
     start = torch.zeros(len(u), dtype=u.dtype, device=u.device)
     law = dynamics.bind(u0, x)
-    states, residuals = [u0], []
+    states = [u0]
     for _ in range(rounds):
         if dynamics.random:  # a bound law would draw the same numbers in every round
             law = dynamics.bind(u0, x)
         u = u + step * law.rate(start, u)
         states.append(u.reshape(u0.shape))
-        change = (states[-1] - states[-2]).detach()
-        residuals.append(change.square().mean(axes).sqrt())
     succeeded = states[-1].detach().isfinite().flatten(len(batch)).all(-1)
     done = torch.full(batch, rounds, dtype=torch.long, device=u.device)
     none = torch.zeros_like(done)
@@ -60,7 +57,6 @@ def unroll(
         states=torch.stack(states),
         outcome=Outcome.REACHED_END if succeeded.all() else Outcome.NOT_FINITE,
         succeeded=succeeded,
-        residuals=torch.stack(residuals) if residuals else u0.new_zeros(0, *batch),
         work=Work(steps=done, rejected=none, fallbacks=none, iterations=none, rate_calls=done),
         dynamics=dynamics,
         x=x,

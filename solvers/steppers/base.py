@@ -91,10 +91,12 @@ class Work:
     @classmethod
     def none(cls, batch: int, device: torch.device) -> Work:
         """Nothing done yet."""
-        return cls(*(torch.zeros(batch, dtype=torch.long, device=device) for _ in fields(cls)))
+        return cls(*torch.zeros(len(fields(cls)), batch, dtype=torch.long, device=device))
 
     def reshape(self, batch: tuple[int, ...]) -> Work:
         """The same with the caller's batch axes."""
+        if self.steps.shape == batch:
+            return self
         return Work(*(getattr(self, f.name).reshape(batch) for f in fields(self)))
 
 

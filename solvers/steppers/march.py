@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.plain_steps import Place, PlainSteps
+from pnpfusion.solvers.plain_steps import FollowedSteps, Place, PlainSteps
 from pnpfusion.solvers.steppers.base import Law, Pace, Path, Rate, Report, Standing, Work
 from pnpfusion.solvers.steppers.control import Control, Verdict
 from pnpfusion.solvers.steppers.record import Piece, Record, Step
@@ -33,10 +33,10 @@ def march(
     record, control = Record(law, times), stepper.control(u0, times)
     method = Method(stepper, law, control.tolerance, record)
     plain = stepper.plain_steps(law, control)
-    own_rate = None if checkpoints is not None else getattr(plain, "rate", None)
-    followed = own_rate is not None
+    followed = checkpoints is None and isinstance(plain, FollowedSteps)
     if resume is None or resume.standing is None:
-        here = _start(law, own_rate, control, record, u0, times)
+        rate = plain.rate if isinstance(plain, FollowedSteps) and followed else law.rate
+        here = _start(law, rate, control, record, u0, times)
     else:
         here = _resumed(control, record, resume, resume.standing)
     start = here.u, here.slope
@@ -120,24 +120,14 @@ def _followed_later(law: Law, u0: Tensor, times: Tensor) -> bool:
 
 
 def _start(
-    law: Law,
-    own_rate: Rate | None,
-    control: Control,
-    record: Record,
-    u0: Tensor,
-    times: Tensor,
+    law: Law, rate: Rate, control: Control, record: Record, u0: Tensor, times: Tensor
 ) -> Standing:
-    batch, t = len(u0), times[:1].expand(len(u0)).clone()
-    if own_rate is None:
-        slope, pace = control.start(law, law.rate, u0)
-    else:  # of steps that carry the gradient by themselves
-        with torch.no_grad():
-            slope, pace = control.start(law, own_rate, u0.detach())
+    batch = len(u0)
+    slope, pace = control.start(law, rate, u0)
     work = Work.none(batch, u0.device)
-    record.begin(u0)
-    lowest = law.lowest(u0.detach())
+    lowest = record.begin(u0)
     return Standing(
-        t=t,
+        t=times[:1].repeat(batch),
         u=u0,
         slope=slope,
         next=torch.ones_like(work.steps),

@@ -27,7 +27,10 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """What one sweep saved: P states, each of one sample at one time."""
+    """What one sweep saved: P states, each of one sample at one time.
+
+    In the order of times, and of samples at each time.
+    """
 
     which: Tensor  #: indices of times, (P,)
     sample: Tensor  #: indices of samples, (P,)
@@ -46,11 +49,12 @@ class Record:
         self.law, self.times = law, times
         self.pieces: list[Piece] = []
 
-    def begin(self, u0: Tensor) -> None:
-        """Save the states at the first time."""
+    def begin(self, u0: Tensor) -> Tensor | None:
+        """Save the states at the first time; returns what is lowest there."""
         sample = torch.arange(len(u0), device=u0.device)
         lowest = self.law.lowest(u0.detach())
         self.pieces.append(Piece(torch.zeros_like(sample), sample, u0, lowest))
+        return lowest
 
     def resume(self, path: Path) -> None:
         """Save what ``path`` has saved."""
@@ -123,30 +127,43 @@ class Record:
 
     def path(self, here: Standing, pieces: Sequence[Piece]) -> Path:
         """Everything that was saved up to ``here``; NaN where a sample did not get to."""
-        which, sample, values = (
-            torch.cat([getattr(piece, name) for piece in pieces])
-            for name in ("which", "sample", "values")
-        )
         shape = (len(self.times), len(here.next))
-        order = which * shape[1] + sample
-        if torch.equal(order, torch.arange(shape[0] * shape[1], device=order.device)):
-            states = values.reshape(*shape, *values.shape[1:])
-        else:
-            states = values.new_full((*shape, *values.shape[1:]), torch.nan)
-            states = states.index_put((which, sample), values)
-        lowest = None
+        values, lowest = torch.cat([piece.values for piece in pieces]), None
         if here.lowest is not None:
-            lowest = torch.full(shape, torch.inf).to(here.lowest)
-            waiting = (here.next < len(self.times)).nonzero().squeeze(1)
-            lowest[here.next[waiting], waiting] = here.lowest[waiting]
-            lowest[which, sample] = torch.cat(
-                [piece.lowest for piece in pieces if piece.lowest is not None]
-            )
+            lowest = torch.cat([piece.lowest for piece in pieces if piece.lowest is not None])
+        if _are_rows(pieces, *shape):
+            states = values.reshape(*shape, *values.shape[1:])
+            lowest = None if lowest is None else lowest.reshape(shape)
+        else:
+            at = _places(pieces)
+            states = values.new_full((*shape, *values.shape[1:]), torch.nan).index_put(at, values)
+            if lowest is not None and here.lowest is not None:
+                waiting = (here.next < len(self.times)).nonzero().squeeze(1)
+                smallest = lowest.new_full(shape, torch.inf)
+                smallest[here.next[waiting], waiting] = here.lowest[waiting]
+                lowest = smallest.index_put(at, lowest)
         return Path(
             states=states,
             lowest=lowest,
             reached=here.next,
             outcomes=here.outcomes,
             work=here.work,
-            standing=here.mapped(Tensor.detach),
+            standing=here.mapped(lambda one: one.detach() if one.requires_grad else one),
         )
+
+
+def _places(pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
+    """The times and samples of all pieces, by index."""
+    which, sample = zip(*((piece.which, piece.sample) for piece in pieces), strict=True)
+    return torch.cat(which), torch.cat(sample)
+
+
+def _are_rows(pieces: Sequence[Piece], times: int, samples: int) -> bool:
+    """Whether the pieces, one after the other, are all of the path, row by row."""
+    if sum(len(piece.sample) for piece in pieces) < times * samples:
+        return False
+    if len(pieces) <= 2:  # the first is all of the first row, or of all that was resumed
+        return len(pieces[0].sample) in (samples, times * samples)
+    which, sample = _places(pieces)
+    rows = torch.arange(times * samples, device=which.device)
+    return torch.equal(which * samples + sample, rows)

@@ -1,0 +1,70 @@
+"""What runs begin with in compiled code, against torch: rates, first steps, the steepest face."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+
+import pnpfusion as pf
+from pnpfusion.solvers import KenCarp4
+from pnpfusion.solvers.steppers.base import FirstStep
+from tests.registry import ALL_SCHEMES, blocking_cell, f64, times
+from tests.test_compiled_newton import cells
+
+pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")
+quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
+
+
+@quiet
+@settings(max_examples=40, deadline=None)
+@given(cells())
+def test_any_cell_has_the_rates_of_torch(made):
+    cell, c, _ = made
+    law, start = cell.bind(c), c.new_zeros(len(c))
+    wanted = law.cell.rate(c)
+    assert law.arrays(c) is not None
+    size = float(wanted.abs().max()) + 1
+    torch.testing.assert_close(law.rate(start, c), wanted, rtol=1e-10, atol=1e-10 * size)
+    faces = law.cell.faces(c, law.cell.potential(c))
+    steepest = max(float(face.u.abs().max()) for face in faces)
+    assert law.steepest(c) == pytest.approx(steepest, rel=1e-9, abs=1e-11)
+
+
+@quiet
+@settings(max_examples=40, deadline=None)
+@given(cells())
+def test_any_run_begins_with_the_step_of_torch(made):
+    cell, c, _ = made
+    law, span = cell.bind(c), times(0, 0.3)
+    control = KenCarp4(rtol=1e-4, atol=1e-7).control(c, span)
+    slope, dt = law.begin(c, FirstStep(1e-4, 1e-7, 4.0, 0.3))
+    pace = control.first(law, c, slope)
+    torch.testing.assert_close(dt, pace.dt, rtol=1e-8, atol=0)
+    torch.testing.assert_close(slope, law.rate(span[:1].expand(len(c)), c), rtol=0, atol=0)
+
+
+def test_what_is_not_finite_begins_with_a_small_step():
+    cell, c = blocking_cell(8), torch.full((1, 2, 8), torch.inf, dtype=f64)
+    slope, dt = cell.bind(c).begin(c, FirstStep(1e-4, 1e-6, 4.0, 0.3))
+    assert not slope.isfinite().all()
+    torch.testing.assert_close(dt, torch.tensor([0.3e-6], dtype=f64))
+
+
+@pytest.mark.parametrize("scheme", ALL_SCHEMES)
+def test_what_has_a_gradient_takes_the_rate_of_torch(scheme):
+    voltage = torch.tensor(0.5, dtype=f64, requires_grad=True)
+    cell, c = blocking_cell(8, voltage=voltage, scheme=scheme), torch.ones(1, 2, 8, dtype=f64)
+    law, t = cell.bind(c), torch.zeros(1, dtype=f64)
+    assert law.rate(t, c).requires_grad
+    assert law.begin(c, FirstStep(1e-4, 1e-6, 4.0, 0.3)) is None
+    with torch.no_grad():
+        compiled = law.rate(t, c)
+    torch.testing.assert_close(compiled, law.rate(t, c).detach(), rtol=1e-10, atol=1e-10)
+    numbers = blocking_cell(8, scheme=scheme)
+    assert numbers.bind(c).rate(t, c.requires_grad_()).requires_grad
+
+
+def test_other_precisions_and_boxes_stay_with_torch():
+    c = torch.ones(1, 2, 8)
+    assert blocking_cell(8).bind(c).compiled is None
+    ring = pf.PNP(pf.Grid((8,), (1.0,), ("periodic",)), [pf.Species("a", 1)], permittivity=1.0)
+    assert ring.bind(c[:, :1].double()).compiled is None
