@@ -32,17 +32,20 @@ class CompiledRun:
     cell: Cell
     method: Method
     times: Tensor  #: (T,), float64
+    in_lanes: bool  #: whether the faster kernel knows the cell
 
     @classmethod
     def of(cls, cell: Electrolyte, method: Method, times: Tensor) -> CompiledRun | None:
         """The run of ``cell``, or None where only `march` can follow it."""
         if cell.valence.dtype != torch.float64 or not is_compiled(cell, cell.valence):
             return None
-        return cls(compiled_cell(cell), method, times.to(torch.float64))
+        in_lanes = cell.crowding is None and cell.reactions is None
+        return cls(compiled_cell(cell), method, times.to(torch.float64), in_lanes)
 
     def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
         """See :class:`PlainSteps`."""
         from pnpfusion.solvers.kernels.esdirk_1d import Run, esdirk_1d
+        from pnpfusion.solvers.kernels.esdirk_lanes import esdirk_lanes
 
         batch, *state = place.u.shape
         chunk = max(1, MOST_IN_ONE_CALL // max(1, batch * state[-1]))
@@ -59,7 +62,11 @@ class CompiledRun:
         )
         waits = np.zeros(batch, np.bool_)
         most = left.clamp_max(chunk).numpy()
-        esdirk_1d(self.cell, self.method, MAX_ITERATIONS, run, going.numpy(), most, waits)
+        arguments = self.cell, self.method, MAX_ITERATIONS, run, going.numpy(), most, waits
+        if self.in_lanes:
+            esdirk_lanes((0,) * state[0], *arguments)
+        else:
+            esdirk_1d(*arguments)
         waits |= going.numpy() & (run.steps + run.rejected >= left.numpy())
         rows = np.arange(len(self.times))[:, None]
         passed = np.nonzero((rows >= place.next.numpy()) & (rows < run.next))
