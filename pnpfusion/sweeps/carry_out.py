@@ -60,7 +60,8 @@ def carry_out(
                 shown = {name: waiting[0].get(name) for name in varying(cases)}
                 raise SweepError(
                     f"{_who(crew)}failed at cases {block} of {len(cases)}, which begin with "
-                    f"{shown}: {type(error).__name__}: {error}. {_kept(folder, cases)}"
+                    f"{shown}: {type(error).__name__}: {str(error).rstrip('.')}. "
+                    f"{_kept(folder, cases)}"
                 ) from error
     if report is not None:
         report(len(mine), len(mine))
