@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion.ledger import Ledger as Ledger
     from pnpfusion.run.equilibrium import equilibrium as equilibrium
     from pnpfusion.run.simulate import simulate as simulate
+    from pnpfusion.run.sweep import sweep as sweep
     from pnpfusion.run.unroll import unroll as unroll
     from pnpfusion.solution import Interrupted as Interrupted
     from pnpfusion.solution import Solution as Solution
@@ -41,6 +42,8 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion.solvers.outcome import SolveError as SolveError
     from pnpfusion.solvers.reactions import Reaction as Reaction
     from pnpfusion.storage import load as load
+    from pnpfusion.sweeps.carry_out import SweepError as SweepError
+    from pnpfusion.sweeps.result import Sweep as Sweep
     from pnpfusion.units import Scales as Scales
 else:  # what Python runs; tests/test_imports.py compares the two halves
     from importlib import import_module
@@ -57,6 +60,7 @@ else:  # what Python runs; tests/test_imports.py compares the two halves
         "Ledger": "pnpfusion.ledger",
         "equilibrium": "pnpfusion.run.equilibrium",
         "simulate": "pnpfusion.run.simulate",
+        "sweep": "pnpfusion.run.sweep",
         "unroll": "pnpfusion.run.unroll",
         "Interrupted": "pnpfusion.solution",
         "Solution": "pnpfusion.solution",
@@ -68,6 +72,8 @@ else:  # what Python runs; tests/test_imports.py compares the two halves
         "SolveError": "pnpfusion.solvers.outcome",
         "Reaction": "pnpfusion.solvers.reactions",
         "load": "pnpfusion.storage",
+        "Sweep": "pnpfusion.sweeps.result",
+        "SweepError": "pnpfusion.sweeps.carry_out",
         "Scales": "pnpfusion.units",
     }
 

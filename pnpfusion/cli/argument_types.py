@@ -66,6 +66,16 @@ def columns(text: str) -> tuple[str, list[str]]:
     return name.strip(), listed
 
 
+def shard(text: str) -> tuple[int, int]:
+    """A share of a sweep, counted from 0: ``0/8`` to ``7/8``."""
+    if not re.fullmatch(r"[0-9]{1,9}/[0-9]{1,9}", text):
+        raise ArgumentTypeError(f"got {text!r}, wanted K/N, 0/8 for the first of 8 shares")
+    k, n = (int(part) for part in text.split("/"))
+    if not k < n:
+        raise ArgumentTypeError(f"got {text!r}, wanted K/N with K < N: 0/{n or 1} is the first")
+    return k, n
+
+
 SAMPLES = re.compile(r"all|-?\d{1,9}|(-?\d{1,9})?:(-?\d{1,9})?|random:\d{1,9}")
 
 

@@ -12,8 +12,10 @@ from pnpfusion.cli.argument_types import (
     positive,
     samples,
     seed,
+    shard,
     whole,
 )
+from pnpfusion.cli.messages import CommandError
 
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -41,6 +43,7 @@ examples:
   pnpfusion simulate --data my.csv --label diagnosis    columns audio_1, audio_2, ..., motion_1, ...
   pnpfusion simulate --data my.csv --modality ear=loudness,pitch --modality hand=speed,grip
   pnpfusion simulate --boundary periodic --duration 0.1 no electrodes: the features mix and screen
+  pnpfusion simulate --sweep grid.json --sample 3       one run for each case of {"grid": {...}}
   pnpfusion simulate --voltage 100 --diffusivity "audio=1,motion=0.3" --out strong
 
 units: length L (the cell), time L²/D, potential kT/e (25.7 mV at 25 °C), concentration c_ref
@@ -60,7 +63,11 @@ def add_to(commands: _Commands) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(run=_run)
+    add_options(parser)
 
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options to a parser."""
     data = parser.add_argument_group("what moves")
     data.add_argument(
         "--data",
@@ -193,6 +200,32 @@ def add_to(commands: _Commands) -> None:
         "slow everything down on a busy one (default: 1)",
     )
 
+    many = parser.add_argument_group("many runs")
+    many.add_argument(
+        "--sweep",
+        metavar="FILE",
+        help='run every case of a .json file with options of this command: {"grid": {name: '
+        '[values], ...}}, all combinations, or {"cases": [{name: value, ...}, ...]}, or both; what '
+        "stands beside these, or is typed, holds for all. Makes one sweep.safetensors, table.csv "
+        "and summary.json in --out (default: runs/sweep-FILE), no pictures. Again, it goes on with "
+        "what is missing. `torchrun --nproc-per-node N -m pnpfusion simulate --sweep FILE` shares "
+        "the cases among N processes",
+    )
+    many.add_argument(
+        "--shard",
+        type=shard,
+        metavar="K/N",
+        help="run only every N-th block of cases from the K-th, 0 <= K < N, and join nothing; once "
+        "all are done, the command without --shard joins them",
+    )
+    many.add_argument(
+        "--stack",
+        type=whole,
+        default=8,
+        metavar="N",
+        help="cases that are solved in one call, at most (default: 8)",
+    )
+
     out = parser.add_argument_group("what is made")
     out.add_argument(
         "--out",
@@ -210,6 +243,13 @@ def _run(arguments: argparse.Namespace) -> int:
     from pnpfusion.cli.output_folder import claim
     from pnpfusion.cli.simulate_run import run, threads
 
+    if arguments.sweep is not None:
+        from pnpfusion.cli.simulate_sweep import run_all
+
+        with threads(arguments.threads):
+            return run_all(arguments)
+    if arguments.shard is not None:
+        raise CommandError("--shard is a share of a sweep; add --sweep FILE, or leave it out.")
     with (
         claim(arguments.out, "simulate", overwrite=arguments.overwrite) as folder,
         threads(arguments.threads),

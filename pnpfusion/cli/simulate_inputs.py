@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pnpfusion.solvers.steppers import TRBDF2, BackwardEuler, KenCarp4, Odeint, 
 
 IMPLICIT = {"tr-bdf2": TRBDF2, "kencarp4": KenCarp4, "backward-euler": BackwardEuler}
 CELLS_PER_DEBYE, CELLS_PER_FEATURE = 8, 4
+NOT_OF_A_RUN = ("run", "command", "sweep", "shard", "stack")
 MOST_CELLS = 4096  #: that are chosen unasked
 
 
@@ -43,8 +45,14 @@ class Experiment:
         return self.c0.ndim > 2
 
 
-def experiment(options: Namespace) -> Experiment:
+def experiment(
+    options: Namespace, scaled_set: Callable[[Namespace], Features] | None = None
+) -> Experiment:
     """Read the data and set up the cell.
+
+    Args:
+        options: what was typed.
+        scaled_set: in the place of :func:`scaled`, which reads the file each time.
 
     Raises:
         ValueError, OSError, ImportError, CommandError: an option or a file is not usable.
@@ -56,10 +64,9 @@ def experiment(options: Namespace) -> Experiment:
             f"--voltage {options.voltage:g} needs electrodes, and --boundary {options.boundary} "
             f"has none; leave it out, or use --boundary electrodes."
         )
-    whole_set = read(options)
-    scaled = whole_set if options.raw else _standardised(whole_set)
-    picked = pick(options.sample, len(scaled), options.seed)
-    chosen = scaled.samples(picked)
+    whole_set = (scaled_set or scaled)(options)
+    picked = pick(options.sample, len(whole_set), options.seed)
+    chosen = whole_set.samples(picked)
     features = dict(chosen.modalities)
     if isinstance(picked, int):
         features = {name: values[0] for name, values in features.items()}
@@ -89,7 +96,7 @@ def experiment(options: Namespace) -> Experiment:
         "cells": fields.cells,
         "fixed_charge": None if fixed_charge is None else fixed_charge.tolist(),
     }
-    given = {key: value for key, value in vars(options).items() if key not in ("run", "command")}
+    given = {key: value for key, value in vars(options).items() if key not in NOT_OF_A_RUN}
     return Experiment(
         features=chosen,
         size=len(whole_set),
@@ -99,6 +106,12 @@ def experiment(options: Namespace) -> Experiment:
         stepper=_stepper(options),
         settings=given | settled,
     )
+
+
+def scaled(options: Namespace) -> Features:
+    """The data set that the options name, standardised unless they say otherwise."""
+    whole_set = read(options)
+    return whole_set if options.raw else _standardised(whole_set)
 
 
 def read(options: Namespace) -> Features:

@@ -1,0 +1,160 @@
+"""``pnpfusion simulate --sweep FILE``: every case of a file, in one process or several."""
+
+from __future__ import annotations
+
+import signal
+import textwrap
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from pnpfusion.cli.messages import FAILED, INTERRUPTED, CommandError, errors_end_the_command, say
+from pnpfusion.cli.simulate_block import Blocks
+from pnpfusion.cli.simulate_cases import ALIKE, cases_of
+from pnpfusion.sweeps.carry_out import SweepError, carry_out, dealt, kept
+from pnpfusion.sweeps.cases import Case, in_blocks
+from pnpfusion.sweeps.crew import Crew, LostProcess, assembled
+from pnpfusion.sweeps.progress import progress_bar
+from pnpfusion.sweeps.result import PARTS, RESULT, SUMMARY, TABLE, Sweep
+
+TERMINATED = 143  #: the exit code after SIGTERM
+
+
+def run_all(options: Namespace) -> int:
+    """Do what the options say, and return the exit code."""
+    try:
+        with sigterm_as_ctrl_c() as heard, assembled() as crew:
+            return _run(options, crew, heard)
+    except LostProcess as error:
+        raise CommandError(str(error), FAILED) from error
+
+
+def _run(options: Namespace, crew: Crew, heard: list[int]) -> int:
+    folder = Path(options.out or f"runs/sweep-{Path(options.sweep).stem}")
+    try:
+        cases = cases_of(options)
+        blocks = Blocks(cases)
+        _claim(folder, options, crew)
+        mine = dealt(in_blocks(cases, ALIKE, options.stack), options.shard)[crew.rank :: crew.size]
+        with errors_end_the_command():
+            blocks.check([cases[place] for block in mine for place in block])
+    except CommandError as error:
+        words = crew.meet(error.code)
+        if crew.rank == next(rank for rank, word in enumerate(words) if word):
+            raise
+        return error.code
+    words = crew.meet()
+    if any(words):
+        return max(words)
+    loud = not options.quiet and crew.rank == 0
+    before = kept(folder, cases)
+    if loud:
+        print(_introduction(options, cases, crew, before, folder), flush=True)
+    bar = "sweep" if crew.size == 1 else f"sweep, rank 0 of {crew.size}"
+    try:
+        with progress_bar(loud, bar) as report:
+            result = carry_out(
+                blocks.solve,
+                cases,
+                folder,
+                crew,
+                alike=ALIKE,
+                stack=options.stack,
+                shard=options.shard,
+                report=report,
+            )
+    except KeyboardInterrupt:
+        why = "was told to end (SIGTERM), as when another rank died" if heard else "was interrupted"
+        say(
+            f"pnpfusion simulate: {_who(crew)} {why}; {kept(folder, cases)} of {len(cases)} "
+            f"cases are finished and kept in {folder}. The same command again goes on from there."
+        )
+        return TERMINATED if heard else INTERRUPTED
+    except SweepError as error:
+        if isinstance(error.__cause__, MemoryError | OSError | LostProcess):
+            raise CommandError(str(error), FAILED) from error
+        raise
+    if loud:
+        print(_conclusion(options, result, folder))
+    return 0
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[list[int]]:
+    """Let SIGTERM be heard as Ctrl-C is, and answered in words; the list tells that it was.
+
+    It comes from `torchrun` if another process died, or from a scheduler.
+    """
+    heard: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not in the main thread
+        yield heard
+        return
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _claim(folder: Path, options: Namespace, crew: Crew) -> None:
+    """Make the folder, and refuse one with something else in it; `--overwrite` starts afresh."""
+    if options.overwrite and options.shard is not None:
+        raise CommandError(
+            "--overwrite would take away what other shards have finished; empty the folder by hand "
+            "before the first of them, and leave it out."
+        )
+    if folder.exists() and not folder.is_dir():
+        raise CommandError(f"--out {folder} is a file, wanted a folder; choose another name.")
+    ours = [folder / PARTS, folder / RESULT]
+    if folder.exists() and any(folder.iterdir()) and not any(path.exists() for path in ours):
+        raise CommandError(
+            f"--out {folder} is not empty and holds no sweep, wanted a new or empty folder, or one "
+            f"of this sweep; choose another one."
+        )
+    with errors_end_the_command():
+        folder.mkdir(parents=True, exist_ok=True)
+        if options.overwrite and crew.rank == 0:
+            made = [folder / name for name in (RESULT, TABLE, SUMMARY)]
+            for path in [*made, *(folder / PARTS).glob("*.safetensors")]:
+                path.unlink(missing_ok=True)
+
+
+def _who(crew: Crew) -> str:
+    return "the sweep" if crew.size == 1 else f"rank {crew.rank} of {crew.size}"
+
+
+def _introduction(
+    options: Namespace, cases: Sequence[Case], crew: Crew, before: int, folder: Path
+) -> str:
+    parts = [f"{len(cases)} cases of {options.sweep}"]
+    if options.shard is not None:
+        parts.append(f"share {options.shard[0]} of {options.shard[1]}")
+    if crew.size > 1:
+        parts.append(f"{crew.size} processes")
+    if before:
+        parts.append(f"{before} are finished already in {folder}")
+    return textwrap.fill(", ".join(parts) + ".", 96, subsequent_indent="  ")
+
+
+def _conclusion(options: Namespace, result: Path | None, folder: Path) -> str:
+    if result is None:
+        k, n = options.shard
+        return (
+            f"share {k} of {n} is finished; once all are, the command without --shard joins them."
+        )
+    sweep = Sweep.load(result)
+    failed = int((~sweep.succeeded).sum())
+    how = f"{failed} without an answer, see `outcome` in {TABLE}" if failed else "all solved"
+    return textwrap.fill(
+        f"{len(sweep.cases)} cases, {how}; in {folder}: {RESULT}, {SUMMARY}, {TABLE}",
+        96,
+        subsequent_indent="  ",
+    )

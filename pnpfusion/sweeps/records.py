@@ -1,0 +1,121 @@
+"""What is kept of finished cases, in files of one format: parts of a sweep, and its result.
+
+A safetensors file whose metadata have one key, ``pnpfusion_sweep``, with a JSON object: ``format``
+(1), ``version`` (of the package), ``names`` (of the cases, in order), ``cases`` (their parameters)
+and ``rows`` (how each ended, in numbers and words). The tensors of a case are called
+``<name of the case>.<what>``. Nothing in the file is executed, and it depends on nothing but the
+cases: no time of day, no number of processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+import pnpfusion
+from pnpfusion.sweeps.cases import Case, name_of
+
+KEY, FORMAT = "pnpfusion_sweep", 1
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One finished case."""
+
+    case: Case
+    row: Row  #: how it ended: numbers, words, None
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What a file says about itself."""
+
+    names: tuple[str, ...]
+    cases: tuple[Case, ...]
+    rows: tuple[Row, ...]
+
+
+def write(path: Path, records: Sequence[Record]) -> None:
+    """Write records in this order, as a whole or not at all. A case that comes twice is kept once.
+
+    Raises:
+        OSError: the disk is full, or the folder may not be written to.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    names = [name_of(record.case) for record in records]
+    header = {
+        "format": FORMAT,
+        "version": pnpfusion.__version__,
+        "names": names,
+        "cases": [record.case for record in records],
+        "rows": [record.row for record in records],
+    }
+    tensors = {
+        f"{name}.{what}": values.detach().cpu().contiguous()
+        for name, record in zip(names, records, strict=True)
+        for what, values in record.tensors.items()
+    }
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.touch()
+        mode = part.stat().st_mode  # safetensors would keep other users from reading the file
+        try:
+            save_file(tensors, part, metadata={KEY: json.dumps(header, allow_nan=False)})
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
+        part.chmod(mode)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_header(path: Path) -> Header:
+    """What a file holds, without its tensors.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no file of a sweep, is damaged, or is of a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[KEY])
+        if header["format"] != FORMAT:
+            raise ValueError(
+                f"{path} has format {header['format']!r}, this version of pnpfusion reads format "
+                f"{FORMAT}; it was written by pnpfusion {header.get('version')}."
+            )
+        return Header(*(tuple(header[what]) for what in ("names", "cases", "rows")))
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
+        raise ValueError(f"{path} is not a file of a sweep, or is damaged: {error}.") from None
+
+
+def read(path: Path, names: Sequence[str]) -> dict[str, Record]:
+    """The records of these names, of those that the file holds."""
+    from safetensors import safe_open
+
+    header = read_header(path)
+    wanted, tensors = set(names), dict[str, dict[str, Tensor]]()
+    with safe_open(path, framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118
+            name, _, what = key.partition(".")
+            if name in wanted:
+                tensors.setdefault(name, {})[what] = file.get_tensor(key)
+    return {
+        name: Record(case, row, tensors.get(name, {}))
+        for name, case, row in zip(header.names, header.cases, header.rows, strict=True)
+        if name in wanted
+    }
