@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.bases import Basis, cut, extended, frequencies, insulating_bases
+from pnpfusion.solvers.bases import Basis, frequencies, insulating_bases
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
 from pnpfusion.solvers.field import Parameter, spread
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.spectral_derivative import AxisDerivative, axis_derivative
+from pnpfusion.solvers.low_modes import LowModes
+from pnpfusion.solvers.spectral_derivative import axis_derivative
 from pnpfusion.solvers.steppers.base import Semilinear
 from pnpfusion.solvers.transforms import from_modes, laplacian_symbols, sum_over_axes, to_modes
 
@@ -50,9 +51,7 @@ class SpectralElectrolyte:
     inverse_symbol: Tensor  #: 1 / k², and 0 for the mean
     moving: Tensor  #: 1, and 0 for the mean
     mean_mode: Tensor  #: the modes of the constant 1
-    derivatives: tuple[AxisDerivative, ...]  #: one per axis
     resolved: tuple[int, ...]  #: how many modes of each axis take part in products
-    green: Tensor  #: 1 / (eps k²) of those, and 0 for the mean, (B|1, *resolved)
 
     @classmethod
     def build(
@@ -128,12 +127,7 @@ class SpectralElectrolyte:
             inverse_symbol=inverse_symbol,
             moving=(mean_mode == 0).to(like),
             mean_mode=mean_mode,
-            derivatives=tuple(
-                axis_derivative(grid, bases, axis, count, like)
-                for axis, count in enumerate(resolved)
-            ),
             resolved=resolved,
-            green=cut(inverse_symbol, bases, resolved) / epsilon,
         )
 
     @property
@@ -221,40 +215,21 @@ class SpectralElectrolyte:
         diffusion = -self.diffusivity * self.symbol * modes
         rho = (self.valence * modes).sum(1, keepdim=True) + self.fixed_modes.unsqueeze(1)
         linear = diffusion - self._pull(mean) * rho * self.moving
-        return from_modes(linear + self._drift(modes, mean), self.bases)
+        return from_modes(linear + self._in_all_modes(c, mean).drift(modes), self.bases)
 
     def semilinear(self, c: Tensor) -> Semilinear:
         """The rate in modes, split about the mean concentrations of ``c``."""
-        mean = self._mean(c)
-        pull, moving = self._pull(mean), self.moving
-        fixed = pull * self.fixed_modes.unsqueeze(1) * moving
-        size = self.valence.shape[1]
-        eye = torch.eye(size).to(c).reshape(1, size, size, *(1,) * self.grid.ndim)
+        return self._in_all_modes(c, self._mean(c)).semilinear()
 
-        def remainder(t: Tensor, modes: Tensor) -> Tensor:
-            return self._drift(modes, mean) - fixed
+    def quickest(self, c: Tensor) -> Tensor:
+        """The shortest relaxation time of charge beside that of the mean concentrations, (B,)."""
+        with torch.no_grad():
+            excess = (self.valence.square() * self.diffusivity * (c - self._mean(c))).sum(1)
+            largest = excess.abs().flatten(1).amax(1).clamp_min(torch.finfo(c.dtype).tiny)
+            return self.permittivity.flatten() / largest
 
-        return Semilinear(
-            to_modes=lambda u: to_modes(u, self.bases),
-            from_modes=lambda modes: from_modes(modes, self.bases),
-            linear=-self.diffusivity.unsqueeze(2) * self.symbol * eye
-            - pull.unsqueeze(2) * self.valence.unsqueeze(1) * moving,
-            remainder=remainder,
-        )
-
-    def _drift(self, modes: Tensor, mean: Tensor) -> Tensor:
-        """Modes of D z div((c - mean) grad phi), from those of c ``(B, S, *grid.shape)``."""
-        low, fixed, one = (
-            cut(m, self.bases, self.resolved) for m in (modes, self.fixed_modes, self.mean_mode)
-        )
-        phi = ((self.valence * low).sum(1) + fixed) * self.green
-        excess = from_modes(torch.addcmul(low, mean, -one), self.bases, self.grid.shape)
-        parts = []
-        for d in self.derivatives:
-            slope = from_modes(d.slope(phi), d.bases, self.grid.shape).unsqueeze(1)
-            parts.append(d.divergence(to_modes(excess * slope, d.bases, self.resolved)))
-        drift = self.diffusivity * self.valence * sum(parts[1:], parts[0])
-        return extended(drift, self.bases, self.grid.shape)
+    def _in_all_modes(self, c: Tensor, mean: Tensor) -> LowModes:
+        return LowModes.of(self, mean, self.quickest(c), self.grid.shape)
 
     def _mean(self, c: Tensor) -> Tensor:
         return c.flatten(2).mean(2).reshape(*c.shape[:2], *(1,) * self.grid.ndim)

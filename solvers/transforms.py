@@ -18,6 +18,7 @@ from pnpfusion.solvers.bases import Basis as Basis
 from pnpfusion.solvers.bases import frequencies, lowest, transform_matrix
 from pnpfusion.solvers.bases import insulating_bases as insulating_bases
 from pnpfusion.solvers.grid import Grid
+from pnpfusion.solvers.implicit_solve import is_followed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +35,7 @@ _KINDS = {
 
 
 def to_modes(
-    values: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...] | None = None
+    values: Tensor, bases: tuple[Basis | None, ...], shape: tuple[int, ...] | None = None
 ) -> Tensor:
     """Coefficients of ``values`` in the orthonormal bases of the last axes.
 
@@ -44,7 +45,7 @@ def to_modes(
 
     Args:
         values: shape ``(..., N_1, ..., N_D)``, at cell centres; float32 or float64.
-        bases: one per axis, for the last D = ``len(bases)`` axes.
+        bases: one per axis, for the last D = ``len(bases)`` axes; None leaves an axis as it is.
         shape: how many modes of each axis to return, the lowest; None for all. On a Fourier axis
             all or an odd number.
 
@@ -55,7 +56,7 @@ def to_modes(
 
 
 def from_modes(
-    modes: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...] | None = None
+    modes: Tensor, bases: tuple[Basis | None, ...], shape: tuple[int, ...] | None = None
 ) -> Tensor:
     """Values at the cell centres, the inverse of :func:`to_modes`.
 
@@ -71,9 +72,11 @@ def from_modes(
 
 
 def _transform(
-    x: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...] | None, inverse: bool
+    x: Tensor, bases: tuple[Basis | None, ...], shape: tuple[int, ...] | None, inverse: bool
 ) -> Tensor:
     wanted = tuple(x.shape[-len(bases) :]) if shape is None else tuple(shape)
+    if not is_followed(x):  # which spares the bookkeeping
+        return _Transform.forward(x, tuple(bases), wanted, inverse)
     y: Tensor = _Transform.apply(x, tuple(bases), wanted, inverse)  # type: ignore[no-untyped-call]
     return y
 
@@ -83,7 +86,7 @@ class _Transform(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        x: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...], inverse: bool
+        x: Tensor, bases: tuple[Basis | None, ...], shape: tuple[int, ...], inverse: bool
     ) -> Tensor:
         if x.device.type == "cpu":
             return torch.from_numpy(_by_scipy(x.detach().numpy(), bases, shape, inverse))
@@ -103,7 +106,9 @@ class _Transform(torch.autograd.Function):
         return _transform(grad, ctx.bases, ctx.shape, not ctx.inverse), None, None, None
 
 
-def _by_scipy(x: Array, bases: tuple[Basis, ...], shape: tuple[int, ...], inverse: bool) -> Array:
+def _by_scipy(
+    x: Array, bases: tuple[Basis | None, ...], shape: tuple[int, ...], inverse: bool
+) -> Array:
     import numpy as np
     from scipy import fft
 
@@ -111,6 +116,8 @@ def _by_scipy(x: Array, bases: tuple[Basis, ...], shape: tuple[int, ...], invers
     given = x
     for axis in axes if inverse else reversed(axes):
         n, basis = shape[axis], bases[axis]
+        if basis is None:
+            continue
         if basis == "fourier":
             x = _from_fourier(x, axis, n) if inverse else _to_fourier(x, axis, n)
             continue
@@ -159,9 +166,11 @@ def _from_fourier(x: Array, axis: int, n: int) -> Array:
 
 
 def _by_matrices(
-    x: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...], inverse: bool
+    x: Tensor, bases: tuple[Basis | None, ...], shape: tuple[int, ...], inverse: bool
 ) -> Tensor:
     for axis, basis in enumerate(bases, start=-len(bases)):
+        if basis is None:
+            continue
         cells, count = x.shape[axis], shape[axis]
         if inverse:
             cells, count = count, cells

@@ -68,6 +68,36 @@ class Semilinear:
     from_modes: Callable[[Tensor], Tensor]  #: and back; both linear
     linear: Tensor  #: M, (B|1, S, S, *modes)
     remainder: Callable[[Tensor, Tensor], Tensor]  #: N, from t (B,) and modes
+    resolution: Resolution | None = None  #: None: all modes that there are
+
+
+class Resolution(Protocol):
+    """How many modes a law is followed in, which a state that sharpens may ask for more of."""
+
+    @property
+    def quickest(self) -> Tensor:
+        """The shortest time in which N changes a state by itself, (B,)."""
+
+    def fitting(self, u: Tensor, negligible: float) -> Semilinear:
+        """The law in as many modes as states ``u`` need, and what becomes of them.
+
+        ``negligible``: what a mode may hold of the largest one and still be left out.
+        """
+
+    def lowest(self, modes: Tensor) -> Tensor:
+        """The smallest value of each sample where products are formed, (B,)."""
+
+    def finer(self, modes: Tensor) -> Semilinear | None:
+        """The law in more modes, about the same state; None if ``modes`` ask for no more."""
+
+    def lifted(self, modes: Tensor) -> Tensor:
+        """Modes of fewer, in these; what was left out is zero."""
+
+    def surviving(self, span: float) -> Semilinear | None:
+        """The law with all modes that diffusion leaves something of after ``span``, for gradients.
+
+        None: it has them.
+        """
 
 
 @runtime_checkable

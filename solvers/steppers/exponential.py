@@ -3,45 +3,102 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.implicit_solve import ImplicitSolve, per_state
-from pnpfusion.solvers.phi_functions import apply, doubled, phi_functions
+from pnpfusion.solvers.implicit_solve import per_state
+from pnpfusion.solvers.phi_functions import apply
+from pnpfusion.solvers.plain_steps import PlainSteps
 from pnpfusion.solvers.steppers.base import Law, Path, Report, Semilinear, SemilinearLaw
-from pnpfusion.solvers.steppers.one_step import Attempt, FixedOneStep, Start
-
-#: One tensor per coefficient of a method, each (B|1, S, S, *modes).
-Coefficients = tuple[Tensor, ...]
+from pnpfusion.solvers.steppers.control import Control, FixedSteps
+from pnpfusion.solvers.steppers.halving import HalvedSteps, MeanSquare
+from pnpfusion.solvers.steppers.modal import Coefficients, Matrices, ModalSteps, Split
+from pnpfusion.solvers.steppers.one_step import Attempt, OneStep, Start
 
 
 @dataclass(frozen=True)
-class Exponential(FixedOneStep):
-    r"""Fixed steps of order 4 for laws :math:`\dot v = M v + N(t, v)` in modes.
+class Exponential(OneStep):
+    r"""Steps of order 4 for laws :math:`\dot v = M v + N(t, v)` in modes.
 
-    What M holds, diffusion and the mean drift of PNP, limits no step; the rest is explicit. A step
+    What M holds, diffusion and the mean drift of PNP, limits no step; the rest is explicit. Steps
+    are as long as the error of each sample allows, halves of halves of the time between two saved
+    ones, so that a few sizes share their coefficients; or of a fixed size. The error of a step is
+    that against an embedded solution of order 3, which costs no evaluation [BM13]. A fixed step
     that is too large for the rest makes the state grow without bound, which is reported as an
     outcome; nothing keeps concentrations positive. Differentiable to any order, M included.
 
     Raises:
-        ValueError: ``dt`` is not positive, or the law has no linear part to offer.
+        ValueError: a setting is not positive, both ``dt`` and ``rtol`` are given, ``rtol`` is below
+            what the dtype can tell, or the law has no linear part to offer.
     """
 
     order: ClassVar[int] = 4
     keeps_positive: ClassVar[bool] = False
 
+    dt: float | None = None  #: steps of at most this size, made to fit between the saved times
+    rtol: float | None = None  #: error of a step; None is 1e-5, in float32 1e-3
+    max_steps: int = 1_000_000  #: per sample
+
+    def __post_init__(self) -> None:
+        if self.dt is not None and self.rtol is not None:
+            raise ValueError("`dt` fixes the steps, so it excludes `rtol`; give one.")
+        for name in ("dt", "rtol", "max_steps"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"`{name}` must be > 0, got {value}.")
+
+    highest: ClassVar[int]  #: the last phi function that :meth:`coefficients` wants
+
     @abstractmethod
-    def coefficients(self, linear: Tensor, h: Tensor) -> Coefficients:
-        """Functions of h M for one size of step; ``h`` is ``(B|1, 1, 1, 1, ...)``."""
+    def coefficients(self, half: Coefficients, whole: Coefficients, h: Tensor) -> Coefficients:
+        """What one size ``h`` ``(B|1, 1, 1, 1, ...)`` takes, from the phi functions.
+
+        ``half`` are those of h M / 2, ``whole`` those of h M; only e^(h M / 2) if that will do.
+        """
 
     @abstractmethod
     def advance(
         self, part: Semilinear, matrices: Coefficients, t: Tensor, dt: Tensor, v: Tensor, n: Tensor
-    ) -> Tensor:
-        """The modes after ``dt`` ``(B,)`` from ``v`` at ``t``, where the remainder is ``n``."""
+    ) -> tuple[Tensor, Tensor, Coefficients]:
+        """The modes after ``dt`` ``(B,)`` from ``v`` at ``t``, where the remainder is ``n``.
+
+        With them the remainder of the last stage and, for :meth:`error`, the matrix that weighs it.
+        """
+
+    def step(
+        self, part: Semilinear, matrices: Coefficients, t: Tensor, dt: Tensor, v: Tensor, n: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The modes after a step, the remainder there, and an estimate of the error."""
+        end, n_last, weight = self.advance(part, matrices, t, dt, v, n)
+        n_end = part.remainder(t + dt, end)
+        if self.dt is not None:
+            return end, n_end, None
+        with torch.no_grad():
+            difference = 0.6 * (n_last - n_end)
+            if weight:
+                error = apply(weight[0], difference)
+            else:
+                error = per_state(dt, v) / 6 * difference
+        return end, n_end, error
+
+    def control(self, u: Tensor, times: Tensor) -> Control:
+        """See :class:`OneStep`."""
+        double = u.dtype == torch.float64
+        if self.dt is not None:
+            none = MeanSquare(0.0, 1.0)
+            return FixedSteps(self.dt, times, none, self.max_steps, retry=False)
+        rtol = self.rtol if self.rtol is not None else (1e-5 if double else 1e-3)
+        least = 5e2 * torch.finfo(u.dtype).eps
+        if rtol < least:
+            raise ValueError(f"`rtol` must be >= {least:.1e} for {u.dtype}, got {rtol:g}.")
+        return HalvedSteps(times, MeanSquare(rtol, 0.0), self.max_steps, error_order=4)
+
+    def plain_steps(self, law: Law, control: Control) -> PlainSteps | None:
+        """See :class:`OneStep`."""
+        return ModalSteps(self, law, control) if isinstance(law, Split) else None
 
     def integrate(
         self,
@@ -59,72 +116,20 @@ class Exponential(FixedOneStep):
                 f"`{type(self).__name__}` follows the linear part of a law exactly, but this law "
                 f"offers none; use another stepper, e.g. KenCarp4(), or for PNP series in space."
             )
-        return super().integrate(_Split(law, part), u0, times, report, checkpoints, resume)
+        return super().integrate(Split(law, part), u0, times, report, checkpoints, resume)
 
     def attempt(self, law: Law, start: Start) -> Attempt:
         """See :class:`OneStep`."""
-        if not isinstance(law, _Split):
+        if not isinstance(law, Split):
             raise TypeError("an exponential step is taken by `integrate` only.")
-        part = law.part
-        t, dt = start.t, start.dt
-        v, n = law.start(t, start.u, start.slope)
-        v = self.advance(part, law.matrices(self, dt), t, dt, v, n)
-        n = part.remainder(t + dt, v)
+        part, matrices = law.whole(self)
+        if torch.is_grad_enabled():  # what a graph holds serves one step
+            matrices = Matrices(self, part.linear)
+        v = part.to_modes(start.u)
+        n = part.to_modes(start.slope) - apply(part.linear, v)
+        v, n, error = self.step(part, matrices.of(start.dt), start.t, start.dt, v, n)
         new, slope = part.from_modes(v), part.from_modes(apply(part.linear, v, plus=n))
-        law.keep(t + dt, new, v, n)
-        return Attempt.unsolved(start, new, slope, rate_calls=4)
-
-
-@dataclass(eq=False)
-class _Split:
-    """A law with its linear part and, for one run, what the last steps have computed."""
-
-    law: Law
-    part: Semilinear
-    known: dict[tuple[object, ...], Coefficients] = field(default_factory=dict)
-    last: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
-
-    def start(self, t: Tensor, u: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-        """The modes of ``u`` and of the remainder there, kept from the last step if it stands."""
-        if self.last is not None and not torch.is_grad_enabled():
-            t_kept, u_kept, v, n = self.last
-            if torch.equal(u, u_kept) and torch.allclose(t, t_kept):
-                return v, n
-        v = self.part.to_modes(u)
-        return v, self.part.to_modes(slope) - apply(self.part.linear, v)
-
-    def keep(self, t: Tensor, u: Tensor, v: Tensor, n: Tensor) -> None:
-        """Remember the end of a step, unless a graph holds it."""
-        self.last = None if torch.is_grad_enabled() else (t, u, v, n)
-
-    def matrices(self, method: Exponential, dt: Tensor) -> Coefficients:
-        """The coefficients for ``dt`` ``(B,)``; sizes that differ by round-off share them."""
-        digits = 12 if dt.dtype == torch.float64 else 6
-        sizes = dt.tolist()
-        if len(set(sizes)) == 1:
-            sizes = sizes[:1]
-        key = (torch.is_grad_enabled(), *(f"{size:.{digits}e}" for size in sizes))
-        if key not in self.known:
-            if len(self.known) >= 4:
-                self.known.pop(next(iter(self.known)))
-            linear = self.part.linear
-            h = dt[: len(sizes)].reshape(-1, *(1 for _ in linear.shape[1:]))
-            self.known[key] = method.coefficients(linear, h)
-        return self.known[key]
-
-    def rate(self, t: Tensor, u: Tensor) -> Tensor:
-        return self.law.rate(t, u)
-
-    def solve_implicit(
-        self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
-    ) -> ImplicitSolve:
-        return self.law.solve_implicit(t, base, step, guess, scale)
-
-    def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> Tensor | None:
-        return self.law.robust_step(t, dt, u)
-
-    def lowest(self, u: Tensor, sample: Tensor | None = None) -> Tensor | None:
-        return self.law.lowest(u, sample)
+        return replace(Attempt.unsolved(start, new, slope, rate_calls=4), error=error)
 
 
 class IFRK4(Exponential):
@@ -133,13 +138,15 @@ class IFRK4(Exponential):
     One matrix per mode; what rests by a balance of M v and N moves by the error of a step.
     """
 
-    def coefficients(self, linear: Tensor, h: Tensor) -> Coefficients:
+    highest: ClassVar[int] = 0
+
+    def coefficients(self, half: Coefficients, whole: Coefficients, h: Tensor) -> Coefficients:
         """The propagator of half a step."""
-        return (phi_functions(h / 2 * linear, 1)[0],)
+        return (half[0],)
 
     def advance(
         self, part: Semilinear, matrices: Coefficients, t: Tensor, dt: Tensor, v: Tensor, n: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor, Coefficients]:
         """See :class:`Exponential`."""
         (half,) = matrices
         h, middle = per_state(dt, v), t + dt / 2
@@ -148,7 +155,7 @@ class IFRK4(Exponential):
         n_3 = part.remainder(middle, torch.addcmul(v_half, h / 2, n_2))
         n_4 = part.remainder(t + dt, apply(half, torch.addcmul(v_half, h, n_3)))
         end = v_half + h / 6 * (n_half + 2 * (n_2 + n_3))
-        return torch.addcmul(apply(half, end), h / 6, n_4)
+        return torch.addcmul(apply(half, end), h / 6, n_4), n_4, ()
 
 
 class ETDRK4(Exponential):
@@ -157,14 +164,15 @@ class ETDRK4(Exponential):
     Six matrices per mode; what rests stays at rest, whatever the step.
     """
 
-    def coefficients(self, linear: Tensor, h: Tensor) -> Coefficients:
+    highest: ClassVar[int] = 3
+
+    def coefficients(self, half: Coefficients, whole: Coefficients, h: Tensor) -> Coefficients:
         """Propagators of half a step and a step, then the weights of the remainders."""
-        at_half = phi_functions(h / 2 * linear, 3)
-        whole, phi_1, phi_2, phi_3 = doubled(at_half)
+        exponential, phi_1, phi_2, phi_3 = whole
         return (
-            at_half[0],
-            h / 2 * at_half[1],
-            whole,
+            half[0],
+            h / 2 * half[1],
+            exponential,
             h * (phi_1 - 3 * phi_2 + 4 * phi_3),
             h * (2 * phi_2 - 4 * phi_3),
             h * (4 * phi_3 - phi_2),
@@ -172,7 +180,7 @@ class ETDRK4(Exponential):
 
     def advance(
         self, part: Semilinear, matrices: Coefficients, t: Tensor, dt: Tensor, v: Tensor, n: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor, Coefficients]:
         """See :class:`Exponential`."""
         half, weight, whole, first, inner, last = matrices
         middle = t + dt / 2
@@ -181,5 +189,6 @@ class ETDRK4(Exponential):
         n_2 = part.remainder(middle, v_2)
         n_3 = part.remainder(middle, apply(weight, n_2, plus=v_half))
         v_4 = apply(weight, 2 * n_3 - n, plus=apply(half, v_2))
+        n_4 = part.remainder(t + dt, v_4)
         end = apply(first, n, plus=apply(inner, n_2 + n_3, plus=apply(whole, v)))
-        return apply(last, part.remainder(t + dt, v_4), plus=end)
+        return apply(last, n_4, plus=end), n_4, (last,)

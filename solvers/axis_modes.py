@@ -1,0 +1,161 @@
+r"""The lowest modes of each axis at points of their own, where products are formed.
+
+K modes of a Fourier or cosine axis have products of at most twice their highest frequency; at
+:math:`n > \tfrac32 (K - 1)` points none of these looks like one of the K [CHQZ06, 3.3]. The points
+need not be the cells: fewer will do where the modes are fewer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from pnpfusion.solvers.bases import Basis, lowest, transform_matrix
+from pnpfusion.solvers.grid import Grid
+from pnpfusion.solvers.spectral_derivative import AxisDerivative, axis_derivative
+from pnpfusion.solvers.transforms import from_modes, to_modes
+
+#: Points by the number of axes up to which products with matrices are quicker than fast transforms.
+MATRICES_UP_TO = {1: 256, 2: 96, 3: 96}
+
+
+@dataclass(frozen=True, eq=False)
+class AxisModes:
+    """The lowest K modes of an axis, orthonormal over n points, along ``axis`` of any tensor."""
+
+    axis: int  #: counted from the end, -D ... -1
+    basis: Basis
+    points: int  #: n
+    derivative: AxisDerivative  #: of the K modes
+    matrices: tuple[Tensor, Tensor] | None  #: of values and slopes, (n, K); None: fast transforms
+
+    def values(self, modes: Tensor) -> Tensor:
+        """At the points, from K modes along the axis."""
+        if self.matrices is not None:
+            return _along(self.matrices[0], modes, self.axis)
+        return from_modes(modes, (self.basis, *self._after), self._shape(modes, self.points))
+
+    def slopes(self, modes: Tensor) -> Tensor:
+        """The derivative at the points."""
+        if self.matrices is not None:
+            return _along(self.matrices[1], modes, self.axis)
+        bases = (self.derivative.bases[self.axis], *self._after)
+        return from_modes(self.derivative.slope(modes), bases, self._shape(modes, self.points))
+
+    def modes(self, values: Tensor) -> Tensor:
+        """The K modes of values at the points: the transpose of :meth:`values`."""
+        if self.matrices is not None:
+            return _along(self.matrices[0].mT, values, self.axis)
+        return to_modes(values, (self.basis, *self._after), self._shape(values, self._count))
+
+    def divergence(self, values: Tensor) -> Tensor:
+        """The K modes of the derivative of values: minus the transpose of :meth:`slopes`."""
+        if self.matrices is not None:
+            return -_along(self.matrices[1].mT, values, self.axis)
+        bases = (self.derivative.bases[self.axis], *self._after)
+        return self.derivative.divergence(
+            to_modes(values, bases, self._shape(values, self._count))
+        )
+
+    @property
+    def _count(self) -> int:
+        return self.derivative.factor.shape[0]
+
+    @property
+    def _after(self) -> tuple[None, ...]:
+        return (None,) * (-self.axis - 1)
+
+    def _shape(self, x: Tensor, count: int) -> tuple[int, ...]:
+        return (count, *x.shape[x.ndim + self.axis + 1 :])
+
+
+def axis_modes(
+    grid: Grid, bases: tuple[Basis, ...], counts: tuple[int, ...], like: Tensor
+) -> tuple[AxisModes, ...]:
+    """The lowest ``counts`` modes along each axis of ``grid``, Fourier or cosine.
+
+    Matrices for few points and on devices, where they are quicker; else fast transforms.
+    """
+    return tuple(
+        _axis_modes(grid, bases, axis, count, like.dtype, like.device)
+        for axis, count in enumerate(counts)
+    )
+
+
+@lru_cache(maxsize=256)
+def _axis_modes(
+    grid: Grid,
+    bases: tuple[Basis, ...],
+    axis: int,
+    count: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> AxisModes:
+    with torch.inference_mode(False), torch.no_grad():
+        cells, matrices = grid.shape[axis], None
+        points = cells if count == cells else 3 * (count - 1) // 2 + 1
+        small = device.type != "cpu" or points <= MATRICES_UP_TO[grid.ndim]
+        if not small and count < cells:
+            from scipy import fft
+
+            points = fft.next_fast_len(points, real=True)
+        like = torch.zeros((), dtype=dtype, device=device)
+        derivative = axis_derivative(grid, bases, axis, count, like)
+        if small:
+            exact = torch.zeros((), dtype=torch.float64)
+            slope = axis_derivative(grid, bases, axis, count, exact)
+            beside = (1,) * (grid.ndim - axis - 1)
+            unit = torch.eye(count, dtype=torch.float64).reshape(count, count, *beside)
+            turned = slope.slope(unit).reshape(count, count).mT  # successors of each mode
+            own, other = (
+                transform_matrix(basis, points, torch.float64, exact.device)[
+                    lowest(basis, count, points)
+                ].mT
+                for basis in (bases[axis], slope.bases[axis])
+            )
+            matrices = own.to(like).contiguous(), (other @ turned).to(like).contiguous()
+        return AxisModes(axis - grid.ndim, bases[axis], points, derivative, matrices)
+
+
+def _along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
+    """``matrix`` times ``x`` along ``axis``, counted from the end."""
+    if axis == -1:
+        return x @ matrix.mT
+    if axis == -2:
+        return matrix @ x
+    y: Tensor = (matrix @ x.flatten(axis + 1)).unflatten(-1, x.shape[axis + 1 :])
+    return y
+
+
+def drift(axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> Tensor:
+    r"""Modes of :math:`\nabla\cdot(c \nabla\phi)`, ``(B, S, *K)``, from those of c and φ.
+
+    Args:
+        axes: one per axis.
+        c: ``(B, S, *K)``.
+        phi: ``(B, *K)``.
+    """
+    last = axes[-1]
+    both, slopes = torch.cat([phi.unsqueeze(1), c], 1), []
+    for axis in axes[:-1]:
+        slopes = [axis.values(s) for s in slopes] + [axis.slopes(both[:, :1])]
+        both = axis.values(both)
+    slopes = [last.values(s) for s in slopes] + [last.slopes(both[:, :1])]
+    values = last.values(both[:, 1:])
+    products = [values * s for s in slopes]
+    total = last.divergence(products.pop())
+    products = [last.modes(p) for p in products]
+    for axis in axes[-2::-1]:
+        total = axis.modes(total) + axis.divergence(products.pop())
+        products = [axis.modes(p) for p in products]
+    return total
+
+
+def values_at_points(axes: tuple[AxisModes, ...], modes: Tensor) -> Tensor:
+    """Values ``(..., *n)`` of ``modes`` ``(..., *K)`` at the points of all axes."""
+    for axis in axes:
+        modes = axis.values(modes)
+    return modes

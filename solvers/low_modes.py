@@ -1,0 +1,200 @@
+r"""The law of ions in series, in as many modes as a state needs.
+
+Diffusion empties the high modes of a smooth state, and products of the others do not reach far
+beyond them. So modes above those that stand out of round-off are left out, and taken in again when
+the ones below them fill up: a step costs what the state asks for, not the grid.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pnpfusion.solvers.axis_modes import AxisModes, axis_modes, drift, values_at_points
+from pnpfusion.solvers.bases import Basis, cut, extended
+from pnpfusion.solvers.steppers.base import Semilinear
+from pnpfusion.solvers.transforms import from_modes, to_modes
+
+if TYPE_CHECKING:
+    from pnpfusion.solvers.spectral import SpectralElectrolyte
+
+FEWEST = 12  # frequencies of an axis; fewer would save nothing
+LEAST = 16.0  # times the precision: no mode that holds less of the largest one is ever needed
+MARGIN = 1.4  # frequencies at the start over those that are needed
+GROWTH = 1.4  # of the frequencies where they turn out to be too few,
+BAND = 15 / 16  # which is when one above this share of them
+FULL = 32.0  # holds more than this times what may be left out
+
+
+@dataclass(frozen=True, eq=False)
+class LowModes:
+    r"""A cell's law in its lowest modes, about mean concentrations; see :class:`Resolution`.
+
+    .. math:: \partial_t v = M v + N(v), \quad M = -D k^2 - p z^T, \quad
+              N = D z\, \nabla\cdot\big( (c - \bar c) \nabla\phi \big) - p\, \rho_f, \quad
+              p = D z \bar c / \varepsilon.
+    """
+
+    cell: SpectralElectrolyte
+    mean: Tensor  #: mean concentrations, (B, S, 1, ...)
+    quickest: Tensor  #: the shortest relaxation time of charge that M does not hold, (B,)
+    kept: tuple[int, ...]  #: how many modes of each axis there are
+    resolved: tuple[int, ...]  #: and how many take part in products
+    axes: tuple[AxisModes, ...]  #: of these
+    green: Tensor  #: 1 / (eps k²) of these, for values at the points, (B|1, *resolved)
+    fixed: Tensor  #: fixed charge in these, (B|1, *resolved)
+    constant: Tensor  #: modes of the mean concentrations, (B, S, *resolved)
+    mobility: Tensor  #: D z, (B|1, S, 1, ...)
+    stretch: float  #: values at the points over those of the same modes at the cells
+    negligible: float  #: what a mode may hold of the largest one and still be left out
+
+    @classmethod
+    def of(
+        cls,
+        cell: SpectralElectrolyte,
+        mean: Tensor,
+        quickest: Tensor,
+        kept: tuple[int, ...],
+        negligible: float = 0.0,
+    ) -> LowModes:
+        """The law in the lowest ``kept`` modes of each axis."""
+        resolved = tuple(min(k, r) for k, r in zip(kept, cell.resolved, strict=True))
+        axes = axis_modes(cell.grid, cell.bases, resolved, mean)
+        points = math.prod(axis.points for axis in axes)
+        stretch = math.sqrt(points / cell.symbol.numel())
+        inverse, fixed, one = (
+            cut(modes, cell.bases, resolved)
+            for modes in (cell.inverse_symbol, cell.fixed_modes, cell.mean_mode)
+        )
+        return cls(
+            cell=cell,
+            mean=mean,
+            quickest=quickest,
+            kept=kept,
+            resolved=resolved,
+            axes=axes,
+            green=inverse * stretch / cell.permittivity,
+            fixed=fixed,
+            constant=mean * one,
+            mobility=cell.diffusivity * cell.valence,
+            stretch=stretch,
+            negligible=negligible,
+        )
+
+    def drift(self, modes: Tensor) -> Tensor:
+        """Modes of D z div((c - mean) grad phi), like ``modes`` ``(B, S, *kept)``."""
+        bases, whole = self.cell.bases, self.kept == self.resolved
+        low = modes if whole else cut(modes, bases, self.resolved)
+        phi = ((self.cell.valence * low).sum(1) + self.fixed) * self.green
+        total = drift(self.axes, low - self.constant, phi) * self.mobility
+        return total if whole else extended(total, bases, self.kept)
+
+    def semilinear(self) -> Semilinear:
+        """The law as steppers see it."""
+        cell, kept = self.cell, self.kept
+        symbol, moving, fixed = (
+            cut(modes, cell.bases, kept) for modes in (cell.symbol, cell.moving, cell.fixed_modes)
+        )
+        pull = self.mobility * self.mean / cell.permittivity.unsqueeze(1)
+        size = cell.valence.shape[1]
+        eye = torch.eye(size).to(symbol).reshape(1, size, size, *(1 for _ in kept))
+        source = pull * fixed.unsqueeze(1) * moving
+
+        def remainder(t: Tensor, modes: Tensor) -> Tensor:
+            return self.drift(modes) - source
+
+        return Semilinear(
+            to_modes=lambda u: to_modes(u, cell.bases, kept),
+            from_modes=lambda modes: from_modes(modes, cell.bases, cell.grid.shape),
+            linear=-cell.diffusivity.unsqueeze(2) * symbol * eye
+            - pull.unsqueeze(2) * cell.valence.unsqueeze(1) * moving,
+            remainder=remainder,
+            resolution=self,
+        )
+
+    def lowest(self, modes: Tensor) -> Tensor:
+        """See :class:`Resolution`."""
+        low = cut(modes, self.cell.bases, self.resolved)
+        values = values_at_points(self.axes, low).flatten(1).amin(1)
+        return values * (1 / self.stretch)
+
+    def lifted(self, modes: Tensor) -> Tensor:
+        """See :class:`Resolution`."""
+        return extended(modes, self.cell.bases, self.kept)
+
+    def finer(self, modes: Tensor) -> Semilinear | None:
+        """See :class:`Resolution`."""
+        shape, bases = self.cell.grid.shape, self.cell.bases
+        if self.kept == shape:
+            return None
+        wanted = list(self.kept)
+        for axis, heights in enumerate(_heights(modes, FULL * self.negligible)):
+            highest = _numbers(bases[axis], self.kept[axis], modes.device)
+            top = int(highest.max()) if self.kept[axis] < shape[axis] else 0
+            if top and bool((heights[highest > BAND * top] > 0).any()):
+                wanted[axis] = self._count(axis, math.ceil(GROWTH * top))
+        return self._with(tuple(wanted))
+
+    def surviving(self, span: float) -> Semilinear | None:
+        """See :class:`Resolution`."""
+        cell = self.cell
+        least = float(cell.diffusivity.detach().min())
+        decay = -math.log(torch.finfo(self.mean.dtype).eps)
+        wave = math.sqrt(decay / (least * max(span, 1e-300)))
+        wanted = []
+        for axis, (basis, length) in enumerate(zip(cell.bases, cell.grid.lengths, strict=True)):
+            numbers = wave * length / math.pi / (2 if basis == "fourier" else 1)
+            count = self._count(axis, math.ceil(min(numbers, 1e9)))
+            wanted.append(max(self.kept[axis], count))
+        return self._with(tuple(wanted))
+
+    def fitting(self, u: Tensor, negligible: float) -> Semilinear:
+        """See :class:`Resolution`."""
+        cell, wanted = self.cell, []
+        negligible = max(negligible, LEAST * torch.finfo(u.dtype).eps)
+        if cell.resolved == cell.grid.shape:
+            return self.semilinear()
+        with torch.no_grad():
+            heights = _heights(to_modes(u.detach(), cell.bases), negligible)
+            fixed = _heights(cell.fixed_modes.detach().unsqueeze(1), negligible)
+        for axis, (of_u, of_charge) in enumerate(zip(heights, fixed, strict=True)):
+            numbers = _numbers(cell.bases[axis], cell.grid.shape[axis], u.device)
+            top = int(torch.where((of_u > 0) | (of_charge > 0), numbers, 0).max())
+            wanted.append(self._count(axis, math.ceil(MARGIN * top) + 1))
+        low = LowModes.of(cell, self.mean, self.quickest, tuple(wanted), negligible)
+        return low.semilinear()
+
+    def _with(self, kept: tuple[int, ...]) -> Semilinear | None:
+        if kept == self.kept:
+            return None
+        return LowModes.of(self.cell, self.mean, self.quickest, kept, self.negligible).semilinear()
+
+    def _count(self, axis: int, frequencies: int) -> int:
+        """How many modes hold so many frequencies; all where products leave none of them out."""
+        count = max(frequencies, FEWEST)
+        if self.cell.bases[axis] == "fourier":
+            count = 2 * count + 1
+        return count if count <= self.cell.resolved[axis] else self.cell.grid.shape[axis]
+
+
+def _heights(modes: Tensor, least: float) -> list[Tensor]:
+    """At each place along each axis, how far modes stand out of ``least`` of the largest.
+
+    Each species of each sample of ``modes`` ``(B, S, *modes)`` is seen against its largest mode.
+    """
+    size, space = modes.detach().abs(), range(2, modes.ndim)
+    largest = size.amax(tuple(space), keepdim=True)
+    over = size - least * largest
+    return [over.amax([0, 1, *(other for other in space if other != axis)]) for axis in space]
+
+
+def _numbers(basis: Basis, count: int, device: torch.device) -> Tensor:
+    """The frequency of each of the lowest ``count`` modes, in whole numbers."""
+    if basis != "fourier":
+        return torch.arange(count, device=device)
+    cosines = torch.arange(count // 2 + 1, device=device)
+    return torch.cat([cosines, torch.arange(1, (count + 1) // 2, device=device)])

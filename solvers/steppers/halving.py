@@ -1,0 +1,77 @@
+"""Steps whose sizes are halves of halves of the time between two saved ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pnpfusion.solvers.implicit_solve import per_state
+from pnpfusion.solvers.steppers.base import Law, Pace
+from pnpfusion.solvers.steppers.control import AdaptiveSteps, Plan, Tolerance, Verdict
+from pnpfusion.solvers.steppers.modal import Split
+
+FINEST = 40  # halvings
+
+
+@dataclass(frozen=True)
+class MeanSquare(Tolerance):
+    """The error that counts as one: rtol times the root mean square of each species.
+
+    An orthonormal transform keeps it, so it is the same for values and for their modes.
+    """
+
+    def ratio(self, error: Tensor | None, before: Tensor, after: Tensor) -> Tensor:
+        """Error over allowed error, that of the worst species, ``(B,)``; zero without estimate."""
+        if error is None:
+            return torch.zeros(len(after), dtype=after.dtype, device=after.device)
+        space = tuple(range(2, after.ndim))
+        wrong, size = (v.square().sum(space) if space else v.square() for v in (error, after))
+        tiny = torch.finfo(after.dtype).tiny
+        worst = (wrong / size.clamp_min(tiny)).flatten(1).amax(1)
+        return worst.sqrt() / self.rtol
+
+
+class HalvedSteps(AdaptiveSteps):
+    r"""Adaptive steps of :math:`2^{-m}` times the gap between two saved times.
+
+    They begin at whole multiples of their size and end at the saved times, so a run has few sizes,
+    whose coefficients are worth keeping.
+    """
+
+    def first(self, law: Law, u: Tensor, slope: Tensor) -> Pace:
+        """A share of the time in which what is not linear changes the state."""
+        span = float(self.times[-1] - self.times[0])
+        known = law.part.resolution if isinstance(law, Split) else None
+        if known is None:
+            return super().first(law, u, slope)
+        dt = torch.full((len(u),), span, dtype=self.times.dtype, device=u.device)
+        quickest = known.quickest.to(dt)
+        wanted = 1.5 * quickest * self.tolerance.rtol ** (1 / self.error_order)
+        return Pace.of(torch.minimum(dt, wanted))
+
+    def plan(self, pace: Pace, t: Tensor, following: Tensor, going: Tensor) -> Plan:
+        at = following.clamp_max(len(self.times) - 1)
+        begin, end = self.times[at - 1], self.times[at]
+        gap = end - begin
+        halvings = (gap / pace.dt).log2().sub(1e-9).ceil().clamp(0, FINEST)
+        # Where the step begins, in the finest parts; its size must divide that:
+        parts = ((t - begin) / gap * 2**FINEST).round().long()
+        while True:
+            size = (2 ** (FINEST - halvings)).long()
+            odd = going & (parts % size != 0)
+            if not odd.any():
+                break
+            halvings = halvings + odd
+        dt = torch.where(going, gap * 2**-halvings, 0)
+        after = parts + size
+        ends = torch.where(after >= 2**FINEST, end, begin + gap * (after / 2**FINEST))
+        robust = going & (pace.failures >= 3)
+        return Plan(dt, torch.where(going, ends, t), robust)
+
+    def learn(self, pace: Pace, plan: Plan, verdict: Verdict) -> Pace:
+        learnt = super().learn(pace, plan, verdict)
+        # A size that was accepted will do once more:
+        kept = torch.where(verdict.accept, torch.maximum(learnt.dt, plan.dt), learnt.dt)
+        return Pace(kept, learnt.failures, learnt.land)
