@@ -14,8 +14,8 @@ from pnpfusion.dynamics.deq_blocks import FusionBlock, Norm, Order, UnimodalBloc
 from pnpfusion.dynamics.deq_cascade import combined
 from pnpfusion.dynamics.deq_input import Modalities
 from pnpfusion.dynamics.deq_law import DEQLaw
-from pnpfusion.solvers.fixed_point.anderson import Anderson
 from pnpfusion.solvers.fixed_point.base import FixedPoint, FixedPointSolver, Tolerance
+from pnpfusion.solvers.fixed_point.broyden import Broyden
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
 
 
@@ -87,8 +87,8 @@ class DEQ(DEQLaw):
 
     def choose_solver(self, u0: Tensor, x: Input) -> tuple[FixedPointSolver, str]:
         """See :meth:`Dynamics.choose_solver`."""
-        solver = Anderson(memory=20, max_evaluations=100)
-        return solver, "which finds most equilibria of this cell where it does not contract"
+        solver = Broyden(memory=50, max_evaluations=100)
+        return solver, "the one that found most equilibria of this cell, which need not contract"
 
     def solve_equilibrium(
         self,

@@ -17,7 +17,7 @@ from pnpfusion.solvers.fixed_point.base import (
     check_positive,
     check_whole,
 )
-from pnpfusion.solvers.fixed_point.compiled import is_compiled, iterate
+from pnpfusion.solvers.fixed_point.compiled import Rounds, is_compiled, iterate
 from pnpfusion.solvers.fixed_point.past import Past
 
 
@@ -47,8 +47,9 @@ class Anderson(FixedPointSolver):
     def solve(self, residual: Residual, u0: Tensor, tolerance: Tolerance | float) -> FixedPoint:
         """See :class:`FixedPointSolver`; compiled where it can be."""
         if is_compiled(u0):
-            ridge = self.ridge_of(u0)
-            return iterate(self, self.memory, ridge, residual, u0, Tolerance.of(tolerance))
+            most, ridge = self.max_evaluations, self.ridge_of(u0)
+            rounds = Rounds("anderson_round", self.memory, self.damping, most, ridge)
+            return iterate(rounds, residual, u0, tolerance)
         return super().solve(residual, u0, tolerance)
 
     def ridge_of(self, u: Tensor) -> float:

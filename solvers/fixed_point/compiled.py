@@ -1,9 +1,10 @@
-"""The compiled way through Anderson's and Picard's iterations."""
+"""The compiled way through iterations with a memory of vectors, or with none."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,41 +13,43 @@ from torch import Tensor
 
 from pnpfusion.solvers.fixed_point.base import GROWTH, TINY, FixedPoint, Residual, Tolerance
 
-if TYPE_CHECKING:
-    from pnpfusion.solvers.fixed_point.anderson import Anderson
-    from pnpfusion.solvers.fixed_point.picard import Picard
+
+@dataclass(frozen=True)
+class Rounds:
+    """What a method does with an iterate."""
+
+    kernel: Literal["anderson_round", "broyden_round"]
+    memory: int  #: pairs of vectors
+    damping: float
+    most: int  #: evaluations
+    ridge: float = 0.0  #: of Anderson's method
 
 
 @cache
-def anderson_kernels() -> Any:
-    """The module of compiled kernels; None where Numba is not installed."""
+def kernels() -> dict[str, Any]:
+    """Kernels and what they take, by name; empty where Numba is not installed."""
     try:
-        from pnpfusion.solvers.kernels import anderson
+        from pnpfusion.solvers.kernels import anderson, broyden, rounds
     except ImportError:
-        return None
-    return anderson
+        return {}
+    return {**vars(rounds), **vars(anderson), **vars(broyden)}
 
 
 def is_compiled(u: Tensor) -> bool:
     """Whether the kernels know such states: on the CPU, in single or double precision."""
     known = u.device.type == "cpu" and u.dtype in (torch.float32, torch.float64)
-    return known and type(u) is Tensor and u.numel() > 0 and anderson_kernels() is not None
+    return known and u.numel() > 0 and bool(kernels())
 
 
 @torch.no_grad()
 def iterate(
-    method: Anderson | Picard,
-    memory: int,
-    ridge: float,
-    residual: Residual,
-    u0: Tensor,
-    goal: Tolerance,
+    method: Rounds, residual: Residual, u0: Tensor, tolerance: Tolerance | float
 ) -> FixedPoint:
     """What :meth:`FixedPointSolver.solve` does, with all that is not f in one kernel a round.
 
-    ``memory`` is 0 for Picard's iteration, which is not sent back to its best iterate either.
+    A method without memory is not sent back to its best iterate.
     """
-    kernels = anderson_kernels()
+    known, goal, memory = kernels(), Tolerance.of(tolerance), method.memory
     u = u0.detach().flatten(1).contiguous()
     batch, n = u.shape
     rows = torch.arange(batch)
@@ -54,31 +57,31 @@ def iterate(
     numbers = [torch.full_like(u[:, 0], torch.inf) for _ in range(3)]
     evaluations = torch.zeros(batch, dtype=torch.long)
     converged = torch.zeros(batch, dtype=torch.bool)
-    best = kernels.Best(*map(_array, (*state, *numbers, evaluations, converged)))
+    best = known["Best"](*map(_array, (*state, *numbers, evaluations, converged)))
     kept = batch if memory else 0
-    past = kernels.Past(
+    past = known["Past"](
         *(np.empty((kept, n), best.u.dtype) for _ in range(2)),
         *(np.empty((kept, memory, n), best.u.dtype) for _ in range(2)),
-        np.zeros((kept, memory, memory), best.u.dtype),
+        np.zeros((kept, memory, memory) if method.ridge else (0, 0, 0), best.u.dtype),
         np.full(batch, -1),
         np.full(batch, method.damping, best.u.dtype),
     )
-    rule = kernels.Rule(
+    rule = known["Rule"](
         goal.relative,
         goal.absolute / goal.relative,
         TINY,
         GROWTH,
-        method.max_evaluations,
-        ridge,
+        method.most,
+        method.ridge,
         memory > 0,
     )
-    history: list[Tensor] = []
+    advance, history = known[method.kernel], list[Tensor]()
     while len(rows):
         which = None if len(rows) == batch else rows
         f = residual(u.reshape(len(rows), *u0.shape[1:]), which).reshape(len(rows), n).to(u.dtype)
         history.append(torch.full((batch,), torch.nan, dtype=u.dtype))
         after, going = torch.empty_like(u), torch.empty(len(rows), dtype=torch.bool)
-        kernels.anderson_round(
+        advance(
             rule, *map(_array, (rows, u, f)), best, past, *map(_array, (history[-1], after, going))
         )
         u = after

@@ -16,7 +16,7 @@ from pnpfusion.solvers.fixed_point.base import (
     Tolerance,
     check_positive,
 )
-from pnpfusion.solvers.fixed_point.compiled import is_compiled, iterate
+from pnpfusion.solvers.fixed_point.compiled import Rounds, is_compiled, iterate
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Picard(FixedPointSolver):
     def solve(self, residual: Residual, u0: Tensor, tolerance: Tolerance | float) -> FixedPoint:
         """See :class:`FixedPointSolver`; compiled where it can be."""
         if is_compiled(u0):
-            return iterate(self, 0, 0.0, residual, u0, Tolerance.of(tolerance))
+            rounds = Rounds("anderson_round", 0, self.damping, self.max_evaluations)
+            return iterate(rounds, residual, u0, tolerance)
         return super().solve(residual, u0, tolerance)
 
     def begin(self, u0: Tensor, tolerance: Tolerance) -> _Step:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pnpfusion.solvers.kernels.anderson import dot, subtract
 from pnpfusion.solvers.kernels.decorators import Array, inner_sums, kernel
+from pnpfusion.solvers.kernels.rounds import dot, subtract
 
 
 class Basis(NamedTuple):
