@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,37 +46,15 @@ def gmres(
     x = torch.zeros_like(rhs)
     iterations = torch.zeros(batch, dtype=torch.long, device=rhs.device)
     residual = flat
-    size = told = whole
+    size = whole
     active, left_over = size > goal, max_iterations
+    cycle = _compiled_cycle if _is_compiled(rhs) else _cycle
     while bool(active.any()) and left_over > 0:
-        going = active
         safe = torch.where(size > 0, size, 1.0)
-        basis = [residual / safe[:, None]]
-        directions: list[Tensor] = []
-        hessenberg = flat.new_zeros(batch, restart + 1, restart)
-        load = flat.new_zeros(batch, restart + 1)
-        load[:, 0] = size
-        weights = flat.new_zeros(batch, restart)  # a sample that is done keeps what it has
-        for k in range(min(restart, max(left_over - 1, 1))):
-            direction = precondition(basis[k].reshape(rhs.shape))
-            directions.append(direction.reshape(batch, -1))
-            image = operator(direction).reshape(batch, -1)
-            stacked = torch.stack(basis, 1)
-            for _ in range(2):  # twice is enough
-                overlap = torch.einsum("bkn,bn->bk", stacked, image)
-                image = image - torch.einsum("bkn,bk->bn", stacked, overlap)
-                hessenberg[:, : k + 1, k] += overlap
-            length = image.norm(dim=1)
-            hessenberg[:, k + 1, k] = length
-            basis.append(image / torch.where(length > 0, length, 1.0)[:, None])
-            iterations += going
-            closest, left = _least_squares(hessenberg[:, : k + 2, : k + 1], load[:, : k + 2])
-            weights[:, : k + 1] = torch.where(going[:, None], closest, weights[:, : k + 1])
-            told = torch.where(going, left, told)
-            going = going & (left > goal)
-            if not going.any():
-                break
-        step = torch.einsum("bkn,bk->bn", torch.stack(directions, 1), weights[:, : k + 1])
+        first = residual / safe[:, None]
+        most = min(restart, max(left_over - 1, 1))
+        step, products, told = cycle(operator, precondition, first, rhs, size, active, goal, most)
+        iterations += products
         x = x + torch.where(active[:, None], step, 0).reshape(rhs.shape)
         if not verify and not bool((active & (told > goal)).any()):
             size = torch.where(active, told, size)
@@ -86,6 +67,51 @@ def gmres(
     return x, iterations, size / torch.where(whole > 0, whole, 1.0)
 
 
+def _cycle(
+    operator: Operator,
+    precondition: Operator,
+    first: Tensor,
+    like: Tensor,
+    size: Tensor,
+    active: Tensor,
+    goal: Tensor,
+    most: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One cycle from the residual ``size * first``, (B, n), of the systems that are ``active``.
+
+    Returns the step in x, (B, n), products of each system with A, and the norm of what is left.
+    """
+    batch, left = len(first), size
+    going = active
+    products = torch.zeros(batch, dtype=torch.long, device=first.device)
+    basis, directions = [first], []
+    hessenberg = first.new_zeros(batch, most + 1, most)
+    load = first.new_zeros(batch, most + 1)
+    load[:, 0] = size
+    weights = first.new_zeros(batch, most)  # a sample that is done keeps what it has
+    for k in range(most):
+        direction = precondition(basis[k].reshape(like.shape))
+        directions.append(direction.reshape(batch, -1))
+        image = operator(direction).reshape(batch, -1)
+        stacked = torch.stack(basis, 1)
+        for _ in range(2):  # twice is enough
+            overlap = torch.einsum("bkn,bn->bk", stacked, image)
+            image = image - torch.einsum("bkn,bk->bn", stacked, overlap)
+            hessenberg[:, : k + 1, k] += overlap
+        length = image.norm(dim=1)
+        hessenberg[:, k + 1, k] = length
+        basis.append(image / torch.where(length > 0, length, 1.0)[:, None])
+        products += going
+        closest, by_now = _least_squares(hessenberg[:, : k + 2, : k + 1], load[:, : k + 2])
+        weights[:, : k + 1] = torch.where(going[:, None], closest, weights[:, : k + 1])
+        left = torch.where(going, by_now, left)
+        going = going & (by_now > goal)
+        if not going.any():
+            break
+    step = torch.einsum("bkn,bk->bn", torch.stack(directions, 1), weights[:, : len(directions)])
+    return step, products, left
+
+
 def _least_squares(matrix: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:
     """The weights that make ``matrix @ weights`` closest to ``load``, and what is left."""
     q, r = torch.linalg.qr(matrix)
@@ -93,3 +119,59 @@ def _least_squares(matrix: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:
     weights = torch.linalg.solve_triangular(r, q.mT @ load.unsqueeze(-1), upper=True)
     left = load - (matrix @ weights).squeeze(-1)
     return weights.squeeze(-1), left.norm(dim=1)
+
+
+@cache
+def _kernels() -> Any:
+    """The module of compiled kernels; None where Numba is not installed."""
+    try:
+        from pnpfusion.solvers.kernels import arnoldi
+    except ImportError:
+        return None
+    return arnoldi
+
+
+def _is_compiled(like: Tensor) -> bool:
+    """Whether the kernels know such vectors: on the CPU, in single or double precision."""
+    known = like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64)
+    return known and like.numel() > 0 and _kernels() is not None
+
+
+def _compiled_cycle(
+    operator: Operator,
+    precondition: Operator,
+    first: Tensor,
+    like: Tensor,
+    size: Tensor,
+    active: Tensor,
+    goal: Tensor,
+    most: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`_cycle` with all that is neither A nor P in one kernel an iteration."""
+    kernels, (batch, n) = _kernels(), first.shape
+    vectors = first.new_empty(most + 1, batch, n)
+    vectors[0] = first
+    load = np.zeros((batch, most + 1))
+    load[:, 0] = size.numpy()
+    basis = kernels.Basis(
+        vectors.numpy(),
+        np.zeros((batch, most, most)),
+        np.zeros((batch, most, 2)),
+        load,
+        np.zeros(batch, np.int64),
+    )
+    going, left = active.numpy().copy(), size.numpy().astype(np.float64)
+    enough = goal.numpy().astype(np.float64)
+    directions: list[Tensor] = []
+    for k in range(most):
+        directions.append(precondition(vectors[k].reshape(like.shape)))
+        image = operator(directions[k]).detach().reshape(batch, n).to(first.dtype)
+        own = image.clone(memory_format=torch.contiguous_format).numpy()
+        if not kernels.arnoldi_step(basis, k, own, going, enough, left):
+            break
+    weights = torch.empty(batch, len(directions), dtype=torch.float64)
+    kernels.least_squares(basis, weights.numpy())
+    step = torch.zeros_like(first)
+    for weight, direction in zip(weights.to(first.dtype).unbind(1), directions, strict=True):
+        step = torch.addcmul(step, weight[:, None], direction.reshape(batch, n))
+    return step, torch.from_numpy(basis.columns), torch.from_numpy(left).to(first.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,8 +17,18 @@ Order = Literal["relu-norm", "norm-relu"]
 def make_norm(norm: Norm, width: int, groups: int) -> nn.Module:
     """The normalisation of vectors of ``width`` that ``norm`` names."""
     if norm == "group":
-        return nn.GroupNorm(groups, width)
+        return GroupNorm(groups, width)
     return nn.RMSNorm(width, eps=1e-5) if norm == "rms" else nn.Identity()
+
+
+class GroupNorm(nn.GroupNorm):
+    """torch.nn.GroupNorm of vectors, (B, d), in less time: as a layer norm of each group."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, d), as it comes in."""
+        size = self.num_channels // self.num_groups
+        by_group = F.layer_norm(input.reshape(-1, size), (size,), eps=self.eps)
+        return torch.addcmul(self.bias, by_group.reshape(input.shape), self.weight)
 
 
 class UnimodalBlock(nn.Module):

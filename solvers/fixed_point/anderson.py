@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.fixed_point.base import (
+    FixedPoint,
     FixedPointSolver,
     Iterates,
     Proposal,
@@ -16,6 +17,7 @@ from pnpfusion.solvers.fixed_point.base import (
     check_positive,
     check_whole,
 )
+from pnpfusion.solvers.fixed_point.compiled import Rounds, is_compiled, iterate
 from pnpfusion.solvers.fixed_point.past import Past
 
 
@@ -42,6 +44,18 @@ class Anderson(FixedPointSolver):
         check_positive("ridge", self.ridge)
         check_whole("memory", self.memory)
 
+    def solve(self, residual: Residual, u0: Tensor, tolerance: Tolerance | float) -> FixedPoint:
+        """See :class:`FixedPointSolver`; compiled where it can be."""
+        if is_compiled(u0):
+            most, ridge = self.max_evaluations, self.ridge_of(u0)
+            rounds = Rounds("anderson_round", self.memory, self.damping, most, ridge)
+            return iterate(rounds, residual, u0, tolerance)
+        return super().solve(residual, u0, tolerance)
+
+    def ridge_of(self, u: Tensor) -> float:
+        """Lambda in the dtype of ``u``."""
+        return max(self.ridge, 10 * torch.finfo(u.dtype).eps)
+
     def begin(self, u0: Tensor, tolerance: Tolerance) -> _Differences:
         """See :class:`FixedPointSolver`."""
         return _Differences(self, u0)
@@ -52,7 +66,7 @@ class _Differences(Past):
 
     def __init__(self, method: Anderson, u0: Tensor) -> None:
         super().__init__(u0, method.memory, method.damping)
-        self.ridge = max(method.ridge, 10 * torch.finfo(u0.dtype).eps)
+        self.ridge = method.ridge_of(u0)
 
     def propose(self, at: Iterates, residual: Residual) -> Proposal:
         flat_u, flat_f = at.u.flatten(1), at.f.flatten(1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.fixed_point.base import (
+    FixedPoint,
     FixedPointSolver,
     Iterates,
     Proposal,
@@ -16,6 +17,7 @@ from pnpfusion.solvers.fixed_point.base import (
     check_positive,
     check_whole,
 )
+from pnpfusion.solvers.fixed_point.compiled import Rounds, is_compiled, iterate
 from pnpfusion.solvers.fixed_point.past import Past
 
 
@@ -36,6 +38,13 @@ class Broyden(FixedPointSolver):
         super().__post_init__()
         check_positive("damping", self.damping)
         check_whole("memory", self.memory)
+
+    def solve(self, residual: Residual, u0: Tensor, tolerance: Tolerance | float) -> FixedPoint:
+        """See :class:`FixedPointSolver`; compiled where it can be."""
+        if is_compiled(u0):
+            rounds = Rounds("broyden_round", self.memory, self.damping, self.max_evaluations)
+            return iterate(rounds, residual, u0, tolerance)
+        return super().solve(residual, u0, tolerance)
 
     def begin(self, u0: Tensor, tolerance: Tolerance) -> _Pairs:
         """See :class:`FixedPointSolver`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pnpfusion.solvers.fixed_point.base import (
+    FixedPoint,
     FixedPointSolver,
     Iterates,
     Memory,
@@ -15,6 +16,7 @@ from pnpfusion.solvers.fixed_point.base import (
     Tolerance,
     check_positive,
 )
+from pnpfusion.solvers.fixed_point.compiled import Rounds, is_compiled, iterate
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,13 @@ class Picard(FixedPointSolver):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive("damping", self.damping)
+
+    def solve(self, residual: Residual, u0: Tensor, tolerance: Tolerance | float) -> FixedPoint:
+        """See :class:`FixedPointSolver`; compiled where it can be."""
+        if is_compiled(u0):
+            rounds = Rounds("anderson_round", 0, self.damping, self.max_evaluations)
+            return iterate(rounds, residual, u0, tolerance)
+        return super().solve(residual, u0, tolerance)
 
     def begin(self, u0: Tensor, tolerance: Tolerance) -> _Step:
         """See :class:`FixedPointSolver`."""

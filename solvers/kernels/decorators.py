@@ -28,6 +28,18 @@ def inner(function: F) -> F:
     return compiled
 
 
+def inner_sums(function: F) -> F:
+    """Like :func:`inner`, with sums in any order, as wide registers want them."""
+    compiled: F = _njit(
+        cache=True,
+        error_model="numpy",
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        fastmath={"reassoc", "contract", "nsz"},
+    )(function)
+    return compiled
+
+
 def inlined(function: F) -> F:
     """For those with one or two callers: each level of calls is compiled once more."""
     compiled: F = _njit(inline="always", error_model="numpy")(function)

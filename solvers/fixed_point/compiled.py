@@ -1,0 +1,102 @@
+"""The compiled way through iterations with a memory of vectors, or with none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pnpfusion.solvers.fixed_point.base import GROWTH, TINY, FixedPoint, Residual, Tolerance
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What a method does with an iterate."""
+
+    kernel: Literal["anderson_round", "broyden_round"]
+    memory: int  #: pairs of vectors
+    damping: float
+    most: int  #: evaluations
+    ridge: float = 0.0  #: of Anderson's method
+
+
+@cache
+def kernels() -> dict[str, Any]:
+    """Kernels and what they take, by name; empty where Numba is not installed."""
+    try:
+        from pnpfusion.solvers.kernels import anderson, broyden, rounds
+    except ImportError:
+        return {}
+    return {**vars(rounds), **vars(anderson), **vars(broyden)}
+
+
+def is_compiled(u: Tensor) -> bool:
+    """Whether the kernels know such states: on the CPU, in single or double precision."""
+    known = u.device.type == "cpu" and u.dtype in (torch.float32, torch.float64)
+    return known and u.numel() > 0 and bool(kernels())
+
+
+@torch.no_grad()
+def iterate(
+    method: Rounds, residual: Residual, u0: Tensor, tolerance: Tolerance | float
+) -> FixedPoint:
+    """What :meth:`FixedPointSolver.solve` does, with all that is not f in one kernel a round.
+
+    A method without memory is not sent back to its best iterate.
+    """
+    known, goal, memory = kernels(), Tolerance.of(tolerance), method.memory
+    u = u0.detach().flatten(1).contiguous()
+    batch, n = u.shape
+    rows = torch.arange(batch)
+    state = [u.clone(), torch.zeros_like(u)]
+    numbers = [torch.full_like(u[:, 0], torch.inf) for _ in range(3)]
+    evaluations = torch.zeros(batch, dtype=torch.long)
+    converged = torch.zeros(batch, dtype=torch.bool)
+    best = known["Best"](*map(_array, (*state, *numbers, evaluations, converged)))
+    kept = batch if memory else 0
+    past = known["Past"](
+        *(np.empty((kept, n), best.u.dtype) for _ in range(2)),
+        *(np.empty((kept, memory, n), best.u.dtype) for _ in range(2)),
+        np.zeros((kept, memory, memory) if method.ridge else (0, 0, 0), best.u.dtype),
+        np.full(batch, -1),
+        np.full(batch, method.damping, best.u.dtype),
+    )
+    rule = known["Rule"](
+        goal.relative,
+        goal.absolute / goal.relative,
+        TINY,
+        GROWTH,
+        method.most,
+        method.ridge,
+        memory > 0,
+    )
+    advance, history = known[method.kernel], list[Tensor]()
+    while len(rows):
+        which = None if len(rows) == batch else rows
+        f = residual(u.reshape(len(rows), *u0.shape[1:]), which).reshape(len(rows), n).to(u.dtype)
+        history.append(torch.full((batch,), torch.nan, dtype=u.dtype))
+        after, going = torch.empty_like(u), torch.empty(len(rows), dtype=torch.bool)
+        advance(
+            rule, *map(_array, (rows, u, f)), best, past, *map(_array, (history[-1], after, going))
+        )
+        u = after
+        if not bool(going.all()):
+            u, rows = u[going], rows[going]
+    return FixedPoint(
+        u=state[0].reshape(u0.shape),
+        converged=converged,
+        evaluations=evaluations,
+        residuals=numbers[2],
+        rates=numbers[1],
+        history=torch.stack(history),
+    )
+
+
+def _array(values: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = values.detach().contiguous().numpy()
+    return array
