@@ -6,7 +6,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -49,7 +48,7 @@ def compiled_cell(cell: Electrolyte) -> Cell:
     result: Cell = kernels.Cell(
         scheme=kernels.SCHEMES.index(cell.scheme.name),
         floating=medium.floating,
-        numbers=_rows([crowding, medium.grounding[:, None], cell.valence], 1)[..., 0].copy(),
+        numbers=_rows([crowding, medium.grounding[:, None], cell.valence], 1)[..., 0],
         cells=_rows([medium.volumes[None], cell.fixed_charge, *constants], n),
         ends=_rows(
             [
@@ -70,7 +69,11 @@ def compiled_cell(cell: Electrolyte) -> Cell:
 
 def _rows(values: list[Tensor], columns: int) -> NDArray[np.floating]:
     """``values`` ``(B|1, columns|1)`` or ``(B|1, rows, columns|1)``, row below row."""
-    batch = max(len(one) for one in values)
-    rows = [one.detach().unsqueeze(1) if one.ndim == 2 else one.detach() for one in values]
-    joint = torch.cat([one.expand(batch, -1, columns) for one in rows], 1)
-    return np.ascontiguousarray(joint.numpy())
+    parts = [one.detach().numpy() for one in values]
+    heights = [1 if one.ndim == 2 else one.shape[1] for one in parts]
+    joint = np.empty((max(map(len, parts)), sum(heights), columns), parts[-1].dtype)
+    first = 0
+    for one, height in zip(parts, heights, strict=True):
+        joint[:, first : first + height] = one[:, None] if one.ndim == 2 else one
+        first += height
+    return joint

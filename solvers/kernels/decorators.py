@@ -20,6 +20,12 @@ def kernel(function: F) -> F:
     return compiled
 
 
+def free_kernel(function: F) -> F:
+    """For kernels that several threads may run at once."""
+    compiled: F = _njit(cache=True, error_model="numpy", nogil=True)(function)
+    return compiled
+
+
 def inner(function: F) -> F:
     """For functions that only kernels call: no entry from Python, which takes long to compile."""
     compiled: F = _njit(

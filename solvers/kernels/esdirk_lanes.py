@@ -1,9 +1,9 @@
 """Adaptive ESDIRK runs of `esdirk_1d` with each line in lanes; see `newton_lanes`.
 
 The steps are the same: those of `march` under `AdaptiveSteps`, one sample after the other. States
-are records of concentrations and of the potential, which is a linear function of them, so that
-what begins as a potential stays one through every stage and no stage has to find its own. Neither
-crowding nor reactions are known here.
+are records of concentrations and of the potential, which is a linear function of them: found once
+at the beginning of a step, it stays that of the state through every stage. Neither crowding nor
+reactions are known here.
 """
 
 from __future__ import annotations
@@ -12,25 +12,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pnpfusion.solvers.kernels.decorators import Array, inlined, inner, kernel
+from pnpfusion.solvers.kernels.decorators import Array, free_kernel, inlined, inner
 from pnpfusion.solvers.kernels.esdirk_1d import EPSILON, Run, Truth, Whole
 from pnpfusion.solvers.kernels.lanes import WIDTH, Records, written
 from pnpfusion.solvers.kernels.newton_1d import (
-    ELECTRODE,
-    PHI,
     Cell,
-    find_potential,
-    ground,
-    make_room,
     one_sample,
 )
 from pnpfusion.solvers.kernels.newton_lanes import (
     INSIDE,
     Line,
+    Poisson,
     Workroom,
     aligned,
+    find_potential_of,
     iterate_lanes,
     lay_out,
+    make_poisson,
     make_workroom,
     put_cells,
     records,
@@ -52,7 +50,7 @@ class Stages(NamedTuple):
     stage: Array
     weight: Array  #: one over the correction that counts as one
     found: Array  #: the smallest concentration, or a sum, in each lane; (1, 1, 8)
-    values: Array  #: cells of one row, (N,)
+    poisson: Poisson
 
 
 @written
@@ -251,6 +249,8 @@ def _step(
         return False
     for at in range(1, len(work.u) - 1):
         _weigh(kinds, work.u, work.weight, method.newton_share, method.atol, method.rtol, at)
+    find_potential_of(kinds, line, work.u, 1.0, work.poisson)
+    find_potential_of(kinds, line, work.slopes[0], 0.0, work.poisson)
     solved, iterations, failed = _attempt(kinds, line, method, most, count, dt, room, work)
     ratio = _error_ratio(kinds, method, count, dt, work)
     if failed or not np.isfinite(ratio):
@@ -289,25 +289,14 @@ def _step(
 
 @inner
 def _put_in(cell: Cell, u: Array, slope: Array, work: Stages) -> None:
-    """Lay the state and slope of a sample out, with the potential and how it changes."""
-    species, n = u.shape
-    room = make_room(0, n, u)
-    phi, still = room.cells[PHI], np.zeros(2)
+    """Lay the state and slope of a sample out."""
+    species, still = len(u), np.zeros(2)
     for s in range(species):
         put_cells(u[s], wall_concentrations(cell, species, s), work.u, s)
         put_cells(slope[s], still, work.slopes[0], s)
-    ground(cell, room)
-    find_potential(cell, u, room)
-    put_cells(phi, cell.ends[ELECTRODE], work.u, species)
-    find_potential(cell, slope, room)
-    work.values[:] = phi
-    find_potential(cell, np.zeros_like(u), room)
-    for i in range(n):
-        work.values[i] -= phi[i]
-    put_cells(work.values, still, work.slopes[0], species)
 
 
-@kernel
+@free_kernel
 def esdirk_lanes(
     kinds: Any,
     cells: Cell,
@@ -316,9 +305,22 @@ def esdirk_lanes(
     run: Run,
     going: Truth,
     most: Whole,
+    enough: int,
     waits: Truth,
 ) -> None:
-    """See `esdirk_1d`; ``kinds`` is a tuple as long as there are species, whose code this is."""
+    """See `esdirk_1d`.
+
+    Args:
+        kinds: a tuple as long as there are species, for which the code is written.
+        cells: the cells.
+        method: how to step.
+        iterations: of Newton's method at most, for each stage.
+        run: where they stand; changed.
+        going: which samples to move, ``(B,)``.
+        most: how many steps each may try, ``(B,)``.
+        enough: tries of all samples after which no other one is begun.
+        waits: which of them need another step than a plain one; set here, ``(B,)``.
+    """
     batch, species, n = run.u.shape
     each, stages = records(n), len(method.error)
     room, shape = make_workroom(species, n), (each + 2, 1 + species, WIDTH)
@@ -331,18 +333,21 @@ def esdirk_lanes(
         aligned(shape[0], shape[1]),
         aligned(shape[0], shape[1]),
         aligned(1, 1),
-        np.empty(n),
+        make_poisson(n),
     )
+    tries = 0
     for sample in range(batch):
-        waits[sample] = False
         if not going[sample]:
             continue
+        if tries >= enough:
+            break
         cell = one_sample(cells, sample)
         line = lay_out(cell, species, n)
         _put_in(cell, run.u[sample], run.slope[sample], work)
         for _ in range(most[sample]):
             if run.next[sample] >= len(run.times):
                 break
+            tries += 1
             if not _step(kinds, line, method, iterations, n * species, run, sample, room, work):
                 waits[sample] = True
                 break

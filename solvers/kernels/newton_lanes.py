@@ -25,6 +25,7 @@ from pnpfusion.solvers.kernels.lanes import WIDTH, Lanes, Numbers, Record, Recor
 from pnpfusion.solvers.kernels.newton_1d import (
     CENTRAL,
     CONDUCTANCE,
+    ELECTRODE,
     FIXED_CHARGE,
     GROUNDING,
     HARMONIC,
@@ -50,8 +51,10 @@ class Line(NamedTuple):
     """A sample's :class:`Cell` in lanes."""
 
     scheme: int
+    floating: bool
     cells: Array  #: rows as above, (M+1, 7 + 2S, 8); record 0 is the face before a lane
     valence: Array  #: (S,)
+    walls: Array  #: their potentials, and 0 inside, (M+2, 1, 8)
 
 
 class Workroom(NamedTuple):
@@ -77,6 +80,19 @@ def aligned(count: int, rows: int) -> Array:
     room = np.empty(count * rows * WIDTH + WIDTH)
     first = (-room.ctypes.data // 8) % WIDTH
     return room[first : first + count * rows * WIDTH].reshape((count, rows, WIDTH))
+
+
+@inner
+def put_cells(values: Array, walls: Array, into: Array, row: int) -> None:
+    """Lay ``values`` ``(N,)`` and those of both walls ``(2,)`` out as a row of records."""
+    n, each = len(values), len(into) - 2
+    for at in range(each + 2):
+        for lane in range(WIDTH):
+            i = lane * each + at - 2
+            if 0 <= i < n:
+                into[at, row, lane] = values[i]
+            else:
+                into[at, row, lane] = walls[0 if i < 0 else 1]
 
 
 @inner
@@ -112,20 +128,9 @@ def lay_out(cell: Cell, species: int, n: int) -> Line:
                     one[OFFSET] += ends[WALL_RISE, 1]
                 for s in range(2 * species):
                     one[LET_THROUGH + s] = cell.faces[PASSING + s, face]
-    return Line(cell.scheme, cells, cell.numbers[VALENCE:].copy())
-
-
-@inner
-def put_cells(values: Array, walls: Array, into: Array, row: int) -> None:
-    """Lay ``values`` ``(N,)`` and those of both walls ``(2,)`` out as a row of records."""
-    n, each = len(values), len(into) - 2
-    for at in range(each + 2):
-        for lane in range(WIDTH):
-            i = lane * each + at - 2
-            if 0 <= i < n:
-                into[at, row, lane] = values[i]
-            else:
-                into[at, row, lane] = walls[0 if i < 0 else 1]
+    walls = aligned(each + 2, 1)
+    put_cells(np.zeros(n), ends[ELECTRODE], walls, 0)
+    return Line(cell.scheme, cell.floating, cells, cell.numbers[VALENCE:].copy(), walls)
 
 
 @inner
@@ -513,3 +518,70 @@ def iterate_lanes(
         if left <= 1:
             return True, iteration, False
     return False, most, False
+
+
+class Poisson(NamedTuple):
+    """Where :func:`find_potential_of` works: the same elimination, with no species."""
+
+    cells: Array  #: like those of the line, with another load and no species, (M+1, 7, 8)
+    phi: Array  #: (M+2, 1, 8)
+    room: Workroom
+
+
+@inner
+def make_poisson(n: int) -> Poisson:
+    """Room for one sample at a time."""
+    each = records(n)
+    return Poisson(aligned(each + 1, LET_THROUGH), aligned(each + 2, 1), make_workroom(0, n))
+
+
+@written
+def _charge(
+    kinds: int, cells: Records, valence: Numbers, c: Records, share: Any, into: Records, at: Any
+) -> None:
+    """Copy a record, with the load of ``c`` and a share of its own."""
+    cell = cells.at(at)
+    rows = cell.rows(0, LET_THROUGH)
+    rows[LOAD] = rows[LOAD] * share
+    for s in range(kinds):
+        rows[LOAD] += rows[SIZE] * rows[INSIDE] * (valence[s] * c.at(at)[s])
+    into.at(at).put(0, rows)
+
+
+@inner
+def find_potential_of(kinds: Any, line: Line, c: Array, share: float, poisson: Poisson) -> None:
+    """Put the potential of ``c``, and of a share of what else there is, into its last row.
+
+    With 0 for the share it is what a change of ``c`` changes. Where no wall fixes the potential, it
+    is that of the load less its mean.
+    """
+    last = len(c) - 2
+    cells, phi, (faces, eliminated, separators, total) = poisson
+    for at in range(last + 1):
+        _charge(kinds, line.cells, line.valence, c, share, cells, at)
+    if line.floating:
+        load, volume = 0.0, 0.0
+        for at in range(1, last + 1):
+            for lane in range(WIDTH):
+                if cells[at, INSIDE, lane] > 0:
+                    load += cells[at, LOAD, lane]
+                    volume += cells[at, SIZE, lane]
+        for at in range(1, last + 1):
+            for lane in range(WIDTH):
+                if cells[at, INSIDE, lane] > 0:
+                    cells[at, LOAD, lane] -= cells[at, SIZE, lane] * (load / volume)
+    wall, start = line.walls.reshape(-1), phi.reshape(-1)
+    for i in range(len(start)):
+        start[i] = share * wall[i]
+    _begin((), eliminated, last)
+    for at in range(1, last):
+        _eliminate((), cells, faces, phi, phi, 0.0, line.valence, eliminated, at, last)
+    _join((), cells, faces, phi, phi, 0.0, line.valence, eliminated, separators, last)
+    _substitute_last((), separators, phi, phi, total, last)
+    for at in range(last - 1, 0, -1):
+        _substitute((), eliminated, separators, phi, phi, total, at)
+    repeat_ends((), phi, last)
+    row = c.shape[1] - 1
+    for at in range(last + 2):
+        for lane in range(WIDTH):
+            c[at, row, lane] = phi[at, 0, lane]

@@ -85,7 +85,7 @@ def _advanced(
     pace, work = here.pace, here.work
     lowest = here.lowest if here.lowest is not None else torch.full_like(here.t, torch.inf)
     place = Place(here.t, here.u, here.slope, here.next, pace.dt, pace.failures, pace.land, lowest)
-    left = control.max_steps - 1 - work.steps - work.rejected
+    left = control.max_steps - work.steps - work.rejected
     ahead = plain.advance(place, here.going, left)
     if len(ahead.which):
         record.pieces.append(Piece(ahead.which, ahead.sample, ahead.values, ahead.lowest))
@@ -108,7 +108,8 @@ def _advanced(
         lowest=there.lowest,
         pieces=len(record.pieces),
     )
-    return new, ahead.waits
+    new = new.stopped(control.spent(new.work), Outcome.OUT_OF_STEPS)
+    return new, ahead.waits & new.going
 
 
 def _followed_later(law: Law, u0: Tensor, times: Tensor) -> bool:
