@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -202,9 +203,22 @@ def _progress_bar(wanted: bool) -> Iterator[Report | None]:
     bar = tqdm(
         total=100, unit="%", desc="simulate", bar_format="{l_bar}{bar}| {elapsed}<{remaining}"
     )
-    with bar:
 
-        def report(share: float) -> None:
-            bar.update(100 * share - bar.n)
+    class OnTheBar(logging.Handler):
+        """Shows what the kernels say while they are compiled in the place of the bar's name."""
 
-        yield report
+        def emit(self, record: logging.LogRecord) -> None:
+            bar.set_description_str(f"simulate ({record.getMessage()})")
+
+    def report(share: float) -> None:
+        if share > 0 and bar.desc != "simulate":
+            bar.set_description_str("simulate", refresh=False)
+        bar.update(100 * share - bar.n)
+
+    speakers, handler = logging.getLogger("pnpfusion.solvers.kernels"), OnTheBar()
+    speakers.addHandler(handler)
+    try:
+        with bar:
+            yield report
+    finally:
+        speakers.removeHandler(handler)
