@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -109,12 +108,11 @@ def _checked_times(times: Tensor, u0: Tensor) -> tuple[Tensor, float]:
     times = times.to(u0.device, torch.promote_types(times.dtype, u0.dtype))
     if times.ndim != 1 or not len(times):
         raise ValueError(f"`times` must have shape (T,) with T >= 1, got {tuple(times.shape)}.")
-    numbers = times.cpu().numpy()
-    start, rises = float(numbers[0]), numbers[1:] > numbers[:-1]
-    if not (math.isfinite(start) and math.isfinite(numbers[-1]) and rises.all()):
-        if not np.isfinite(numbers).all():
+    start, rises = float(times[0]), times[1:] > times[:-1]
+    if not (math.isfinite(start) and math.isfinite(times[-1]) and rises.all()):
+        if not torch.isfinite(times).all():
             raise ValueError("`times` must be finite, got NaN or infinity in it.")
-        at = int(rises.argmin())
+        at = int(rises.long().argmin())
         raise ValueError(
             f"`times` must increase strictly, got {float(times[at]):g} and then "
             f"{float(times[at + 1]):g}."
