@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
 import time
 from argparse import Namespace
@@ -22,6 +23,8 @@ from pnpfusion.solution import Interrupted
 def run(options: Namespace, folder: Path) -> int:
     """Do what the options say, and return the exit code."""
     loud = not options.quiet
+    if not loud:  # what the library says of itself, such as that it compiles
+        logging.getLogger("pnpfusion").setLevel(logging.ERROR)
     with errors_end_the_command():
         setup = experiment(options)
         if loud:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -108,12 +108,11 @@ def _checked_times(times: Tensor, u0: Tensor) -> tuple[Tensor, float]:
     times = times.to(u0.device, torch.promote_types(times.dtype, u0.dtype))
     if times.ndim != 1 or not len(times):
         raise ValueError(f"`times` must have shape (T,) with T >= 1, got {tuple(times.shape)}.")
-    numbers = times.cpu().numpy()
-    start, rises = float(numbers[0]), numbers[1:] > numbers[:-1]
-    if not (math.isfinite(start) and math.isfinite(numbers[-1]) and rises.all()):
-        if not np.isfinite(numbers).all():
+    start, rises = float(times[0]), times[1:] > times[:-1]
+    if not (math.isfinite(start) and math.isfinite(times[-1]) and rises.all()):
+        if not torch.isfinite(times).all():
             raise ValueError("`times` must be finite, got NaN or infinity in it.")
-        at = int(rises.argmin())
+        at = int(rises.long().argmin())
         raise ValueError(
             f"`times` must increase strictly, got {float(times[at]):g} and then "
             f"{float(times[at + 1]):g}."
@@ -202,9 +201,22 @@ def _progress_bar(wanted: bool) -> Iterator[Report | None]:
     bar = tqdm(
         total=100, unit="%", desc="simulate", bar_format="{l_bar}{bar}| {elapsed}<{remaining}"
     )
-    with bar:
 
-        def report(share: float) -> None:
-            bar.update(100 * share - bar.n)
+    class OnTheBar(logging.Handler):
+        """Shows what the kernels say while they are compiled in the place of the bar's name."""
 
-        yield report
+        def emit(self, record: logging.LogRecord) -> None:
+            bar.set_description_str(f"simulate ({record.getMessage()})")
+
+    def report(share: float) -> None:
+        if share > 0 and bar.desc != "simulate":
+            bar.set_description_str("simulate", refresh=False)
+        bar.update(100 * share - bar.n)
+
+    speakers, handler = logging.getLogger("pnpfusion.solvers.kernels"), OnTheBar()
+    speakers.addHandler(handler)
+    try:
+        with bar:
+            yield report
+    finally:
+        speakers.removeHandler(handler)

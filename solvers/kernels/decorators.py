@@ -9,6 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pnpfusion.solvers.kernels.cache import keep_compiled
+
 Array = NDArray[np.floating]
 F = TypeVar("F", bound=Callable[..., Any])
 _njit: Any = njit  # whose type does not know all of its options
@@ -16,7 +18,8 @@ _njit: Any = njit  # whose type does not know all of its options
 
 def kernel(function: F) -> F:
     """For functions that Python calls. Division by zero gives inf or NaN, as in tensors."""
-    compiled: F = _njit(cache=True, error_model="numpy")(function)
+    compiled: F = _njit(error_model="numpy")(function)
+    keep_compiled(compiled)
     return compiled
 
 
@@ -28,9 +31,10 @@ def free_kernel(function: F) -> F:
 
 def inner(function: F) -> F:
     """For functions that only kernels call: no entry from Python, which takes long to compile."""
-    compiled: F = _njit(
-        cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
-    )(function)
+    compiled: F = _njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(
+        function
+    )
+    keep_compiled(compiled)
     return compiled
 
 
