@@ -177,7 +177,7 @@ def test_what_is_observed_is_kept(tmp_path: Path) -> None:
     found, _ = run(tmp_path, observe=observe)
     assert torch.equal(found.column("highest"), found.tensor("potential").amax(-1))
     assert (found.column("highest").diff()[:4] > 0).all()
-    with pytest.raises(ValueError, match="`name` must be one of .*'highest'.*, got 'higest'"):
+    with pytest.raises(ValueError, match=r"`name` must be one of .*'highest'.*, got 'higest'"):
         found.column("higest")
     with pytest.raises(ValueError, match="'outcome' does not hold numbers, but 'REACHED_END'"):
         found.column("outcome")
@@ -225,7 +225,7 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path, error: BaseException) 
         )
         assert "RuntimeError: broken. What was finished is kept: 5 of 10 cases" in str(stop.value)
     assert not (tmp_path / "halves" / "table.csv").exists()
-    found, rest = run(tmp_path / "halves")
+    _, rest = run(tmp_path / "halves")
     asked = [case for call in [*cells.calls, *rest.calls] for case in call]
     assert len(asked) == 10
     assert {name_of(case) for case in asked} == {name_of(case) for case in whole.cases}

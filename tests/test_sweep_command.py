@@ -55,46 +55,188 @@ def counted(monkeypatch: pytest.MonkeyPatch, stop: BaseException | None = None) 
     return calls
 
 
-def test_a_case_is_what_the_command_runs_alone(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = {"valence": {"audio": 2}, "diffusivity": "motion=0.5", "rtol": 1e-5}
-    apart = [
-        {"sample": "0:2", "voltage": -3.5},
-        {"sample": "2:4", "raw": True},
-        {"boundary": "periodic", "cells": 48},
-        {"boundary": "periodic", "cells": 48, "sample": "0:2"},
+#: Cases, and how the same is typed.
+ALONE: list[tuple[dict[str, Any], str]] = [
+    ({"voltage": 0}, "--voltage 0"),
+    ({"voltage": 7.5, "sample": 3}, "--voltage 7.5 --sample 3"),
+    ({"voltage": -7.5, "sample": "-1"}, "--voltage -7.5 --sample 5"),
+    ({"valence": {"audio": 2}}, "--valence audio=2"),
+    ({"valence": "motion=2", "diffusivity": 0.5}, "--valence motion=2 --diffusivity 0.5"),
+    ({"sample": "0:2", "voltage": 3}, "--sample 0:2 --voltage 3"),
+    ({"sample": "2:4", "voltage": 5}, "--sample 2:4 --voltage 5"),
+    ({"raw": True, "label": None}, "--raw"),
+    ({"boundary": "periodic", "cells": 64}, "--boundary periodic --cells 64"),
+    (
+        {"boundary": "periodic", "cells": 64, "sample": "0:2"},
+        "--boundary periodic --cells 64 --sample 0:2",
+    ),
+    (
         {"modality": ["ear=audio_1,audio_2"], "stepper": "tr-bdf2", "max-steps": 1000},
-        {"modality": {"ear": ["audio_1", "audio_2"]}, "valence": 1},
-    ]
-    write_plan(here, {**PLAN, **options, "cases": apart})
+        "--modality ear=audio_1,audio_2 --stepper tr-bdf2 --max-steps 1000",
+    ),
+    ({"modality": {"ear": ["audio_1", "audio_2"]}}, "--modality ear=audio_1,audio_2"),
+]
+
+
+def test_a_case_is_what_the_command_runs_alone(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pnpfusion.cli.simulate_run.draw", lambda *_, **__: [])  # takes its time
+    write_plan(here, {"data": "mine.csv", "cases": [case for case, _ in ALONE]})
     assert sweep("--out", "all") == 0
     assert capsys.readouterr() == ("", "")
     found = pf.Sweep.load(here / "all")
-    assert len(found.cases) == 12
     assert found.succeeded.all()
-    assert found.column("samples").tolist() == [1] * 6 + [2, 2, 1, 2, 1, 1]
-    typed = ["--valence", "audio=2", "--diffusivity", "motion=0.5", "--rtol", "1e-5"]
-    ear = ["--modality", "ear=audio_1,audio_2"]
-    alone = {
-        1: ["--voltage", "0", "--sample", "1", *typed],
-        5: ["--voltage", "10", "--sample", "5", *typed],
-        6: ["--voltage", "-3.5", "--sample", "0:2", *typed],
-        7: ["--sample", "2:4", "--raw", *typed],
-        8: ["--boundary", "periodic", "--cells", "48", *typed],
-        9: ["--boundary", "periodic", "--cells", "48", "--sample", "0:2", *typed],
-        11: [*ear, "--diffusivity", "1", "--rtol", "1e-5"],
-    }
-    for place, words in alone.items():
+    for place, (case, words) in enumerate(ALONE):
         folder = here / f"alone{place}"
-        if place == 11:
-            continue  # names a modality that is not there; see the next test
-        made = ["simulate", "--data", "mine.csv", *QUICK, "--no-gif", "--out", str(folder), *words]
-        assert main(made) == 0
+        made = ["--data", "mine.csv", *QUICK, "--no-gif", "--out", str(folder), *words.split()]
+        assert main(["simulate", *made]) == 0
         run = pf.load(folder / "run.safetensors")
-        torch.testing.assert_close(found.tensor("states", place), run.states, rtol=1e-9, atol=1e-12)
+        states = found.tensor("states", place)
+        torch.testing.assert_close(states, run.states, rtol=1e-9, atol=1e-12, msg=str(case))
         summary = json.loads((folder / "summary.json").read_text())
         row = found.rows[place]
-        assert row["steps"] == summary["steps"]
-        assert row["outcome"] == summary["outcome"]
+        assert [row[k] for k in ("steps", "outcome", "samples", "succeeded", "end")] == [
+            summary[k] for k in ("steps", "outcome", "samples", "succeeded", "end")
+        ]
         assert row["energy_drop"] == pytest.approx(summary["energy_drop"], rel=1e-9)
+        assert isinstance(run.dynamics, pf.PNP)
+        if case.get("boundary") is None:
+            charge = run.dynamics.electrode_charge(run.final, "x-").mean()
+            assert row["electrode_charge"] == pytest.approx(float(charge), rel=1e-9)
+
+
+def test_cases_that_differ_in_numbers_are_one_call(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = counted(monkeypatch)
+    assert sweep("--out", "all", "--stack", "4") == 0
+    assert calls == [4, 2]
+    with (here / "all" / "table.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [(line["voltage"], line["sample"]) for line in table] == [
+        (voltage, sample) for voltage in ("0.0", "10.0") for sample in ("0", "1", "-1")
+    ]
+    summary = json.loads((here / "all" / "summary.json").read_text())
+    assert summary["common"]["debye"] == 0.2
+
+
+def test_the_command_again_goes_on(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep("--out", "whole", "--stack", "2") == 0
+    with monkeypatch.context() as patch:
+        counted(patch, KeyboardInterrupt())
+        assert sweep("--stack", "2") == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "pnpfusion simulate: the sweep was interrupted; 2 of 6 cases are finished and kept in "
+        "runs/sweep-grid. The same command again goes on from there.\n"
+    )
+    with monkeypatch.context() as patch:
+        counted(patch, MemoryError("nothing left"))
+        assert sweep("--stack", "2") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(
+        r"pnpfusion simulate: error: .*MemoryError: nothing left\. .*4 of 6 cases", line
+    )
+    calls = counted(monkeypatch)
+    assert sweep("--stack", "2") == 0
+    assert calls == [2]
+    for name in ("sweep.safetensors", "table.csv", "summary.json"):
+        same = (here / "whole" / name).read_bytes()
+        assert (here / "runs" / "sweep-grid" / name).read_bytes() == same
+    assert sweep("--stack", "2", "--overwrite") == 0
+    assert calls == [2, 2, 2, 2]
+
+
+def test_a_changed_data_file_is_another_case(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = counted(monkeypatch)
+    assert sweep() == 0
+    data = here / "mine.csv"
+    data.write_text(data.read_text().replace("-", ""), encoding="utf-8")
+    assert sweep() == 0
+    assert calls == [6, 6]
+
+
+def test_shares_are_joined_at_the_end(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loud = ["simulate", "--sweep", "grid.json", *QUICK[:-1], "--stack", "2"]
+    assert main([*loud, "--shard", "1/2"]) == 0
+    out = capsys.readouterr().out
+    assert "6 cases of grid.json, share 1 of 2." in out
+    assert "share 1 of 2 is finished; once all are, the command without --shard joins them." in out
+    assert not (here / "runs" / "sweep-grid" / "sweep.safetensors").exists()
+    assert main([*loud, "--shard", "0/2"]) == 0
+    assert "2 are finished already in runs/sweep-grid" in capsys.readouterr().out
+    assert main(loud) == 0
+    assert "6 cases, all solved; in runs/sweep-grid: sweep.safetensors" in capsys.readouterr().out
+
+
+def test_a_case_that_fails_is_a_row(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_plan(here, {"data": "mine.csv", "grid": {"max-steps": [1, 1000]}})
+    assert main(["simulate", "--sweep", "grid.json", *QUICK[:-1]]) == 0
+    assert "2 cases, 1 without an answer, see `outcome` in table.csv" in capsys.readouterr().out
+    found = pf.Sweep.load(here / "runs" / "sweep-grid")
+    assert [row["outcome"] for row in found.rows] == ["OUT_OF_STEPS", "REACHED_END"]
+
+
+BAD: list[tuple[Any, str, str]] = [
+    ("{", "", r"--sweep grid.json is no JSON: Expecting property name"),
+    ([1], "", r"--sweep grid.json must hold a JSON object, .* got a list"),
+    ({"voltage": 3}, "", r'--sweep grid.json: got neither "grid" nor "cases", but .*voltage'),
+    ({"grid": {"voltage": 3}}, "", "must give 'voltage' a list of at least one value, .* got 3"),
+    ({"grid": {"volts": [3]}}, "", "case 0 of 1: 'volts' is no option of a run; did you mean 'vol"),
+    ({"grid": {"qqq": [3]}}, "", r"'qqq' is no option of a run; wanted one of \['data', "),
+    ({"grid": {"out": ["a"]}}, "", "'out' is no option of a run"),
+    ({"cases": [{"grid": {}}]}, "", "'grid' is no option of a run; .* stand at the top"),
+    (
+        {"grid": {"rtol": [0.1, -1]}},
+        "",
+        "case 1 of 2: argument --rtol: got '-1', wanted a number",
+    ),
+    ({"grid": {"debye": [[0.1]]}}, "", r"'debye' must be one number or text, got \[0.1\]; several"),
+    ({"grid": {"raw": [1]}}, "", "'raw' must be true or false, got 1"),
+    ({"grid": {"scheme": ["upwind"]}}, "", "case 0 of 1: argument --scheme: invalid choice"),
+    (
+        {"grid": {"sample": [0, 99]}},
+        "",
+        "case 1 of 2: --sample 99 is not there; the set has samples",
+    ),
+    ({"grid": {"cells": [2]}}, "", "case 0 of 1: `grid` has 2 cells, fewer than the 3 features"),
+    ({"grid": {"voltage": [1]}}, "--boundary periodic", "--voltage 1 needs electrodes"),
+    ({"grid": {"voltage": [1]}}, "--voltage 2", "--voltage is typed and stands in grid.json too"),
+    (PLAN, "--shard 0/2 --overwrite", "--overwrite would take away what other shards have"),
+    (PLAN, "--out mine.csv", "--out mine.csv is a file, wanted a folder"),
+    (PLAN, "--out .", "--out . is not empty and holds no sweep, wanted a new or empty folder"),
+    (PLAN, "--sweep none.json", "--sweep none.json cannot be read: No such file.*; check the path"),
+]
+
+
+@pytest.mark.parametrize(("plan", "options", "message"), BAD, ids=[m for *_, m in BAD])
+def test_bad_input_is_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str], plan: Any, options: str, message: str
+) -> None:
+    write_plan(here, {"data": "mine.csv", **plan} if isinstance(plan, dict) else plan)
+    before = sorted(here.rglob("*"))
+    assert sweep(*options.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("pnpfusion simulate: error: ")
+    assert re.search(message, line), line
+    assert sorted(here.rglob("*")) == before  # no empty folder stays behind
+
+
+@pytest.mark.parametrize("text", ["2/2", "1", "-1/3", "0/0", "a/b"])
+def test_a_share_is_counted_from_0(
+    here: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    with pytest.raises(SystemExit):
+        sweep(f"--shard={text}")
+    assert f"argument --shard: got '{text}', wanted K/N" in capsys.readouterr().err
+
+
+def test_a_share_of_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--shard", "0/2"]) == 2
+    assert "--shard is a share of a sweep; add --sweep FILE" in capsys.readouterr().err

@@ -28,7 +28,7 @@ class Blocks:
     """Runs blocks of the cases of a sweep; data are read once."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
-        self._places = {name_of(case): place for place, case in enumerate(cases)}
+        self._names = [name_of(case) for case in cases]
         self._sets: dict[str, Features] = {}
 
     def check(self, cases: Sequence[Case]) -> None:
@@ -58,8 +58,8 @@ class Blocks:
         try:
             return experiment(options_of(case), self._scaled)
         except (ValueError, OSError, ImportError, CommandError) as error:
-            place = self._places[name_of(case)]
-            raise CommandError(f"case {place} of {len(self._places)}: {error}") from error
+            place = self._names.index(name_of(case))
+            raise CommandError(f"case {place} of {len(self._names)}: {error}") from error
 
     def _scaled(self, options: Namespace) -> Features:
         key = json.dumps([options.data, options.modality, options.label, options.raw])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import textwrap
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 from pnpfusion.cli.messages import FAILED, INTERRUPTED, CommandError, errors_end_the_command, say
 from pnpfusion.cli.simulate_block import Blocks
@@ -19,35 +20,31 @@ from pnpfusion.sweeps.crew import Crew, LostProcess, assembled
 from pnpfusion.sweeps.progress import progress_bar
 from pnpfusion.sweeps.result import PARTS, RESULT, SUMMARY, TABLE, Sweep
 
+T = TypeVar("T")
 TERMINATED = 143  #: the exit code after SIGTERM
 
 
 def run_all(options: Namespace) -> int:
     """Do what the options say, and return the exit code."""
     try:
-        with sigterm_as_ctrl_c() as heard, assembled() as crew:
-            return _run(options, crew, heard)
+        with Sigterm() as sigterm, assembled() as crew:
+            return _run(options, crew, sigterm)
     except LostProcess as error:
         raise CommandError(str(error), FAILED) from error
 
 
-def _run(options: Namespace, crew: Crew, heard: list[int]) -> int:
+def _run(options: Namespace, crew: Crew, sigterm: Sigterm) -> int:
     folder = Path(options.out or f"runs/sweep-{Path(options.sweep).stem}")
-    try:
+
+    def set_up() -> tuple[list[Case], Blocks]:
         cases = cases_of(options)
         blocks = Blocks(cases)
-        _claim(folder, options, crew)
         mine = dealt(in_blocks(cases, ALIKE, options.stack), options.shard)[crew.rank :: crew.size]
-        with errors_end_the_command():
-            blocks.check([cases[place] for block in mine for place in block])
-    except CommandError as error:
-        words = crew.meet(error.code)
-        if crew.rank == next(rank for rank, word in enumerate(words) if word):
-            raise
-        return error.code
-    words = crew.meet()
-    if any(words):
-        return max(words)
+        blocks.check([cases[place] for block in mine for place in block])
+        return cases, blocks
+
+    cases, blocks = _in_all(crew, set_up)
+    _in_all(crew, lambda: _claim(folder, options, crew))
     loud = not options.quiet and crew.rank == 0
     before = kept(folder, cases)
     if loud:
@@ -66,13 +63,15 @@ def _run(options: Namespace, crew: Crew, heard: list[int]) -> int:
                 report=report,
             )
     except KeyboardInterrupt:
-        why = "was told to end (SIGTERM), as when another rank died" if heard else "was interrupted"
+        told, sigterm.deaf = sigterm.heard, True
+        why = "was told to end (SIGTERM), as when another rank died" if told else "was interrupted"
         say(
             f"pnpfusion simulate: {_who(crew)} {why}; {kept(folder, cases)} of {len(cases)} "
             f"cases are finished and kept in {folder}. The same command again goes on from there."
         )
-        return TERMINATED if heard else INTERRUPTED
+        return TERMINATED if told else INTERRUPTED
     except SweepError as error:
+        sigterm.deaf = True
         if isinstance(error.__cause__, MemoryError | OSError | LostProcess):
             raise CommandError(str(error), FAILED) from error
         raise
@@ -81,27 +80,42 @@ def _run(options: Namespace, crew: Crew, heard: list[int]) -> int:
     return 0
 
 
-@contextmanager
-def sigterm_as_ctrl_c() -> Iterator[list[int]]:
-    """Let SIGTERM be heard as Ctrl-C is, and answered in words; the list tells that it was.
+class Sigterm:
+    """Lets SIGTERM be heard as Ctrl-C is, so that it can be answered in words.
 
     It comes from `torchrun` if another process died, or from a scheduler.
     """
-    heard: list[int] = []
 
-    def end(number: int, frame: FrameType | None) -> None:
-        heard.append(number)
-        raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self.heard = False
+        self.deaf = False  #: whether we are leaving anyway
 
+    def __enter__(self) -> Sigterm:
+        with suppress(ValueError):  # not in the main thread
+            self._before = signal.signal(signal.SIGTERM, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self, "_before"):
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.heard = True
+        if not self.deaf:
+            raise KeyboardInterrupt
+
+
+def _in_all(crew: Crew, step: Callable[[], T]) -> T:
+    """What a step returns once it went well in all processes; if not, the first one says why."""
     try:
-        before = signal.signal(signal.SIGTERM, end)
-    except ValueError:  # not in the main thread
-        yield heard
-        return
-    try:
-        yield heard
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        found = step()
+    except CommandError as error:
+        if any(crew.meet(error.code)[: crew.rank]):
+            raise SystemExit(error.code) from error
+        raise
+    if failed := max(crew.meet()):
+        raise SystemExit(failed)
+    return found
 
 
 def _claim(folder: Path, options: Namespace, crew: Crew) -> None:

@@ -1,0 +1,184 @@
+"""Sweeps in several processes: the same file for any number of them, and what one's death does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torch import distributed
+
+from pnpfusion.cli import main
+from tests.source_tree import ROOT
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not distributed.is_available(), reason="torch was built without it"),
+    pytest.mark.xdist_group("torchrun"),  # one after the other: each has processes of its own
+]
+FILES = ["sweep.safetensors", "summary.json", "table.csv"]
+PLAN = {
+    **{"data": "mine.npz", "debye": 0.2, "duration": 0.001, "times": 3},
+    "grid": {"voltage": [0, 5, 10, 15], "sample": [0, 1, 2]},
+}
+#: The command, in which what ``HOW`` says happens to rank 1 at its second call.
+FAILING = """
+import os, signal, sys
+from pnpfusion.cli import main
+from pnpfusion.cli.simulate_block import Blocks
+
+plain, calls = Blocks.solve, []
+
+def solve(self, cases):
+    calls.append(len(cases))
+    if os.environ["RANK"] == "1" and len(calls) == 2:
+        if os.environ["HOW"] == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise MemoryError("nothing left") if os.environ["HOW"] == "memory" else KeyboardInterrupt
+    return plain(self, cases)
+
+Blocks.solve = solve
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "mine.npz", audio=random.normal(size=(4, 3)), hand=random.normal(size=(4, 2))
+    )
+    (tmp_path / "grid.json").write_text(json.dumps(PLAN), encoding="utf-8")
+    (tmp_path / "failing.py").write_text(FAILING, encoding="utf-8")
+    return tmp_path
+
+
+def environment(**more: str) -> dict[str, str]:
+    loopback = "lo" in [name for _, name in socket.if_nameindex()]
+    return {
+        **os.environ,
+        **{"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        **({"GLOO_SOCKET_IFNAME": "lo"} if loopback else {}),
+        **more,
+    }
+
+
+def torchrun(processes: int, *program: str, here: Path, **more: str) -> tuple[int, str]:
+    """Its exit code, and what it and its processes said."""
+    agent = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    done = subprocess.run(
+        [sys.executable, *agent, *program],
+        cwd=here,
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=150,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def command(out: str) -> list[str]:
+    return ["simulate", "--sweep", "grid.json", "--stack", "2", "--quiet", "--out", out]
+
+
+def same(first: Path, second: Path) -> bool:
+    return all((first / name).read_bytes() == (second / name).read_bytes() for name in FILES)
+
+
+def test_results_do_not_depend_on_the_number_of_processes(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(here)
+    assert main(command("one")) == 0
+    assert {path.name for path in (here / "one").iterdir()} == set(FILES)
+    for processes in (2, 3):
+        code, said = torchrun(processes, "-m", "pnpfusion", *command(f"n{processes}"), here=here)
+        assert code == 0, said
+        assert same(here / "one", here / f"n{processes}")
+        assert {path.name for path in (here / f"n{processes}").iterdir()} == set(FILES)
+
+
+def test_a_killed_process_ends_the_run_and_the_same_command_completes_it(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said = torchrun(2, "failing.py", *command("halves"), here=here, HOW="kill")
+    assert code != 0
+    assert "rank      : 1" in said  # the table of torchrun
+    assert "SIGKILL" in said
+    assert re.search("rank 0 of 2 (was told to end|lost another process)", said), said
+    assert re.search("The same (call|command) again goes on from there", said), said
+    kept = len(list((here / "halves" / "parts").glob("*.safetensors")))
+    assert 1 <= kept <= 4  # rank 0 makes three, and rank 1 one of three
+    assert not (here / "halves" / "sweep.safetensors").exists()
+    monkeypatch.chdir(here)
+    assert main(command("halves")) == 0
+    assert main(command("whole")) == 0
+    assert same(here / "halves", here / "whole")
+
+
+def free_port() -> str:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return str(one.getsockname()[1])
+
+
+def by_hand(here: Path, *program: str, **more: str) -> tuple[list[int], list[str]]:
+    """Two processes without an agent: their exit codes, and what each said."""
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, *program],
+            cwd=here,
+            env=environment(RANK=str(rank), **place, **more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        )
+        for rank in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=100)[0] for process in ranks]
+    finally:
+        for process in ranks:
+            process.kill()
+    return [process.returncode for process in ranks], said
+
+
+@pytest.mark.parametrize(
+    ("how", "exit_code", "words"),
+    [
+        ("kill", -signal.SIGKILL, ""),
+        ("memory", 1, "error: rank 1 of 2 failed at cases [6, 7] of 12, which begin with {'sam"),
+    ],
+)
+def test_the_other_ranks_say_who_is_missing(
+    here: Path, how: str, exit_code: int, words: str
+) -> None:
+    """Nothing tells them but a connection that breaks."""
+    codes, said = by_hand(here, "failing.py", *command("out"), HOW=how)
+    assert codes == [1, exit_code], said
+    assert words in said[1]
+    assert (
+        "error: rank 0 of 2 lost another process, which died: not finished: rank 1 (4 " in said[0]
+    )
+    assert "kept: 8 of 12 cases, in out. The same call again goes on from there." in said[0]
+
+
+def test_bad_input_is_said_by_one(here: Path) -> None:
+    (here / "grid.json").write_text(json.dumps({**PLAN, "grid": {"sample": [0, 0, 9]}}))
+    codes, said = by_hand(here, "-m", "pnpfusion", *command("out"))
+    assert codes == [2, 2]
+    (line,) = "".join(said).splitlines()
+    assert line.startswith("pnpfusion simulate: error: case 2 of 3: --sample 9 is not there")
+    assert not (here / "out").exists()
