@@ -30,7 +30,8 @@ class AxisModes:
     basis: Basis
     points: int  #: n
     derivative: AxisDerivative  #: of the K modes
-    matrices: tuple[Tensor, Tensor] | None  #: of values and slopes, (n, K); None: fast transforms
+    matrices: tuple[Tensor, ...] | None
+    """Of the four methods, (n, K) and (K, n); None: fast transforms."""
 
     def values(self, modes: Tensor) -> Tensor:
         """At the points, from K modes along the axis."""
@@ -48,17 +49,15 @@ class AxisModes:
     def modes(self, values: Tensor) -> Tensor:
         """The K modes of values at the points: the transpose of :meth:`values`."""
         if self.matrices is not None:
-            return _along(self.matrices[0].mT, values, self.axis)
+            return _along(self.matrices[2], values, self.axis)
         return to_modes(values, (self.basis, *self._after), self._shape(values, self._count))
 
     def divergence(self, values: Tensor) -> Tensor:
         """The K modes of the derivative of values: minus the transpose of :meth:`slopes`."""
         if self.matrices is not None:
-            return -_along(self.matrices[1].mT, values, self.axis)
+            return _along(self.matrices[3], values, self.axis)
         bases = (self.derivative.bases[self.axis], *self._after)
-        return self.derivative.divergence(
-            to_modes(values, bases, self._shape(values, self._count))
-        )
+        return self.derivative.divergence(to_modes(values, bases, self._shape(values, self._count)))
 
     @property
     def _count(self) -> int:
@@ -116,7 +115,8 @@ def _axis_modes(
                 ].mT
                 for basis in (bases[axis], slope.bases[axis])
             )
-            matrices = own.to(like).contiguous(), (other @ turned).to(like).contiguous()
+            four = own, other @ turned, own.mT, -(other @ turned).mT
+            matrices = tuple(matrix.to(like).contiguous() for matrix in four)
         return AxisModes(axis - grid.ndim, bases[axis], points, derivative, matrices)
 
 
@@ -139,7 +139,8 @@ def drift(axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> Tensor:
         phi: ``(B, *K)``.
     """
     last = axes[-1]
-    both, slopes = torch.cat([phi.unsqueeze(1), c], 1), []
+    slopes: list[Tensor] = []
+    both = torch.cat([phi.unsqueeze(1), c], 1)
     for axis in axes[:-1]:
         slopes = [axis.values(s) for s in slopes] + [axis.slopes(both[:, :1])]
         both = axis.values(both)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,6 +29,7 @@ MARGIN = 1.4  # frequencies at the start over those that are needed
 GROWTH = 1.4  # of the frequencies where they turn out to be too few,
 BAND = 15 / 16  # which is when one above this share of them
 FULL = 32.0  # holds more than this times what may be left out
+SPARE = 0.75  # the share of the modes below which fewer are worth new coefficients
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,7 @@ class LowModes:
     resolved: tuple[int, ...]  #: and how many take part in products
     axes: tuple[AxisModes, ...]  #: of these
     green: Tensor  #: 1 / (eps k²) of these, for values at the points, (B|1, *resolved)
-    fixed: Tensor  #: fixed charge in these, (B|1, *resolved)
+    fixed: Tensor | None  #: fixed charge in these, (B|1, *resolved); None if there is none
     constant: Tensor  #: modes of the mean concentrations, (B, S, *resolved)
     mobility: Tensor  #: D z, (B|1, S, 1, ...)
     stretch: float  #: values at the points over those of the same modes at the cells
@@ -78,7 +80,7 @@ class LowModes:
             resolved=resolved,
             axes=axes,
             green=inverse * stretch / cell.permittivity,
-            fixed=fixed,
+            fixed=fixed if cell.charged else None,
             constant=mean * one,
             mobility=cell.diffusivity * cell.valence,
             stretch=stretch,
@@ -89,7 +91,8 @@ class LowModes:
         """Modes of D z div((c - mean) grad phi), like ``modes`` ``(B, S, *kept)``."""
         bases, whole = self.cell.bases, self.kept == self.resolved
         low = modes if whole else cut(modes, bases, self.resolved)
-        phi = ((self.cell.valence * low).sum(1) + self.fixed) * self.green
+        rho = (self.cell.valence * low).sum(1)
+        phi = (rho if self.fixed is None else rho + self.fixed) * self.green
         total = drift(self.axes, low - self.constant, phi) * self.mobility
         return total if whole else extended(total, bases, self.kept)
 
@@ -105,7 +108,8 @@ class LowModes:
         source = pull * fixed.unsqueeze(1) * moving
 
         def remainder(t: Tensor, modes: Tensor) -> Tensor:
-            return self.drift(modes) - source
+            drift = self.drift(modes)
+            return drift - source if cell.charged else drift
 
         return Semilinear(
             to_modes=lambda u: to_modes(u, cell.bases, kept),
@@ -122,20 +126,25 @@ class LowModes:
         values = values_at_points(self.axes, low).flatten(1).amin(1)
         return values * (1 / self.stretch)
 
-    def lifted(self, modes: Tensor) -> Tensor:
+    def fitted(self, modes: Tensor) -> Tensor:
         """See :class:`Resolution`."""
-        return extended(modes, self.cell.bases, self.kept)
+        return extended(cut(modes, self.cell.bases, self.kept), self.cell.bases, self.kept)
 
     def finer(self, modes: Tensor) -> Semilinear | None:
         """See :class:`Resolution`."""
         shape, bases = self.cell.grid.shape, self.cell.bases
         if self.kept == shape:
             return None
-        wanted = list(self.kept)
-        for axis, heights in enumerate(_heights(modes, FULL * self.negligible)):
-            highest = _numbers(bases[axis], self.kept[axis], modes.device)
-            top = int(highest.max()) if self.kept[axis] < shape[axis] else 0
-            if top and bool((heights[highest > BAND * top] > 0).any()):
+        modes, wanted = modes.detach(), list(self.kept)
+        # No mode of what is positive is much larger than that of its mean:
+        allowed = FULL * self.negligible * modes.flatten(2)[:, :, :1].abs()
+        for axis, (basis, kept) in enumerate(zip(bases, self.kept, strict=True)):
+            numbers = _top(basis, kept, modes.device) if kept < shape[axis] else None
+            if numbers is None:
+                continue
+            band = modes.index_select(axis + 2, numbers).flatten(2)
+            if bool((band.abs() > allowed).any()):
+                top = kept // 2 if basis == "fourier" else kept - 1
                 wanted[axis] = self._count(axis, math.ceil(GROWTH * top))
         return self._with(tuple(wanted))
 
@@ -154,19 +163,39 @@ class LowModes:
 
     def fitting(self, u: Tensor, negligible: float) -> Semilinear:
         """See :class:`Resolution`."""
-        cell, wanted = self.cell, []
+        cell = self.cell
         negligible = max(negligible, LEAST * torch.finfo(u.dtype).eps)
         if cell.resolved == cell.grid.shape:
             return self.semilinear()
         with torch.no_grad():
-            heights = _heights(to_modes(u.detach(), cell.bases), negligible)
-            fixed = _heights(cell.fixed_modes.detach().unsqueeze(1), negligible)
-        for axis, (of_u, of_charge) in enumerate(zip(heights, fixed, strict=True)):
-            numbers = _numbers(cell.bases[axis], cell.grid.shape[axis], u.device)
-            top = int(torch.where((of_u > 0) | (of_charge > 0), numbers, 0).max())
+            both = torch.cat(
+                [to_modes(u.detach(), cell.bases), self._fixed_too(cell.grid.shape)], 1
+            )
+        wanted = self._needed(both, negligible)
+        return LowModes.of(cell, self.mean, self.quickest, wanted, negligible).semilinear()
+
+    def reduced(self, modes: Tensor) -> Semilinear | None:
+        """See :class:`Resolution`."""
+        if not self.negligible:
+            return None
+        both = torch.cat([modes.detach(), self._fixed_too(self.kept)], 1)
+        pairs = zip(self._needed(both, self.negligible), self.kept, strict=True)
+        wanted = tuple(n if n < SPARE * k else k for n, k in pairs)
+        return self._with(wanted)
+
+    def _fixed_too(self, kept: tuple[int, ...]) -> Tensor:
+        """Modes of the fixed charge, as one more species, ``(B, 1, *kept)``."""
+        fixed = cut(self.cell.fixed_modes.detach(), self.cell.bases, kept)
+        return fixed.expand(len(self.mean), *kept).unsqueeze(1)
+
+    def _needed(self, modes: Tensor, negligible: float) -> tuple[int, ...]:
+        """How many modes of each axis are to be kept for ``modes`` ``(B, S, ...)``."""
+        wanted = []
+        for axis, heights in enumerate(_heights(modes, negligible)):
+            numbers = _numbers(self.cell.bases[axis], len(heights), modes.device)
+            top = int(torch.where(heights > 0, numbers, 0).max())
             wanted.append(self._count(axis, math.ceil(MARGIN * top) + 1))
-        low = LowModes.of(cell, self.mean, self.quickest, tuple(wanted), negligible)
-        return low.semilinear()
+        return tuple(wanted)
 
     def _with(self, kept: tuple[int, ...]) -> Semilinear | None:
         if kept == self.kept:
@@ -198,3 +227,11 @@ def _numbers(basis: Basis, count: int, device: torch.device) -> Tensor:
         return torch.arange(count, device=device)
     cosines = torch.arange(count // 2 + 1, device=device)
     return torch.cat([cosines, torch.arange(1, (count + 1) // 2, device=device)])
+
+
+@lru_cache(maxsize=256)
+def _top(basis: Basis, count: int, device: torch.device) -> Tensor:
+    """Where the highest frequencies of an axis stand."""
+    with torch.inference_mode(False):
+        numbers = _numbers(basis, count, device)
+        return (numbers > BAND * numbers.max()).nonzero().squeeze(1)

@@ -20,6 +20,7 @@ from pnpfusion.solvers.bases import Basis, frequencies, insulating_bases
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
 from pnpfusion.solvers.field import Parameter, spread
 from pnpfusion.solvers.grid import Grid
+from pnpfusion.solvers.implicit_solve import is_followed
 from pnpfusion.solvers.low_modes import LowModes
 from pnpfusion.solvers.spectral_derivative import axis_derivative
 from pnpfusion.solvers.steppers.base import Semilinear
@@ -47,6 +48,7 @@ class SpectralElectrolyte:
     diffusivity: Tensor  #: D, (B|1, S, 1, ...)
     fixed_charge: Tensor  #: (B|1, *grid.shape)
     fixed_modes: Tensor  #: its modes
+    charged: bool  #: whether there is a fixed charge, or a derivative by it
     symbol: Tensor  #: k² of each mode, grid.shape
     inverse_symbol: Tensor  #: 1 / k², and 0 for the mean
     moving: Tensor  #: 1, and 0 for the mean
@@ -123,6 +125,7 @@ class SpectralElectrolyte:
             diffusivity=diffusivity,
             fixed_charge=charge,
             fixed_modes=to_modes(charge, bases),
+            charged=is_followed(charge) or bool((charge != 0).any()),
             symbol=symbol,
             inverse_symbol=inverse_symbol,
             moving=(mean_mode == 0).to(like),

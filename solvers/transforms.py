@@ -18,7 +18,7 @@ from pnpfusion.solvers.bases import Basis as Basis
 from pnpfusion.solvers.bases import frequencies, lowest, transform_matrix
 from pnpfusion.solvers.bases import insulating_bases as insulating_bases
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.implicit_solve import is_followed
+from pnpfusion.solvers.implicit_solve import runs_forward
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +75,7 @@ def _transform(
     x: Tensor, bases: tuple[Basis | None, ...], shape: tuple[int, ...] | None, inverse: bool
 ) -> Tensor:
     wanted = tuple(x.shape[-len(bases) :]) if shape is None else tuple(shape)
-    if not is_followed(x):  # which spares the bookkeeping
+    if not (x.requires_grad or runs_forward()):  # which spares the bookkeeping
         return _Transform.forward(x, tuple(bases), wanted, inverse)
     y: Tensor = _Transform.apply(x, tuple(bases), wanted, inverse)  # type: ignore[no-untyped-call]
     return y

@@ -90,8 +90,11 @@ class Resolution(Protocol):
     def finer(self, modes: Tensor) -> Semilinear | None:
         """The law in more modes, about the same state; None if ``modes`` ask for no more."""
 
-    def lifted(self, modes: Tensor) -> Tensor:
-        """Modes of fewer, in these; what was left out is zero."""
+    def reduced(self, modes: Tensor) -> Semilinear | None:
+        """The law in the modes that ``modes`` need; None if these are about as many."""
+
+    def fitted(self, modes: Tensor) -> Tensor:
+        """Modes of another resolution, in these; what was left out is zero."""
 
     def surviving(self, span: float) -> Semilinear | None:
         """The law with all modes that diffusion leaves something of after ``span``, for gradients.

@@ -78,10 +78,7 @@ class Exponential(OneStep):
             return end, n_end, None
         with torch.no_grad():
             difference = 0.6 * (n_last - n_end)
-            if weight:
-                error = apply(weight[0], difference)
-            else:
-                error = per_state(dt, v) / 6 * difference
+            error = apply(weight[0], difference) if weight else per_state(dt, v) / 6 * difference
         return end, n_end, error
 
     def control(self, u: Tensor, times: Tensor) -> Control:

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.steppers.base import Law, Pace
-from pnpfusion.solvers.steppers.control import AdaptiveSteps, Plan, Tolerance, Verdict
+from pnpfusion.solvers.steppers.control import (
+    FAILURES_BEFORE_ROBUST_STEP,
+    LARGEST_GROWTH,
+    SAFETY,
+    SHRINK_AFTER_FAILURE,
+    SMALLEST_SHRINK,
+    AdaptiveSteps,
+    Plan,
+    Tolerance,
+    Verdict,
+)
 from pnpfusion.solvers.steppers.modal import Split
 
 FINEST = 40  # halvings
@@ -56,22 +65,34 @@ class HalvedSteps(AdaptiveSteps):
         begin, end = self.times[at - 1], self.times[at]
         gap = end - begin
         halvings = (gap / pace.dt).log2().sub(1e-9).ceil().clamp(0, FINEST)
-        # Where the step begins, in the finest parts; its size must divide that:
-        parts = ((t - begin) / gap * 2**FINEST).round().long()
+        # Where the step begins, in the finest parts, which its size must divide:
+        whole = 2**FINEST
+        parts = ((t - begin) / gap * whole).round()
         while True:
-            size = (2 ** (FINEST - halvings)).long()
-            odd = going & (parts % size != 0)
+            size = whole * 2**-halvings
+            odd = parts.remainder(size) != 0
             if not odd.any():
                 break
             halvings = halvings + odd
-        dt = torch.where(going, gap * 2**-halvings, 0)
         after = parts + size
-        ends = torch.where(after >= 2**FINEST, end, begin + gap * (after / 2**FINEST))
-        robust = going & (pace.failures >= 3)
+        ends = torch.where(after >= whole, end, begin + gap * (after / whole))
+        dt = torch.where(going, gap * (size / whole), 0)
+        robust = going & (pace.failures >= FAILURES_BEFORE_ROBUST_STEP)
         return Plan(dt, torch.where(going, ends, t), robust)
 
     def learn(self, pace: Pace, plan: Plan, verdict: Verdict) -> Pace:
-        learnt = super().learn(pace, plan, verdict)
-        # A size that was accepted will do once more:
-        kept = torch.where(verdict.accept, torch.maximum(learnt.dt, plan.dt), learnt.dt)
-        return Pace(kept, learnt.failures, learnt.land)
+        """Half the size after a step that errs; at least the same after one that does not."""
+        accept, valid, dt = verdict.accept, verdict.valid, plan.dt
+        growth = SAFETY * verdict.ratio.clamp_min(1e-10).pow(-1 / self.error_order)
+        growth = growth.clamp_max(LARGEST_GROWTH)
+        # The last step may have been short for where it began:
+        grown = torch.where(growth < 1, dt, torch.maximum(dt * growth, pace.dt))
+        wanted = torch.where(accept, grown, dt * growth.clamp(SMALLEST_SHRINK, 0.5))
+        wanted = torch.where(valid, wanted, dt * SHRINK_AFTER_FAILURE)
+        moved = dt > 0
+        worse = torch.where(valid, pace.failures, pace.failures + 1).masked_fill(accept, 0)
+        return Pace(
+            torch.where(moved, wanted, pace.dt),
+            torch.where(moved, worse, pace.failures),
+            pace.land,
+        )

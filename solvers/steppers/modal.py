@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Coefficients = tuple[Tensor, ...]
 
 SIZES_KEPT = 4  # sizes of steps whose coefficients are remembered
+REDUCED_AFTER = 4  # steps, since what a state needs changes slowly
 MOST_AT_ONCE = 20_000_000  # modes times steps, so that Ctrl-C and progress bars wait a moment only
 
 
@@ -130,6 +131,15 @@ class _Here:
     def of(cls, method: Exponential, part: Semilinear, t: Tensor, v: Tensor) -> _Here:
         return cls(method, part, Matrices(method, part.linear), v, part.remainder(t, v))
 
+    def reduced(self) -> _Here:
+        """The same in the modes that it needs."""
+        known = self.part.resolution
+        part = None if known is None else known.reduced(self.v)
+        if part is None or part.resolution is None:
+            return self
+        v, n = (part.resolution.fitted(modes) for modes in (self.v, self.n))
+        return _Here(self.method, part, Matrices(self.method, part.linear), v, n)
+
     def stepped(self, t: Tensor, dt: Tensor) -> tuple[_Here, Tensor, Tensor, Tensor | None]:
         """Modes, remainder and error after a step from here, in more modes if these are too few."""
         here = self
@@ -140,7 +150,7 @@ class _Here:
             finer = None if resolution is None else resolution.finer(end)
             if finer is None or finer.resolution is None:
                 return here, end, n, error
-            here = _Here.of(self.method, finer, t, finer.resolution.lifted(here.v))
+            here = _Here.of(self.method, finer, t, finer.resolution.fitted(here.v))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +181,8 @@ class ModalSteps:
         """See :class:`PlainSteps`."""
         control, times, u = self.control, self.control.times, place.u
         part = self.split.part_at(u, self.negligible)
-        if torch.is_grad_enabled() and is_followed(u, part.linear):
+        followed = torch.is_grad_enabled() and is_followed(u, part.linear)
+        if followed:
             part = surviving(part, float((times[place.next[going]] - place.t[going]).min()))
         here = _Here.of(self.method, part, place.t.to(u.dtype), part.to_modes(u))
         t, following, lowest = place.t, place.next, place.lowest
@@ -180,14 +191,16 @@ class ModalSteps:
         steps = rejected = torch.zeros_like(following)
         calls = torch.where(going, 2, 0)  # here and at the end
         saved: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-        for _ in range(max(8, MOST_AT_ONCE // max(1, here.v.numel()))):
+        for count in range(1, 1 + max(8, MOST_AT_ONCE // max(1, here.v.numel()))):
             if not moving.any():
                 break
             plan = control.plan(pace, t, following, moving)
             here, end, n, verdict = self._tried(here, t, plan, moving)
             accept, failed = verdict.accept, moving & ~verdict.valid
-            keep = per_state(accept, end)
-            here = replace(here, v=torch.where(keep, end, here.v), n=torch.where(keep, n, here.n))
+            if not accept.all():
+                keep = per_state(accept, end)
+                end, n = torch.where(keep, end, here.v), torch.where(keep, n, here.n)
+            here = replace(here, v=end, n=n)
             learnt = control.learn(pace, plan, verdict)
             pace = Pace(  # `march` is to see the step fail for the first time
                 torch.where(failed, pace.dt, learnt.dt),
@@ -209,13 +222,17 @@ class ModalSteps:
                 lowest = torch.where(reached, torch.inf, lowest)
             if bool((accept & ~reached).any()):
                 lowest = torch.where(accept & ~reached, self._lowest(here, lowest), lowest)
+            if not followed and count % REDUCED_AFTER == 0:
+                here = here.reduced()
             moving = moving & ~lost & (following < len(times)) & (steps + rejected < left)
         with torch.no_grad():
             v, n = here.v.detach(), here.n.detach()
             slope = here.part.from_modes(apply(here.part.linear, v, plus=n))
         moved = per_state(steps > 0, u)
         empty = following[:0], following[:0], u[:0], lowest[:0]
-        which, sample, values, smallest = (torch.cat(p) for p in zip(*(saved or [empty]), strict=True))
+        which, sample, values, smallest = (
+            torch.cat(p) for p in zip(*(saved or [empty]), strict=True)
+        )
         whole = bool(saved) and len(saved[-1][1]) == len(u) and not bool(moving.any())
         ends = values[-len(u) :] if whole else here.part.from_modes(here.v)
         return Advance(
