@@ -112,7 +112,9 @@ class BoundPNP:
         if not self._runs:
             self._runs.append(CompiledRun.of(self.cell, method, times))
         run = self._runs[0]
-        return None if run is None else replace(run, method=method, times=times)
+        if run is None:
+            return None
+        return replace(run, method=method, times=times.to(torch.float64).numpy())
 
     def semi_implicit_steps(self, schedule: Schedule) -> PlainSteps | None:
         """Robust steps in compiled code, where it knows this cell; else None."""
