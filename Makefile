@@ -4,18 +4,20 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 HALF    := $(VENV)/.half-made
+PEERS   := .venv-peers
 SOURCES := $(shell find pnpfusion solvers visualize -name '*.py' 2>/dev/null)
 
 # To choose otherwise: make test PYTHON=python3.12 WORKERS=4 ARGS="-k poisson"
 PYTHON  ?= python3 python3.14 python3.13 python3.12 python3.11
 WORKERS ?= auto
 ARGS    ?=
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help demo test verify lint types format wheel env clean
+.PHONY: help demo test verify bench bench-check peers lint types format wheel env clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: demo/summary.json  ## simulate a cell; pictures, data and numbers go to demo/
 	@echo "The demo is in demo/; its pictures:" $$(cd demo && ls | grep -E '\.(png|gif|svg)$$')
@@ -28,6 +30,19 @@ test: $(STAMP)  ## run the tests; some of them: make test ARGS="-k poisson"
 
 verify: $(STAMP)  ## compare with known answers; writes docs/verification.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m docs.verification
+
+bench: $(STAMP)  ## measure time and memory, beside other programs; a part: make bench ARGS="--quick --only p1"
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.suite $(ARGS)
+
+bench-check: $(STAMP)  ## fail where pnpfusion has become slower; accept it: make bench-check ARGS=--update
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.regression $(ARGS)
+
+peers: $(PEERS)/.installed  ## install the other programs that `make bench` can measure, into .venv-peers
+
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	$(firstword $(shell command -v $(PYTHON))) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	@touch $@
 
 lint: $(STAMP)  ## check style and formatting
 	$(BIN)/python -m ruff check .

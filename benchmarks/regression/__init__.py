@@ -1,0 +1,1 @@
+"""``make bench-check``: whether pnpfusion has become slower, by ratios to fixed codes."""

@@ -1,0 +1,103 @@
+"""Compare what pnpfusion takes with what it took, in units of fixed codes; 1 if it is slower.
+
+usage: python -m benchmarks.regression [--update] [--only WORDS] [--ratios FILE]
+
+Every case is timed in turns with a fixed code in plain numpy and scipy (regression/fixed.py), in
+this process, on one thread, by processor time. One JSON line per case, then a table that names
+the culprit. A case is slower if its ratio is 25 % above the stored one, or three times the stored
+spread if that is more, at most twice as much, and stays so in three repetitions. --update stores
+the ratios of now: commit the file with the change that explains it. Ratios are of one kind of
+machine; on another one, update first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.regression.cases import CASES, Case
+from benchmarks.regression.judge import Ratio, Verdict, block, judge, of_blocks
+from benchmarks.suite.machine import machine
+from pnpfusion.dynamics.resolution import ResolutionWarning
+
+RATIOS = Path(__file__).parent / "ratios.json"
+
+
+def table(verdicts: list[Verdict]) -> str:
+    """One line a case."""
+    lines = [f"{'case':<50}{'stored':>9}{'now':>9}{'now/stored':>12}  verdict"]
+    for one in verdicts:
+        stored = f"{one.stored.value:.3g}" if one.stored else "-"
+        change = f"{one.now / one.stored.value:.2f}" if one.stored else "-"
+        lines.append(f"{one.name:<50}{stored:>9}{one.now:>9.3g}{change:>12}  {one.words}")
+    return "\n".join(lines)
+
+
+def update(cases: list[Case], path: Path, blocks: int = 5) -> None:
+    """Store ratios and spreads of these cases beside those of the others."""
+    stored = json.loads(path.read_text(encoding="utf-8"))["ratios"] if path.exists() else {}
+    stored = {case.name: stored[case.name] for case in CASES if case.name in stored}
+    for case in cases:
+        work = case.make()
+        for one in work:
+            one()
+        found = of_blocks([block(*work) for _ in range(blocks)])
+        stored[case.name] = {key: float(f"{v:.3g}") for key, v in asdict(found).items()}
+        print(json.dumps({"case": case.name} | stored[case.name], ensure_ascii=False), flush=True)
+    text = json.dumps({"machine": machine(), "ratios": stored}, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def check(cases: list[Case], path: Path) -> list[Verdict]:
+    """Judge these cases."""
+    known = json.loads(path.read_text(encoding="utf-8"))
+    here = machine()["cpu"]
+    if known["machine"]["cpu"] != here:
+        print(f"ratios are of {known['machine']['cpu']}, this is {here}", file=sys.stderr)
+    verdicts = []
+    for case in cases:
+        work = case.make()
+        for one in work:
+            one()
+        stored = known["ratios"].get(case.name)
+        verdict = judge(case.name, Ratio(**stored) if stored else None, partial(block, *work))
+        print(json.dumps(asdict(verdict), ensure_ascii=False), flush=True)
+        verdicts.append(verdict)
+    return verdicts
+
+
+def main() -> int:
+    """Check or update."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.regression",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--update", action="store_true", help="store the ratios of now")
+    parser.add_argument("--only", default="", metavar="WORDS", help="cases so named")
+    parser.add_argument("--ratios", type=Path, default=RATIOS, metavar="FILE")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", ResolutionWarning)
+    cases = [case for case in CASES if given.only in case.name]
+    if not cases:
+        parser.error(f"`--only` {given.only!r} is in no name such as {CASES[0].name!r}")
+    if given.update:
+        update(cases, given.ratios)
+        return 0
+    if not given.ratios.exists():
+        parser.error(f"`--ratios` {given.ratios} is not there; `--update` makes it")
+    verdicts = check(cases, given.ratios)
+    print(f"\n{table(verdicts)}")
+    return int(any(verdict.slower for verdict in verdicts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

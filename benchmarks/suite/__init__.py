@@ -1,0 +1,1 @@
+"""``make bench``: what pnpfusion costs beside other programs, and as problems grow."""

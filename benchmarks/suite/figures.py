@@ -1,0 +1,123 @@
+"""The pictures of docs/performance.md."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from benchmarks.suite.compare import Row, measured, seconds
+from benchmarks.suite.contestants import PNPFUSION
+from benchmarks.suite.curves import CURVES
+
+OURS = ("#C8400A", "#B8860B", "#7A1F0B", "#D1546F", "#4D4D4D")
+HUES = {
+    "PyBaMM": "#0B5FA5",
+    "scipy": "#2A8C7C",
+    "cosine IF-RK4": "#3FB0D8",
+    "devsim": "#6B6B6B",
+    "FiPy": "#8A8A8A",
+    "py-pde": "#1A1A1A",
+}
+MARKS = ("o", "s", "^", "D", "v")
+
+
+def precision(problem: str, heading: str, rows: Sequence[Row], path: Path) -> None:
+    """Time against error, a line per program and family; whiskers are the range over rounds."""
+    from pnpfusion.visualize.style import FAINT, new_figure, styled
+
+    with styled():
+        figure = new_figure(7.2, 4.4, heading)
+        axes = figure.add_subplot(xscale="log", yscale="log")
+        labels = []
+        families: dict[tuple[str, str], list[Row]] = {}
+        for row in measured(rows):
+            families.setdefault((row["program"], row["family"]), []).append(row)
+        own = 0
+        for turn, ((program, family), points) in enumerate(families.items()):
+            points = sorted(points, key=lambda row: -row["error"])
+            x, y = [p["error"] for p in points], [seconds(p) for p in points]
+            runs = [[s for s in p["seconds"] if s is not None] for p in points]
+            spread = [
+                [m - min(s) for m, s in zip(y, runs, strict=True)],
+                [max(s) - m for m, s in zip(y, runs, strict=True)],
+            ]
+            color = OURS[own % len(OURS)] if program == PNPFUSION else HUES.get(program, FAINT)
+            own += program == PNPFUSION
+            axes.errorbar(
+                x, y, spread, color=color, marker=MARKS[turn % len(MARKS)], markersize=4,
+                linewidth=2.0 if program == PNPFUSION else 1.2, elinewidth=0.7,
+                linestyle="-" if program == PNPFUSION else (0, (4, 1.5)),
+            )  # fmt: skip
+            labels.append((x[-1], y[-1], f"{program}: {family}", color))
+        axes.invert_xaxis()
+        axes.set_xlabel("error (largest, relative); better to the right")
+        axes.set_ylabel("seconds; better below")
+        label_apart(axes, labels)
+        save(figure, path)
+
+
+def label_apart(axes: Any, labels: Sequence[tuple[float, float, str, str]]) -> None:
+    """Name lines in the right margin, in the order of their ends, each apart from the next."""
+    left, right = axes.get_xlim()
+    low, high = (math.log10(y) for y in axes.get_ylim())
+    gap = (high - low) / 22
+    axes.set_xlim(left, right)
+    placed: list[float] = []
+    for _, y, _, _ in sorted(labels, key=lambda one: one[1]):
+        placed.append(max(math.log10(y), (placed[-1] if placed else low - gap) + gap))
+    over = placed[-1] - high
+    if over > 0:
+        placed = [y - over for y in placed]
+    for (x, y, text, color), at in zip(sorted(labels, key=lambda o: o[1]), placed, strict=True):
+        axes.annotate(
+            text, (x, y), (1.03, (at - low) / (high - low)), textcoords="axes fraction",
+            color=color, fontsize=7.5, va="center",
+            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.4, "shrinkA": 1, "shrinkB": 3},
+        )  # fmt: skip
+
+
+def growth(
+    heading: str, xlabel: str, ylabel: str, lines: Sequence[tuple[str, list[float], list[float]]],
+    path: Path, *, slopes: bool = True,
+) -> None:  # fmt: skip
+    """Lines over a size, named at their ends; a faint line of slope 1 to compare with."""
+    from pnpfusion.visualize.style import FAINT, line_look, new_figure, styled
+
+    with styled():
+        figure = new_figure(7.2, 4.0, heading)
+        axes = figure.add_subplot(xscale="log", yscale="log")
+        labels = []
+        for place, (name, x, y) in enumerate(lines):
+            look = line_look(place)
+            axes.plot(x, y, color=look.color, linestyle=look.dashes, marker="o", markersize=3.5)
+            labels.append((x[-1], y[-1], name, look.color))
+        if slopes and lines:
+            x1 = max(max(line[1]) for line in lines)
+            low = 0.5 * min(b / a for _, x, y in lines for a, b in zip(x, y, strict=True))
+            x0 = max(min(line[1][0] for line in lines), min(min(line[2]) for line in lines) / low)
+            axes.plot([x0, x1], [low * x0, low * x1], color=FAINT, linewidth=0.8)
+            axes.annotate("proportional", (x0, low * x0), (0, -10), textcoords="offset points",
+                          color=FAINT, fontsize=7.5)  # fmt: skip
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        label_apart(axes, labels)
+        save(figure, path)
+
+
+def cells_of(row: Row) -> int:
+    """All cells of a run of a curve whose size is that of an axis."""
+    curve = next(curve for curve in CURVES if curve.key == row["curve"])
+    return int(row["size"]) ** max(curve.axes, 1)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Few colours make the picture small."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=130, bbox_inches="tight")
+    Image.open(drawn).convert("RGB").quantize(128).save(path, optimize=True)

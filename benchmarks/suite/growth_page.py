@@ -1,0 +1,140 @@
+"""The sections of docs/performance.md on how cost grows."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.suite import figures
+from benchmarks.suite.compare import Row
+from benchmarks.suite.curves import CURVES, Curve, exponent
+
+PARTS = ("cells", "batch", "species")
+FROM = {"line": 1024, "batch": 16, "species": 1}  #: from where on exponents are fitted
+FROM_BOXES = 16384  #: cells, of boxes
+
+TEXTS = {
+    "cells": """\
+## Cells
+
+One axis: a blocking cell of P3, Scharfetter–Gummel faces, to its end at rtol 1e-3, steps chosen
+by the error. Two and three axes: P2 and P4 through five equal steps, by cosine series (ETDRK4)
+and by finite volumes (semi-implicit). The exponent is the slope of log time over log cells, from
+1024 cells on one axis, from 16384 on in boxes; N log N has a slope of 1.1 there.
+""",
+    "batch": """\
+## Batch
+
+Cells of 128 with the parameters of P3, one call; each sample takes the steps that it needs.
+""",
+    "species": """\
+## Species
+
+16 cells of 128 with up to eight ions, of charges of both signs, one call. Blocks of S + 1 unknowns
+per cell are eliminated, so the cost lies between S and S³.
+""",
+}
+
+
+def sections(parts: dict[str, dict[str, Any]], images: Path) -> str:
+    """All of them, of the parts that are there."""
+    text = ""
+    for part in PARTS:
+        if part in parts:
+            text += TEXTS[part] + "\n" + time_section(part, parts[part]["rows"], images)
+    rows = [row for part in PARTS if part in parts for row in parts[part]["rows"]]
+    return text + gradient_section(rows, images) + memory_section(rows, images)
+
+
+def series(rows: Sequence[Row], curve: Curve, mode: str) -> list[tuple[int, float, Row]]:
+    """(size, median seconds, row) of a curve, by size."""
+    found = [
+        (int(row["size"]), statistics.median(row["seconds"]), row)
+        for row in rows
+        if row["curve"] == curve.key and row["mode"] == mode and row.get("seconds")
+    ]
+    return sorted(found, key=lambda one: one[0])
+
+
+def slope(curve: Curve, points: Sequence[tuple[int, float, Row]]) -> str:
+    """The exponent in the number of cells, or of samples or species."""
+    totals = [(n ** max(curve.axes, 1), s) for n, s, _ in points]
+    found = exponent([one for one in totals if one[0] >= FROM.get(curve.key, FROM_BOXES)])
+    return "" if found is None else f"{found:.2f}"
+
+
+def time_section(part: str, rows: Sequence[Row], images: Path) -> str:
+    """Picture and table of forward runs."""
+    lines, table = [], []
+    for curve in CURVES:
+        points = series(rows, curve, "forward")
+        if curve.part != part or not points:
+            continue
+        x = [float(n ** max(curve.axes, 1)) for n, _, _ in points]
+        power = slope(curve, points)
+        name = curve.title + (f", exponent {power}" if power else "")
+        lines.append((name, x, [s for _, s, _ in points]))
+        sizes = ", ".join(f"{size(curve, n)}: {s:.2g}" for n, s, _ in points)
+        table.append(f"| {curve.title} | {sizes} | {power} |")
+    if not lines:
+        return ""
+    xlabel = {"cells": "cells, all axes together", "batch": "samples", "species": "species"}[part]
+    picture = f"performance_{part}.png"
+    figures.growth(f"Seconds of a run over {xlabel}", xlabel, "seconds", lines, images / picture)
+    head = f"| run | {xlabel.split(',')[0]}: seconds | exponent |\n|---|---|---|\n"
+    return f"![Seconds over {xlabel}](images/{picture})\n\n{head}" + "\n".join(table) + "\n\n"
+
+
+def size(curve: Curve, n: int) -> str:
+    """128², or 128."""
+    return f"{n}{'²' if curve.axes == 2 else '³' if curve.axes == 3 else ''}"
+
+
+def gradient_section(rows: Sequence[Row], images: Path) -> str:
+    """Forward and gradient over forward alone."""
+    lines, table = [], []
+    for curve in CURVES:
+        forward = {n: s for n, s, _ in series(rows, curve, "forward")}
+        both = {n: s for n, s, _ in series(rows, curve, "gradient") if n in forward}
+        if not both:
+            continue
+        name = f"{curve.title}{' (samples)' if curve.key == 'batch' else ''}"
+        unknowns = [float(n ** max(curve.axes, 1)) for n in both]
+        lines.append((name, unknowns, [s / forward[n] for n, s in both.items()]))
+        said = ", ".join(f"{size(curve, n)}: {s / forward[n]:.2g}" for n, s in both.items())
+        table.append(f"| {curve.title} | {said} |")
+    if not lines:
+        return ""
+    picture = "performance_gradient.png"
+    heading = "A run and its gradient, in units of the run alone"
+    across = "cells, samples or species"
+    picture_at = images / picture
+    figures.growth(heading, across, "times the run alone", lines, picture_at, slopes=False)
+    return (
+        "## Gradients\n\nThe runs above with the gradient in the start, the permittivity and the "
+        "walls' potentials together, over the same run alone.\n\n"
+        f"![{heading}](images/{picture})\n\n| run | size: ratio |\n|---|---|\n"
+        + "\n".join(table) + "\n\n"
+    )  # fmt: skip
+
+
+def memory_section(rows: Sequence[Row], images: Path) -> str:
+    """Peaks beyond what is saved."""
+    table = []
+    for row in rows:
+        if row["mode"] != "memory" or "copies_beyond_saved" not in row:
+            continue
+        curve = next(curve for curve in CURVES if curve.key == row["curve"])
+        table.append(
+            f"| {curve.title} | {size(curve, row['size'])} | {row['state_bytes'] / 1e6:.3g} "
+            f"| {row['copies_beyond_saved']:.3g} |"
+        )
+    if not table:
+        return ""
+    return (
+        "## Memory\n\nHow far the resident memory of a process rises during a run, less what is "
+        "saved (the start and the end), in copies of the state.\n\n"
+        "| run | size | state, MB | copies |\n|---|---|---|---|\n" + "\n".join(table) + "\n\n"
+    )

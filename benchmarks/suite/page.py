@@ -1,0 +1,231 @@
+"""docs/performance.md, from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.suite import compare, figures, growth_page
+from benchmarks.suite.compare import Row
+from benchmarks.suite.contestants import DEFAULTS
+from benchmarks.suite.results import read
+
+TITLES = {
+    "p1": "P1: one blocking cell",
+    "p2": "P2: two charges in a square",
+    "p3": "P3: 64 blocking cells at once",
+    "p4": "P4: two charges in a cube",
+    "steppers": "P1 by steppers of ours",
+}
+
+TEXTS = {
+    "p1": """\
+A cell between blocking electrodes at −2 and +2 thermal voltages, Debye length a twentieth of the
+half width, charged for ten of its time constants. What PyBaMM ends with is limited by its faces
+(means of both cells), which are the best of those here on equal cells; our central faces are the
+same. On graded cells the order changes, for both.""",
+    "p2": """\
+Two Gaussian charges of opposite sign in an insulated square. Cosine series converge faster than
+any power of the cell; the hand-written integrator is cosines, diffusion exact, Runge–Kutta of
+order 4, and nothing else.""",
+    "p3": """\
+64 cells with Debye lengths from .05 to .1 and voltages from .5 to 3, one call. The error is that of
+the worst cell. FiPy's time is that of two cells, times 32.""",
+    "p4": """\
+P2 in three dimensions.""",
+    "steppers": """\
+On 256 graded cells, whose own error is 1e-5.""",
+}
+
+HEAD = """\
+# Performance
+
+Time, memory and how they grow, beside other programs that people use for these equations.
+Everything on this page, numbers and pictures, is made by
+
+```
+make peers                            # once: the other programs, in an environment of their own
+make bench                            # measures everything and writes this page
+make bench ARGS="--quick --only p1"   # one part, two rounds
+make bench ARGS=--page                # this page anew from benchmarks/results/, nothing measured
+```
+
+*How it is measured.* One thread, processor time, which is that of the clock where nothing else
+runs (the least clock times are in the JSON files beside it); waiting for a busy machine does not
+count. Every program is a process of its own that answers when asked; in each round all take their
+turn, in reversed order every other round. A turn repeats a quick run and counts the shortest;
+times are medians over rounds, in brackets the least and the largest. Ratios are taken within a
+round, so that the hour and the neighbours of a machine cancel. Importing, building a model,
+compiling and one run to warm up are not counted, for anyone. Time counts at equal error only,
+that is an error at most 5 % above: tolerances are the loosest that do not raise a program's error
+by more than that over what its cells allow. PyBaMM's equations are compiled by the C compiler;
+*as it comes* is its own tolerance of 1e-4 without. pnpfusion runs by the public `simulate` with
+its checks. The problems and their references are in
+[`benchmarks/peers/problems.py`](../benchmarks/peers/problems.py), the other programs' scripts
+beside it. An error is the largest difference from the reference at a program's own nodes over the
+largest concentration.
+
+"""
+
+TAIL = """\
+## Other figures
+
+| what | by |
+|---|---|
+| gradients beside forward sensitivities | `benchmarks/gradient_cost.py` |
+| training steps of deep equilibria | `benchmarks/deq_training.py`, `benchmarks/deq_solver.py` |
+| the PNP layer against itself without its solve | `benchmarks/pnp_layer.py` |
+| starting up | `benchmarks/startup.py` |
+| graphics cards | `benchmarks/gpu.py`; not yet measured |
+
+`make bench-check` compares with fixed codes in plain numpy and scipy what is quick to measure,
+and fails where pnpfusion has become slower than
+[`benchmarks/regression/ratios.json`](../benchmarks/regression/ratios.json) says.
+"""
+
+
+def write(results: Path, docs: Path) -> Path:
+    """Write the page and its pictures from the results that are there; return its path."""
+    parts = {name: read(results, name) for name in (*TITLES, *growth_page.PARTS)}
+    there = {name: found for name, found in parts.items() if found is not None}
+    text = HEAD + machines(there) + summary(there)
+    for name in TITLES:
+        if name in there:
+            text += precision(name, there[name], docs / "images")
+    text += growth_page.sections(there, docs / "images") + TAIL
+    path = docs / "performance.md"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def machines(parts: dict[str, dict[str, Any]]) -> str:
+    """On what each part was measured; parts of one machine and day share a line."""
+    lines: dict[str, list[str]] = {}
+    loads: dict[str, list[float]] = {}
+    for name, found in parts.items():
+        on = found["machine"]
+        packages = ", ".join(f"{p} {v}" for p, v in on["packages"].items() if v)
+        quick = "; quick rounds only" if found["quick"] else ""
+        line = (
+            f"{on['cpu']}; {on['cores']} cores; {on['system']}; Python {on['python']}, {packages}; "
+            f"{on['date']}{quick}"
+        )
+        lines.setdefault(line, []).append(name)
+        loads.setdefault(line, []).append(on["load"])
+    said = [
+        f"- {', '.join(names)}: {line}; load {min(loads[line]):g} to {max(loads[line]):g}"
+        for line, names in lines.items()
+    ]
+    absent = {
+        f"{program} ({why.removeprefix('absent: ')})"
+        for found in parts.values()
+        for program, why in found.get("absent", {}).items()
+    }
+    missing = f"\n*Absent:* {'; '.join(sorted(absent))}.\n" if absent else ""
+    return "*Where.*\n\n" + "\n".join(said) + "\n" + missing + "\n"
+
+
+#: What was to be reached: problem, peer, its label, whether on its cells, ratio, share of error.
+GOALS: tuple[tuple[str, str, str, bool, float, float], ...] = (
+    ("p1", "PyBaMM", f"{DEFAULTS}, 256", True, 4, 1),
+    ("p1", "PyBaMM", f"{DEFAULTS}, 256", False, 20, 1),
+    ("p1", "PyBaMM", "equal cells, 256", True, 4, 1),
+    ("p1", "PyBaMM", "equal cells, 256", False, 20, 1),
+    ("p3", "PyBaMM", f"{DEFAULTS}, 128", True, 6, 1),
+    ("p3", "PyBaMM", f"{DEFAULTS}, 128", False, 15, 1),
+    ("p3", "PyBaMM", "equal cells, 128", True, 6, 1),
+    ("p3", "PyBaMM", "equal cells, 128", False, 15, 1),
+    ("p2", "scipy", "RK23, equal cells, 128", True, 25, 0.1),
+    ("p2", "scipy", "RK23, equal cells, 128", False, 25, 0.1),
+    ("p1", "FiPy", "equal cells, 256, 100 steps", False, 100, 1),
+    ("p1", "devsim", "vertices, 256, 100 steps", False, 100, 1),
+    ("p1", "py-pde", "equal cells, 256", False, 100, 1),
+    ("p2", "FiPy", "equal cells, 128, 20 steps", False, 100, 1),
+    ("p2", "devsim", "vertices, 128, 20 steps", False, 100, 1),
+    ("p2", "py-pde", "equal cells, 128", False, 100, 1),
+    ("p3", "FiPy", "equal cells, 128, 50 steps", False, 100, 1),
+)
+
+
+def summary(parts: dict[str, dict[str, Any]]) -> str:
+    """How much faster than the anchors, beside what was to be reached."""
+    lines = []
+    for name, program, label, same, goal, share in GOALS:
+        if name not in parts:
+            continue
+        rows = parts[name]["rows"]
+        peer = compare.find(rows, program, label)
+        if peer is None:
+            continue
+        own = compare.quickest(rows, share * peer["error"], peer["cells"] if same else None)
+        begin = f"| {name.upper()} | {program}: {label} | {peer['error']:.1e} |"
+        if own is None:
+            lines.append(f"{begin} none | – | – | {goal} |")
+            continue
+        fast = ratio(compare.speed(peer, own))
+        lines.append(f"{begin} {own['label']} | {own['error']:.1e} | **{fast}** | {goal} |")
+    if not lines:
+        return ""
+    return (
+        "## How much faster\n\nThe other program's time over that of pnpfusion's quickest run that "
+        "errs no more (in the square a tenth as much as scipy), on the same number of equal cells "
+        "and on cells of our choice.\n\n"
+        "| problem | beside | its error | pnpfusion | error | times faster | goal |\n"
+        "|---|---|---|---|---|---|---|\n" + "\n".join(lines) + "\n\n"
+    )
+
+
+def ratio(found: dict[str, float] | None) -> str:
+    """A ratio with its range."""
+    if found is None:
+        return "–"
+    low, middle, high = (short(found[key]) for key in ("min", "median", "max"))
+    return f"{middle} ({low}–{high})"
+
+
+def short(value: float) -> str:
+    """Two digits."""
+    return f"{value:.2g}" if value < 100 else f"{float(f'{value:.2g}'):.0f}"
+
+
+def precision(name: str, found: dict[str, Any], images: Path) -> str:
+    """The section of one problem."""
+    rows: Sequence[Row] = found["rows"]
+    picture = f"performance_{name}.png"
+    figures.precision(name, TITLES[name] + ", time against error", rows, images / picture)
+    table = [
+        "| program | error | seconds | pnpfusion at that error | error | seconds | times faster |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for peer in compare.others(rows):
+        line = f"| {peer['program']}: {peer['label']} | {peer['error']:.1e} "
+        line += f"| {compare.seconds(peer):.2g} "
+        own = compare.quickest(rows, peer["error"])
+        if own is None:
+            table.append(line + "| none | | | |")
+            continue
+        table.append(
+            line + f"| {own['label']} | {own['error']:.1e} | {compare.seconds(own):.2g} "
+            f"| {ratio(compare.speed(peer, own))} |"
+        )
+    own_table = [
+        "| pnpfusion | rtol | error | seconds | steps | mass error | smallest concentration |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in compare.ours(rows):
+        own_table.append(
+            f"| {row['label']} | {row['options'].get('rtol', '')} | {row['error']:.1e} "
+            f"| {compare.seconds(row):.2g} | {row['steps']} | {row['mass_error']:.0e} "
+            f"| {row['lowest']:.3g} |"
+        )
+    failed = [
+        f"{row['program']}: {row['label']} ({row['failed']})"
+        for row in rows
+        if "failed" in row and row["program"] not in found["absent"]
+    ]
+    lost = f"Did not come to an end: {'; '.join(failed)}.\n\n" if failed else ""
+    said = f"{TITLES[name]}: seconds against error, a line per program and discretisation"
+    tables = [table] if name != "steppers" else []
+    text = "\n\n".join("\n".join(one) for one in [*tables, own_table])
+    return f"## {TITLES[name]}\n\n{TEXTS[name]}\n\n![{said}](images/{picture})\n\n{text}\n\n{lost}"

@@ -1,0 +1,301 @@
+"""What measures and judges speed: the logic with made numbers, the rest by short runs."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.peers import problems
+from benchmarks.peers.cosine_box import prepare as hand_written
+from benchmarks.peers.scipy_cell import prepare as by_scipy
+from benchmarks.peers.serve import facts
+from benchmarks.regression import __main__ as regression
+from benchmarks.regression import fixed
+from benchmarks.regression.cases import CASES
+from benchmarks.regression.judge import MOST, Ratio, allowed, judge, of_blocks
+from benchmarks.suite import compare, page, rounds
+from benchmarks.suite.contestants import PROGRAMS, Contestant, contestants
+from benchmarks.suite.curves import exponent
+from benchmarks.suite.ours import prepare as by_pnpfusion
+from benchmarks.suite.process import Absent, Worker
+from benchmarks.suite.results import RESULTS, read, write
+from tests.source_tree import ROOT
+
+MODULES = (
+    "benchmarks.suite",
+    "benchmarks.regression",
+    "benchmarks.references",
+    "benchmarks.suite.ours",
+    "benchmarks.peers.cosine_box",
+    "benchmarks.peers.scipy_cell",
+)
+OLDER = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "__init__")
+
+
+# ---- the judge
+
+
+def judged(stored: Ratio | None, *measured: float) -> tuple[str, int]:
+    """The verdict, and how many measurements it took."""
+    left = list(measured)
+    verdict = judge("case", stored, lambda: left.pop(0))
+    return verdict.words, len(measured) - len(left)
+
+
+def test_noise_is_not_slower():
+    assert judged(Ratio(2.0, 0.02), 2.4) == ("as stored", 1)
+    assert judged(Ratio(2.0, 0.2), 3.1) == ("as stored", 1)  # it was as noisy when it was stored
+
+
+def test_a_suspicion_that_goes_away_is_none():
+    assert judged(Ratio(2.0, 0.02), 4.0, 3.0, 2.1, 9.0) == ("as stored", 3)
+
+
+def test_what_stays_slower_is_slower():
+    assert judged(Ratio(2.0, 0.02), 2.6, 2.7, 2.6, 2.55) == ("slower", 4)
+
+
+def test_no_noise_excuses_more_than_double():
+    assert allowed(Ratio(2.0, 5.0)) == 2.0 * (1 + MOST)
+    assert judged(Ratio(2.0, 5.0), 4.1, 4.1, 4.1, 4.1)[0] == "slower"
+
+
+def test_faster_and_new_are_told_and_are_no_failure():
+    assert judged(Ratio(2.0, 0.02), 1.2) == ("faster", 1)
+    assert judged(None, 1.2) == ("new", 1)
+
+
+def test_spread_is_relative_to_the_median_of_blocks():
+    assert of_blocks([1.0, 2.0, 4.0]) == Ratio(2.0, 1.5)
+
+
+def checked(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["regression", "--only", "tridiagonal", *arguments])
+    return regression.main()
+
+
+def test_the_check_names_the_culprit_and_update_accepts_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "ratios.json"
+    assert checked(monkeypatch, "--ratios", str(path), "--update") == 0
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    (name,) = kept["ratios"]
+    kept["ratios"][name] |= {"value": kept["ratios"][name]["value"] / 10, "spread": 0.01}
+    path.write_text(json.dumps(kept), encoding="utf-8")
+    capsys.readouterr()
+    assert checked(monkeypatch, "--ratios", str(path)) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(name)]
+    assert line.endswith("slower")
+
+
+def test_every_case_has_a_stored_ratio():
+    stored = json.loads(regression.RATIOS.read_text(encoding="utf-8"))["ratios"]
+    assert set(stored) == {case.name for case in CASES}
+    assert all(ratio["value"] > 0 for ratio in stored.values())
+
+
+def test_the_fixed_codes_solve_what_they_should():
+    charged = fixed.charge_by_banded_newton(0.005, 2.0, 128, 100)
+    assert problems.error("P1", charged[None]) < 2e-2
+    assert abs(charged.mean(1) - 1).max() < 1e-12
+    rng = np.random.default_rng(0)
+    lower, upper, rhs = rng.standard_normal((3, 4, 9))
+    system = lower, 4 + abs(lower) + abs(upper), upper, rhs
+    x = fixed.chained(*system)
+    rows = zip(*system[:3], strict=True)
+    dense = [np.diag(d) + np.diag(a[1:], -1) + np.diag(b[:-1], 1) for a, d, b in rows]
+    np.testing.assert_allclose(np.einsum("bij,bj->bi", dense, x), rhs, atol=1e-12)
+    np.testing.assert_allclose(fixed.thomas(*(a.T for a in system)).T, x, atol=1e-12)
+
+
+# ---- problems and programs
+
+
+def test_references_are_known_everywhere():
+    at = np.random.default_rng(0).random((7, 2))
+    onto = problems.unit_centres(40)
+    grid = problems.exact_box("P2", 40)
+    points = np.stack(np.meshgrid(onto, onto, indexing="ij"), -1).reshape(-1, 2)
+    np.testing.assert_allclose(
+        problems.exact_box("P2", 0, points).reshape(grid.shape), grid, atol=1e-12
+    )
+    assert problems.exact_box("P2", 0, at).shape == (2, 7)
+    for name in ("P2", "P4"):
+        box = problems.PROBLEMS[name]
+        space = tuple(range(1, len(box.plus) + 1))
+        mass = problems.exact_box(name, 48).mean(space)
+        np.testing.assert_allclose(mass, box.start_on(48).mean(space), rtol=1e-12)
+
+
+def test_references_agree_with_codes_that_did_not_make_them():
+    polynomials = by_pnpfusion(problems.P1, 49, rtol=1e-6, scheme="spectral")()()
+    assert facts("P1", polynomials)["error"] < 2e-5
+    volumes = by_scipy(problems.P2, 32, 1e-4)()()
+    assert facts("P2", volumes)["error"] < 2e-3
+    few = problems.Cells(problems.P3.debye[:3], problems.P3.voltage[:3])
+    first = by_pnpfusion(few, 128, rtol=1e-5, scheme="scharfetter-gummel", grading=3.0)()()
+    assert facts("P3", first)["error"] < 1e-3
+
+
+def test_the_hand_written_integrator_has_order_four():
+    errors = [facts("P2", hand_written(problems.P2, 40, n)()())["error"] for n in (20, 40)]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(4, abs=0.2)
+    assert errors[1] < 1e-6
+
+
+def test_a_program_answers_line_by_line_and_fails_in_words():
+    worker = Worker("benchmarks.peers.cosine_box")
+    try:
+        asked = {"problem": "P2", "options": {"cells": 32, "steps": 10}, "repeat": 2, "budget": 9.0}
+        answer = worker.ask(asked, 60.0)
+        assert len(answer["seconds"]) == 2
+        assert answer["error"] < 1e-3
+        assert "failed" in worker.ask({"problem": "P1", "options": {}}, 60.0)
+        assert worker.ask(asked, 60.0)["error"] == answer["error"]  # it is still there
+        assert worker.ask(asked | {"repeat": 10**9, "budget": 1e9}, 0.2)["stopped"]
+        assert not worker.alive
+    finally:
+        worker.close()
+
+
+def test_a_program_that_is_not_there_says_so():
+    with pytest.raises(Absent, match="No module named"):
+        Worker("benchmarks.peers.no_such_program")
+
+
+# ---- rounds, ratios, the page
+
+
+class Answers:
+    """A field of made answers: the error at each tolerance, and one time for all."""
+
+    def __init__(self, errors: dict[float, float]) -> None:
+        self.errors, self.asked, self.absent = errors, [], {}
+
+    def ask(self, program: str, request: dict, limit: float) -> dict:
+        rtol = request["options"]["rtol"]
+        self.asked.append(rtol)
+        if rtol not in self.errors:
+            return {"failed": "diverged"}
+        kept = {"mass_error": 0.0, "lowest": 0.1, "steps": 5, "setup_seconds": 0.0, "wall": 2.0}
+        return kept | {"error": self.errors[rtol], "seconds": [2.0, 1.0]}
+
+
+def entry(errors: dict[float, float]) -> tuple[rounds.Entry, Answers]:
+    player = Contestant("P1", "PyBaMM", "equal cells", 64, {}, (1e-1, 1e-2, 1e-3, 1e-4, 1e-5))
+    answers = Answers(errors)
+    return rounds.tuned(player, answers, rounds.Effort()), answers
+
+
+def test_the_loosest_tolerance_that_costs_no_accuracy_is_taken():
+    chosen, answers = entry({1e-2: 0.5, 1e-3: 0.102, 1e-4: 0.1, 1e-5: 0.0999})
+    assert chosen.options["rtol"] == 1e-3
+    assert answers.asked == [1e-1, 1e-2, 1e-3, 1e-4, 1e-5]
+    rounds.take_turn(chosen, answers, rounds.Effort())
+    assert chosen.seconds == [1.0]
+
+
+def test_a_sweep_of_tolerances_ends_where_nothing_is_gained():
+    chosen, answers = entry({1e-1: 0.1, 1e-2: 0.0999, 1e-3: 0.09})
+    assert answers.asked == [1e-1, 1e-2]
+    assert chosen.options["rtol"] == 1e-1
+
+
+def test_what_fails_at_every_tolerance_is_kept_as_failed():
+    chosen, answers = entry({})
+    rounds.take_turn(chosen, answers, rounds.Effort())
+    assert rounds.row(chosen, {})["failed"] == "diverged"
+
+
+def test_ratios_are_of_common_rounds():
+    found = rounds.ratios([2.0, None, 9.0, 4.0], [1.0, 1.0, 3.0, None])
+    assert found == {"median": 2.5, "min": 2.0, "max": 3.0}
+    assert rounds.ratios([None], [1.0]) is None
+
+
+def test_time_counts_at_equal_error_only():
+    def own(error: float, seconds: float, **options: float) -> dict:
+        row = {"program": "pnpfusion", "label": str(seconds), "cells": 64, "options": options}
+        return row | {"error": error, "seconds": [seconds]}
+
+    rows = [own(0.2, 1.0), own(0.104, 2.0, grading=3.0), own(0.05, 3.0), own(0.01, 4.0)]
+    assert compare.quickest(rows, 0.1)["label"] == "2.0"
+    assert compare.quickest(rows, 0.1, same_cells=64)["label"] == "3.0"
+    assert compare.quickest(rows, 0.001) is None
+
+
+def test_exponents_are_slopes_of_logarithms():
+    assert exponent([(n, 3 * n**1.5) for n in (2, 8, 64)]) == pytest.approx(1.5)
+    assert exponent([(1, 1), (2, 2)]) is None
+
+
+def test_results_come_back_as_they_were_written(tmp_path: Path):
+    write(tmp_path, "p1", {"quick": True, "absent": {"FiPy": "absent: ü"}, "rows": [{"a": 1}, {}]})
+    found = read(tmp_path, "p1")
+    assert found["rows"] == [{"a": 1}, {}]
+    assert found["absent"] == {"FiPy": "absent: ü"}
+    assert found["machine"]["cores"] >= 1
+    assert read(tmp_path, "p2") is None
+
+
+def test_contestants_are_of_known_programs_and_have_names_of_their_own():
+    for part in ("p1", "p2", "p3", "p4", "steppers"):
+        players = contestants(part)
+        assert {one.program for one in players} <= set(PROGRAMS)
+        names = [(one.program, one.label) for one in players]
+        assert len(set(names)) == len(names)
+
+
+def test_the_page_is_what_the_results_say(tmp_path: Path):
+    made = page.write(RESULTS, tmp_path).read_text(encoding="utf-8")
+    assert made == (ROOT / "docs" / "performance.md").read_text(encoding="utf-8"), (
+        "docs/performance.md is not of benchmarks/results; run: make bench ARGS=--page"
+    )
+    for picture in (tmp_path / "images").glob("*.png"):
+        assert (ROOT / "docs" / "images" / picture.name).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_say_what_they_do(module: str):
+    said = run("-m", module, "--help")
+    assert "usage" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", OLDER)
+def test_scripts_can_be_asked_what_they_do(script: str):
+    text = (ROOT / "benchmarks" / script).read_text(encoding="utf-8")
+    if "argparse" not in text:
+        pytest.skip(f"{script} has no options")
+    name = f"benchmarks/{script}" if "python benchmarks/" in text else ""
+    assert "usage" in run(
+        *([name] if name else ["-m", f"benchmarks.{Path(script).stem}"]), "--help"
+    )
+
+
+@pytest.mark.slow
+def test_a_quick_run_measures_and_writes_its_page(tmp_path: Path):
+    out = run(
+        "-m", "benchmarks.suite", "--quick", "--rounds", "1", "--only", "species,steppers",
+        "--results", str(tmp_path / "results"), "--docs", str(tmp_path),
+    )  # fmt: skip
+    rows = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    assert any(row.get("curve") == "species" and row["seconds"][0] > 0 for row in rows)
+    text = (tmp_path / "performance.md").read_text(encoding="utf-8")
+    assert "## Species" in text
+    assert (tmp_path / "images" / "performance_steppers.png").stat().st_size > 1000
+
+
+def run(*words: str) -> str:
+    """What Python prints, from the top of the checkout."""
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
