@@ -14,6 +14,9 @@ from pnpfusion.solvers.nernst_planck import Electrolyte
 #: Of the faces, by their places in this list; see `kernels/gpu/faces.py`.
 SCHEMES = ["scharfetter-gummel", "central", "harmonic"]
 
+#: For which Newton's kernels are compiled; their blocks fill the registers.
+MOST_SPECIES = 3
+
 #: A tensor whose samples come last, and how many it is given for, 1 or B.
 Given = tuple[Tensor, int]
 
@@ -53,12 +56,16 @@ class DeviceCell:
         )
 
 
+def is_on_one_line(cell: Electrolyte, like: Tensor) -> bool:
+    """Whether a cell lies between the walls of one axis, where Triton runs on ``like``."""
+    walled = cell.dielectric.grid.boundaries == ("wall",)
+    return walled and backend(like) == "triton" and not runs_forward()
+
+
 def is_known(cell: Electrolyte, like: Tensor) -> bool:
-    """Whether the kernels know a cell: points without reactions between the walls of one axis."""
-    if backend(like) != "triton" or runs_forward():
-        return False
-    plain = cell.crowding is None and cell.reactions is None and cell.valence.shape[1] <= 3
-    return plain and cell.dielectric.grid.boundaries == ("wall",)
+    """Whether Newton's kernels know a cell: up to three species of points, without reactions."""
+    plain = cell.crowding is None and cell.reactions is None
+    return plain and cell.valence.shape[1] <= MOST_SPECIES and is_on_one_line(cell, like)
 
 
 def _batch_last(values: list[Tensor], columns: int) -> Given:

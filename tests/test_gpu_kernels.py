@@ -7,7 +7,14 @@ import pytest
 import torch
 
 import pnpfusion as pf
-from pnpfusion.solvers import TRBDF2, BackwardEuler, KenCarp4, banded, coupled_newton
+from pnpfusion.solvers import (
+    TRBDF2,
+    AsymptoticPreserving,
+    BackwardEuler,
+    KenCarp4,
+    banded,
+    coupled_newton,
+)
 from pnpfusion.solvers.backend import using
 from pnpfusion.solvers.banded import solve_block_tridiagonal, solve_tridiagonal
 from pnpfusion.solvers.device_banded import by_elimination, by_reduction, reduces
@@ -232,3 +239,38 @@ def test_a_step_that_fails_is_left_to_the_robust_one():
     for count in ("steps", "rejected", "iterations", "fallbacks"):
         assert torch.equal(getattr(mine.work, count).cpu(), getattr(theirs.work, count))
     assert mine.outcome == theirs.outcome == pf.Outcome.OUT_OF_STEPS
+
+
+@quiet
+def test_semi_implicit_runs_are_those_of_the_loop_in_python():
+    span = times(0, 0.02, 0.03)
+    found = []
+    for choice in ("triton", "torch"):
+        charge = torch.tensor([0.1, -0.2, 0.3], dtype=f64, requires_grad=True)
+        cell = pf.PNP(
+            pf.Grid((3,), (1.0,), ("wall",)),
+            [pf.Species("cation", +1), pf.Species("anion", -1)],
+            permittivity=0.2,
+            walls={"x-": pf.Wall(potential=1.0, concentration={"cation": 0.7})},
+            fixed_charge=pf.Field(charge.to(DEVICE)),
+        )
+        with using(choice):
+            c0 = torch.ones(1, 2, 3, dtype=f64, device=DEVICE)
+            run = pf.simulate(cell, c0, span, stepper=AsymptoticPreserving(dt=0.01))
+            with torch.no_grad():
+                alone = pf.simulate(cell, c0, span, stepper=AsymptoticPreserving(dt=0.01))
+        assert torch.equal(alone.states, run.states)
+        gradient = torch.autograd.grad(run.states.square().sum(), charge)[0]
+        found.append([run.states.detach(), run.ledger.smallest, run.work.steps, gradient])
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+@quiet
+def test_a_bad_semi_implicit_step_is_left_to_the_loop():
+    cell = blocking_cell(3)
+    c0 = torch.ones(2, 2, 3, dtype=f64)
+    c0[1, 0, 1] = 1e308
+    mine, theirs = runs(cell, c0, times(0, 0.01), AsymptoticPreserving(dt=0.01))
+    assert mine.succeeded.tolist() == theirs.succeeded.tolist() == [True, False]
+    torch.testing.assert_close(mine.final[0].cpu(), theirs.final[0], rtol=1e-12, atol=1e-12)
