@@ -53,8 +53,10 @@ def asymptotic_preserving_step(cell: Electrolyte, c: Tensor, dt: Tensor) -> Tens
     # The solves lose mass to round-off times the stiffness; one factor gives it back.
     mass, mass_before = cell.dielectric.total(new), cell.dielectric.total(c)
     kept = torch.where(mass > 0, mass_before / torch.where(mass > 0, mass, 1.0), 1.0)
-    closed = torch.tensor(cell.closed, device=c.device)
-    kept = torch.where(closed, kept, 1.0)
+    if not all(cell.closed):
+        free = torch.ones_like(kept[:, 0])
+        columns = zip(kept.unbind(1), cell.closed, strict=True)
+        kept = torch.stack([one if closed else free for one, closed in columns], 1)
     new = new * kept.reshape(*kept.shape, *(1 for _ in c.shape[2:]))
     return new if cell.reactions is None else cell.reactions.step(new, dt)
 

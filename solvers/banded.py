@@ -2,9 +2,9 @@ r"""Direct solves of batched tridiagonal and block-tridiagonal systems, on a lin
 
 On the CPU a compiled elimination takes one sample after the other, where Numba is installed; else
 the batch is chained into one banded system for LAPACK, with no coupling between samples. On other
-devices blocks are eliminated by odd-even reduction, which never leaves the device. Only LAPACK
-pivots between blocks; it also takes over where the compiled elimination meets a singular block. A
-ring is folded into a line of pairs.
+devices kernels (`device_banded.py`) or odd-even reduction in torch never leave the device. Only
+LAPACK pivots between blocks; it also takes over where the compiled elimination meets a singular
+block. A ring is folded into a line of pairs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from pnpfusion.solvers.backend import backend
+from pnpfusion.solvers.device_banded import solve_on_device
 
 System = tuple[Tensor, Tensor, Tensor, Tensor]
 Solver = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -160,9 +163,18 @@ def _fold_ring(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -> S
 
 def _solver(rhs: Tensor) -> Solver:
     """The way to solve on this device with what is installed."""
+    choice = backend(rhs)
+    if choice == "triton":
+        return _solve_by_kernel
     if rhs.device.type != "cpu":
         return _solve_by_reduction
-    return _solve_lapack if _compiled() is None else _solve_compiled
+    return _solve_lapack if choice == "torch" or _compiled() is None else _solve_compiled
+
+
+def _solve_by_kernel(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -> Tensor:
+    """By Triton, and in torch for blocks that are too large for it."""
+    x = solve_on_device(lower, diagonal, upper, rhs)
+    return _solve_by_reduction(lower, diagonal, upper, rhs) if x is None else x
 
 
 @cache

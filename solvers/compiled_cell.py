@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pnpfusion.solvers.backend import backend
 from pnpfusion.solvers.implicit_solve import runs_forward
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
@@ -28,7 +29,7 @@ def newton_kernels() -> Any:
 
 def is_compiled(cell: Electrolyte, like: Tensor) -> bool:
     """Whether the kernels know this cell: one axis between walls, on the CPU, Numba installed."""
-    known = cell.dielectric.grid.boundaries == ("wall",) and like.device.type == "cpu"
+    known = cell.dielectric.grid.boundaries == ("wall",) and backend(like) == "numba"
     return known and not runs_forward() and newton_kernels() is not None
 
 

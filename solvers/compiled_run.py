@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pnpfusion.solvers.compiled_cell import compiled_cell, is_compiled
 from pnpfusion.solvers.coupled_newton import MAX_ITERATIONS
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Advance, Method, Place
@@ -43,13 +42,11 @@ class CompiledRun:
     in_lanes: bool  #: whether the kernel of lanes knows the cell
 
     @classmethod
-    def of(cls, cell: Electrolyte, method: Method, times: Tensor) -> CompiledRun | None:
-        """The run of ``cell``, or None where only `march` can follow it."""
-        if cell.valence.dtype != torch.float64 or not is_compiled(cell, cell.valence):
-            return None
+    def of(cls, cell: Electrolyte, arrays: Cell, method: Method, times: Tensor) -> CompiledRun:
+        """The run of ``cell``, as ``arrays`` hold it."""
         in_lanes = cell.crowding is None and cell.reactions is None
         in_lanes = in_lanes and cell.valence.shape[1] <= MOST_SPECIES
-        return cls(compiled_cell(cell), method, times.to(torch.float64).numpy(), in_lanes)
+        return cls(arrays, method, times.to(torch.float64).numpy(), in_lanes)
 
     def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
         """See :class:`PlainSteps`."""

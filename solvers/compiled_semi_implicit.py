@@ -12,8 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pnpfusion.solvers import device_steps
 from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
+from pnpfusion.solvers.backend import backend
 from pnpfusion.solvers.compiled_cell import is_compiled
+from pnpfusion.solvers.device_cell import is_on_one_line
 from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Advance, FixedStep, Place, Schedule
@@ -37,7 +40,9 @@ def _is_known(cell: Electrolyte) -> bool:
     """Whether the kernel knows a cell: points without reactions between the walls of one axis."""
     plain = cell.crowding is None and cell.reactions is None
     exact = cell.scheme.name == "scharfetter-gummel"
-    return plain and exact and is_compiled(cell, cell.valence)
+    return (
+        plain and exact and (is_compiled(cell, cell.valence) or is_on_one_line(cell, cell.valence))
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +78,8 @@ class CompiledSemiImplicit:
             none = place.u[:0], place.lowest[:0]
             return Advance(place, waits, zeros, zeros, zeros, zeros, sample, sample, *none)
         at, chunk = int(sample[0]), max(1, MOST_IN_ONE_CALL // (len(sample) * place.u.shape[-1]))
+        if backend(place.u) != "numba":
+            chunk = device_steps.MOST_IN_ONE_CALL
         begin = FixedStep(0.0, float(place.t[at]), int(place.next[at]))
         steps = self.schedule(begin.end, begin.next, min(chunk, int(left[sample].min())))
         u, lowest, parameters = place.u, place.lowest, _parameters(self.cell)
@@ -85,12 +92,14 @@ class CompiledSemiImplicit:
         for before, after in pairwise(passed):
             saves.append(rows if after.next > before.next else -1)
             rows += after.next > before.next
-        sizes = torch.tensor([step.dt for step in steps], dtype=torch.float64).to(u.dtype)
+        sizes = torch.tensor([step.dt for step in steps], dtype=torch.float64).to(u)
         sizes = sizes[:, None].expand(-1, len(u))
         run = _run(self.cell, u, parameters, sizes, saves, lowest)
         new = {
-            "t": torch.tensor([step.end for step in passed], dtype=place.t.dtype)[run.taken],
-            "next": torch.tensor([step.next for step in passed])[run.taken],
+            "t": torch.tensor([step.end for step in passed], dtype=torch.float64).to(place.t)[
+                run.taken
+            ],
+            "next": torch.tensor([step.next for step in passed]).to(place.next)[run.taken],
             "u": run.end,
             "slope": run.slope,
             "lowest": run.lowest,
@@ -101,8 +110,9 @@ class CompiledSemiImplicit:
             count = zeros.index_put((sample,), count)
         over = not self.schedule(steps[-1].end, steps[-1].next, 1)
         waits = behind & ((count < len(steps)) | ((count >= left) & (not over)))
-        numbers = torch.tensor([k for k, row in enumerate(saves) if row >= 0])
-        which = torch.tensor([steps[k].next - 1 for k in numbers.tolist()], dtype=torch.long)
+        saving = [k for k, row in enumerate(saves) if row >= 0]
+        numbers = torch.tensor(saving, dtype=torch.long, device=u.device)
+        which = torch.tensor([steps[k].next - 1 for k in saving], dtype=torch.long).to(u.device)
         row, among = (run.taken > numbers[:, None]).nonzero(as_tuple=True)
         whole = len(row) == run.lowest_saved.numel()
         return Advance(
@@ -142,6 +152,9 @@ def _run(
 ) -> _Run:
     """Steps of ``cell`` with ``parameters`` in the place of its own; see the kernel."""
     followed = torch.is_grad_enabled() and is_followed(u, *parameters)
+    if backend(u) != "numba":
+        there = _with(cell, parameters), u, steps, saves, lowest
+        return _Run(*device_steps.steps_on_device(*there, judged=judged, followed=followed))
     plan = _Plan(cell, steps, saves, followed, judged)
     # Views, because checkpoints look for what comes from outside in torch's own operations.
     given = (one.view_as(one) for one in (u, *parameters))

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.compiled_cell import compiled_cell, is_compiled, newton_kernels
+from pnpfusion.solvers.device_cell import is_known
+from pnpfusion.solvers.device_newton import iterate_on_device
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed
 from pnpfusion.solvers.lines import along, edge_columns
 from pnpfusion.solvers.nernst_planck import Electrolyte, Faces
@@ -47,7 +49,8 @@ def solve_implicit(
     Returns:
         The concentrations, which samples converged, and the iterations of each.
     """
-    iterate = _iterate_compiled if is_compiled(cell, base) else _iterate
+    on_device = iterate_on_device if is_known(cell, base) else _iterate
+    iterate = _iterate_compiled if is_compiled(cell, base) else on_device
     with torch.no_grad():
         c, phi, converged, iterations = iterate(cell, base, step, guess, scale, max_iterations)
     if torch.is_grad_enabled():

@@ -62,7 +62,7 @@ class _Elliptic(torch.autograd.Function):
     @staticmethod
     def forward(grid: Grid, how: How, load: Tensor, mass: Tensor, *conductances: Tensor) -> Tensor:
         singular, direct = how
-        volumes = grid.weights.to(load)
+        volumes = _volumes(grid, load.dtype, load.device)
         if singular:
             load = load - volumes * (_total(load) / volumes.sum())
         if grid.ndim == 1 and direct:
@@ -109,6 +109,13 @@ class _Elliptic(torch.autograd.Function):
             by_conductance.append(product)
         by_mass = -(y * x).sum_to_size(mass.shape) if ctx.needs_input_grad[3] else None
         return (None, None, y, by_mass, *by_conductance)
+
+
+@lru_cache(maxsize=64)
+def _volumes(grid: Grid, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Of the cells; a copy from the host in every solve would stop the device."""
+    with torch.inference_mode(False):
+        return grid.weights.to(dtype=dtype, device=device)
 
 
 def _total(values: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -18,6 +18,7 @@ from pnpfusion.solvers.compiled_cell import compiled_cell, is_compiled
 from pnpfusion.solvers.compiled_run import CompiledRun
 from pnpfusion.solvers.compiled_semi_implicit import CompiledSemiImplicit, semi_implicit_step
 from pnpfusion.solvers.compiled_start import compiled_first_steps, compiled_rates
+from pnpfusion.solvers.device_run import DeviceRun
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest, is_transformed
 from pnpfusion.solvers.nernst_planck import Electrolyte
@@ -54,19 +55,18 @@ class BoundPNP:
         followed = torch.is_grad_enabled() and (u.requires_grad or not self.plain)
         return None if followed or is_transformed() else self.compiled
 
-    @cached_property
-    def _runs(self) -> list[CompiledRun | None]:
-        """The first compiled run, whose cell serves the others."""
-        return []
-
-    @cached_property
+    @property
     def compiled(self) -> CompiledCell | None:
         """The cell as the kernels of doubles read it, where they know it."""
         cell = self.cell
         if self.driven or not isinstance(cell, Electrolyte):
             return None
         known = cell.valence.dtype == torch.float64 and is_compiled(cell, cell.valence)
-        return compiled_cell(cell) if known else None
+        return self._arrays if known else None
+
+    @cached_property
+    def _arrays(self) -> CompiledCell:
+        return compiled_cell(cast(Electrolyte, self.cell))
 
     def begin(self, u: Tensor, asked: FirstStep) -> tuple[Tensor, Tensor] | None:
         """See :class:`StartingLaw`."""
@@ -107,14 +107,12 @@ class BoundPNP:
 
     def plain_steps(self, method: Method, times: Tensor) -> PlainSteps | None:
         """Steps by ``method`` in compiled code, where it knows this cell; else None."""
-        if self.driven or not isinstance(self.cell, Electrolyte):
+        cell = self.cell
+        if self.driven or not isinstance(cell, Electrolyte):
             return None
-        if not self._runs:
-            self._runs.append(CompiledRun.of(self.cell, method, times))
-        run = self._runs[0]
-        if run is None:
-            return None
-        return replace(run, method=method, times=times.to(torch.float64).numpy())
+        if self.compiled is None:
+            return DeviceRun.of(cell, method, times)
+        return CompiledRun.of(cell, self.compiled, method, times)
 
     def semi_implicit_steps(self, schedule: Schedule) -> PlainSteps | None:
         """Robust steps in compiled code, where it knows this cell; else None."""

@@ -1,0 +1,11 @@
+"""Where there is no graphics card, Triton's interpreter stands in for one.
+
+It must be asked for before Triton is imported for the first time.
+"""
+
+import os
+
+import torch
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
