@@ -59,14 +59,14 @@ class CompiledRun:
         batch, count = len(place.u), len(self.times)
         at = [getattr(place, name).detach().numpy() for name in Run._fields[1:9]]
         steps, rejected, iterations = np.zeros((3, batch), np.int64)
-        run = Run(
-            self.times,
-            *(values.copy() for values in at),
-            steps,
-            rejected,
-            iterations,
-            np.empty((count, batch, *state)),
-            np.empty((count, batch)),
+        run = Run._make(
+            (
+                self.times,
+                *(values.copy() for values in at),
+                *(steps, rejected, iterations),
+                np.empty((count, batch, *state)),
+                np.empty((count, batch)),
+            )
         )
         tries, moved = left.numpy(), going.numpy()
         waits = self._move(run, moved, tries)
