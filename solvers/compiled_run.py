@@ -63,7 +63,9 @@ class CompiledRun:
             (
                 self.times,
                 *(values.copy() for values in at),
-                *(steps, rejected, iterations),
+                steps,
+                rejected,
+                iterations,
                 np.empty((count, batch, *state)),
                 np.empty((count, batch)),
             )
