@@ -41,6 +41,10 @@ from pnpfusion.solvers.kernels.newton_1d import (
 
 Matrix = list[list[Any]]
 
+#: Cells of a lane whose elimination is kept from the way up to the way down: what the cache holds.
+#: Longer ones are eliminated twice, block by block, which takes less time than to fetch them.
+MOST_AT_ONCE, BLOCK = 4096, 192
+
 #: Rows of a record of a line: of its cell, then of the face after it, then of species there.
 SIZE, INSIDE, LOAD, GROUND, G, FACE_PULL, OFFSET, LET_THROUGH = range(8)
 #: Rows of a species in a record of faces: flux, and its slopes by what is before, after, and phi.
@@ -60,10 +64,11 @@ class Line(NamedTuple):
 class Workroom(NamedTuple):
     """Where an iteration puts its intermediate results."""
 
-    faces: Array  #: (M+1, 4S, 8)
+    faces: Array  #: before and after K cells and a separator, and a displacement, (K+2, 4S+1, 8)
     eliminated: Array
-    """R and W by rows, then y, ``(M+1, 2m^2 + m, 8)`` with m = 1 + S; the last record has the first
+    """R and W by rows, then y, ``(K+2, 2m^2 + m, 8)`` with m = 1 + S; the last record has the first
     cell of each lane by the cell that was eliminated last"""
+    marks: Array  #: the first record of both at the beginning of every K cells
     separators: Array  #: those of each lane, and of the lane before, (2, m, 8)
     total: Array  #: (1, 1, 8)
 
@@ -157,10 +162,13 @@ def wall_concentrations(cell: Cell, species: int, s: int) -> Array:
 @inner
 def make_workroom(species: int, n: int) -> Workroom:
     """Room for one sample at a time."""
-    m, each = 1 + species, records(n)
+    m, inner_cells = 1 + species, records(n) - 1
+    size = inner_cells if inner_cells <= MOST_AT_ONCE else BLOCK
+    blocks = -(-inner_cells // max(size, 1))
     return Workroom(
-        aligned(each + 1, 4 * species),
-        aligned(each + 1, 2 * m * m + m),
+        aligned(size + 2, 4 * species + 1),
+        aligned(size + 2, 2 * m * m + m),
+        aligned(blocks, 4 * species + 1 + 2 * m * m + m),
         aligned(2, m),
         aligned(1, 1),
     )
@@ -210,11 +218,18 @@ def _harmonic(u: Lanes) -> tuple[Any, Any, Any, Any]:
 
 def _write_faces(weights: Any) -> Any:
     def write(
-        kinds: int, cells: Records, u: Records, valence: Numbers, faces: Records, at: Any
+        kinds: int,
+        cells: Records,
+        u: Records,
+        valence: Numbers,
+        faces: Records,
+        at: Any,
+        slot: Any,
     ) -> None:
         """The fluxes of ``u`` through the face after a record, and their slopes."""
-        species, cell, into = kinds, cells.at(at), faces.at(at)
+        species, cell, into = kinds, cells.at(at), faces.at(slot)
         before, after = u.at(at), u.at(at, 1)
+        into[4 * species] = cell[G] * (before[species] - after[species])
         pull = cell[FACE_PULL]
         rise = pull * (after[species] - before[species]) + cell[OFFSET]
         for s in range(species):
@@ -235,17 +250,26 @@ _faces_harmonic = _write_faces(_harmonic)
 
 
 @inlined
-def find_faces(kinds: Any, line: Line, u: Array, faces: Array) -> None:
-    """Fill ``faces``."""
-    if line.scheme == CENTRAL:
-        for at in range(len(faces)):
-            _faces_central(kinds, line.cells, u, line.valence, faces, at)
-    elif line.scheme == HARMONIC:
-        for at in range(len(faces)):
-            _faces_harmonic(kinds, line.cells, u, line.valence, faces, at)
+def _find_faces(
+    kinds: Any,
+    scheme: int,
+    cells: Array,
+    valence: Array,
+    u: Array,
+    faces: Array,
+    first: int,
+    last: int,
+) -> None:
+    """Fill ``faces`` with those after the records from ``first`` to ``last``."""
+    if scheme == CENTRAL:
+        for at in range(first, last + 1):
+            _faces_central(kinds, cells, u, valence, faces, at, at - first)
+    elif scheme == HARMONIC:
+        for at in range(first, last + 1):
+            _faces_harmonic(kinds, cells, u, valence, faces, at, at - first)
     else:
-        for at in range(len(faces)):
-            _faces_bernoulli(kinds, line.cells, u, line.valence, faces, at)
+        for at in range(first, last + 1):
+            _faces_bernoulli(kinds, cells, u, valence, faces, at, at - first)
 
 
 def _product(a: Matrix, b: Matrix) -> Matrix:
@@ -294,15 +318,23 @@ def _divided(a: Matrix, sides: list[Matrix]) -> list[Matrix]:
 
 
 def _equations(
-    species: int, cells: Records, faces: Records, u: Records, base: Records, h: Any, z: Any, at: Any
+    species: int,
+    cells: Records,
+    faces: Records,
+    u: Records,
+    base: Records,
+    h: Any,
+    z: Any,
+    at: Any,
+    slot: Any,
 ) -> tuple[Matrix, Matrix, Matrix, Matrix]:
     """Of one cell of each lane: blocks before, of, and after it, and the residual as a column.
 
     Rows and columns are those of the species, then of the potential.
     """
     m, phi = species + 1, species
-    cell, left, right = cells.at(at), faces.at(at, -1), faces.at(at)
-    before, here, after, known = u.at(at, -1), u.at(at), u.at(at, 1), base.at(at)
+    cell, left, right = cells.at(at), faces.at(slot, -1), faces.at(slot)
+    here, known = u.at(at), base.at(at)
     lower, diagonal, upper = ([[0] * m for _ in range(m)] for _ in range(3))
     residual: list[Any] = [0] * m
     volume, inside = cell[SIZE], cell[INSIDE]
@@ -323,7 +355,7 @@ def _equations(
         diagonal[s][phi] = -(turn + turn_after)
         leaves = right[4 * s + FLUX] - left[4 * s + FLUX]
         residual[s] = volume * (here[s] - known[s]) + step * leaves
-    residual[phi] = g_right * (here[phi] - after[phi]) - g_left * (before[phi] - here[phi]) - load
+    residual[phi] = inside * (right[4 * species] - left[4 * species]) - load
     return lower, diagonal, upper, _column(residual)
 
 
@@ -347,31 +379,41 @@ def _begin(kinds: int, eliminated: Records, last: Any) -> None:
     _put(eliminated.at(last), opposite, zero, _column([0] * m))
 
 
-@written
-def _eliminate(
-    kinds: int,
-    cells: Records,
-    faces: Records,
-    u: Records,
-    base: Records,
-    h: Any,
-    valence: Numbers,
-    eliminated: Records,
-    at: Any,
-    last: Any,
-) -> None:
-    """Eliminate a cell of each lane, and write the first cell by the one after it."""
-    m = kinds + 1
-    lower, diagonal, upper, load = _equations(kinds, cells, faces, u, base, h, valence, at)
-    r, w, y = _loaded(eliminated.at(at, -1), m)
-    pivot = _difference(diagonal, _product(lower, r))
-    sides = [upper, _negative(_product(lower, w)), _difference(load, _product(lower, y))]
-    r, w, y = _divided(pivot, sides)
-    _put(eliminated.at(at), r, w, y)
-    first_r, first_w, first_y = _loaded(eliminated.at(last), m)
-    first_w = _difference(first_w, _product(first_r, w))
-    first_y = _difference(first_y, _product(first_r, y))
-    _put(eliminated.at(last), _negative(_product(first_r, r)), first_w, first_y)
+def _write_elimination(*, again: bool) -> Any:
+    def write(
+        kinds: int,
+        cells: Records,
+        faces: Records,
+        u: Records,
+        base: Records,
+        h: Any,
+        valence: Numbers,
+        eliminated: Records,
+        at: Any,
+        slot: Any,
+        first: Any,
+    ) -> None:
+        """Eliminate a cell of each lane, and for the first time write its first one by the next."""
+        m = kinds + 1
+        lower, diagonal, upper, load = _equations(
+            kinds, cells, faces, u, base, h, valence, at, slot
+        )
+        r, w, y = _loaded(eliminated.at(slot, -1), m)
+        pivot = _difference(diagonal, _product(lower, r))
+        sides = [upper, _negative(_product(lower, w)), _difference(load, _product(lower, y))]
+        r, w, y = _divided(pivot, sides)
+        _put(eliminated.at(slot), r, w, y)
+        if again:
+            return
+        first_r, first_w, first_y = _loaded(eliminated.at(first), m)
+        first_w = _difference(first_w, _product(first_r, w))
+        first_y = _difference(first_y, _product(first_r, y))
+        _put(eliminated.at(first), _negative(_product(first_r, r)), first_w, first_y)
+
+    return written(write)
+
+
+_eliminate, _eliminate_again = (_write_elimination(again=again) for again in (False, True))
 
 
 @written
@@ -386,12 +428,14 @@ def _join(
     eliminated: Records,
     separators: Records,
     last: Any,
+    slot: Any,
+    first: Any,
 ) -> None:
     """Solve for the separators, by cyclic reduction across lanes."""
     m = kinds + 1
-    lower, diagonal, upper, load = _equations(kinds, cells, faces, u, base, h, valence, last)
-    r, w, y = _loaded(eliminated.at(last, -1), m)
-    of_next = [_shifted(one, -1) for one in _loaded(eliminated.at(last), m)]
+    lower, diagonal, upper, load = _equations(kinds, cells, faces, u, base, h, valence, last, slot)
+    r, w, y = _loaded(eliminated.at(slot, -1), m)
+    of_next = [_shifted(one, -1) for one in _loaded(eliminated.at(first), m)]
     pivot = _difference(diagonal, _product(lower, r))
     pivot = _difference(pivot, _product(upper, of_next[1]))
     load = _difference(load, _product(lower, y))
@@ -424,10 +468,11 @@ def _substitute(
     weight: Records,
     total: Records,
     at: Any,
+    slot: Any,
 ) -> None:
     """Correct a cell of each lane, the next one's correction being in ``separators``."""
     m = kinds + 1
-    r, w, y = _loaded(eliminated.at(at), m)
+    r, w, y = _loaded(eliminated.at(slot), m)
     zero = at.type(0)
     later, separator = separators.at(zero), separators.at(zero, 1)
     x = _difference(y, _product(r, _column(later.rows(0, m))))
@@ -468,6 +513,72 @@ def repeat_ends(kinds: int, u: Records, last: Any) -> None:
     u.at(last, 1).put(0, [x.moved(-1) for x in first.rows(0, kinds + 1)])
 
 
+@inner
+def _copy_rows(values: Array, into: Array, first: int) -> None:
+    flat, goal = values.reshape(-1), into.reshape(-1)
+    for i in range(len(flat)):
+        goal[first * WIDTH + i] = flat[i]
+
+
+@inlined
+def _correct_all(
+    kinds: Any,
+    scheme: int,
+    cells: Array,
+    valence: Array,
+    base: Array,
+    h: float,
+    u: Array,
+    weight: Array,
+    faces: Array,
+    eliminated: Array,
+    marks: Array,
+    separators: Array,
+    total: Array,
+) -> None:
+    """Newton's correction of ``u``, and its square in ``total``; the arrays of :class:`Workroom`.
+
+    They come one by one, since to take one from a tuple counts a reference, each time.
+    """
+    last = len(u) - 2
+    size, height = len(eliminated) - 2, faces.shape[1]
+    first = size + 1
+    _begin(kinds, eliminated, first)
+    start = 1
+    for block in range(max(len(marks), 1)):
+        start, stop = 1 + block * size, min(1 + (block + 1) * size, last)
+        if block > 0:
+            _copy_rows(eliminated[size], eliminated[0], 0)
+        _find_faces(
+            kinds, scheme, cells, valence, u, faces, start - 1, last if stop == last else stop - 1
+        )
+        if len(marks) > 1:
+            _copy_rows(faces[0], marks[block], 0)
+            _copy_rows(eliminated[0], marks[block], height)
+        for at in range(start, stop):
+            slot = at - start + 1
+            _eliminate(kinds, cells, faces, u, base, h, valence, eliminated, at, slot, first)
+    slot = last - start + 1
+    _join(kinds, cells, faces, u, base, h, valence, eliminated, separators, last, slot, first)
+    _substitute_last(kinds, separators, u, weight, total, last)
+    for block in range(len(marks) - 1, -1, -1):
+        start, stop = 1 + block * size, min(1 + (block + 1) * size, last)
+        if block < len(marks) - 1:
+            # The cell after these is corrected already, so the face before it is the kept one.
+            _find_faces(kinds, scheme, cells, valence, u, faces, start - 1, stop - 2)
+            _copy_rows(marks[block + 1, :height], faces[size], 0)
+            _copy_rows(marks[block, height:], eliminated[0], 0)
+            for at in range(start, stop):
+                slot = at - start + 1
+                _eliminate_again(
+                    kinds, cells, faces, u, base, h, valence, eliminated, at, slot, first
+                )
+        for at in range(stop - 1, start - 1, -1):
+            slot = at - start + 1
+            _substitute(kinds, eliminated, separators, u, weight, total, at, slot)
+    repeat_ends(kinds, u, last)
+
+
 @inlined
 def iterate_lanes(
     kinds: Any,
@@ -493,19 +604,25 @@ def iterate_lanes(
         most: when to give up.
         room: to work in.
     """
-    last = len(u) - 2
-    faces, eliminated, separators, total = room
+    cells, valence = line.cells, line.valence
+    faces, eliminated, marks, separators, total = room
     size_before = 0.0
     for iteration in range(1, most + 1):
-        find_faces(kinds, line, u, faces)
-        _begin(kinds, eliminated, last)
-        for at in range(1, last):
-            _eliminate(kinds, line.cells, faces, u, base, h, line.valence, eliminated, at, last)
-        _join(kinds, line.cells, faces, u, base, h, line.valence, eliminated, separators, last)
-        _substitute_last(kinds, separators, u, weight, total, last)
-        for at in range(last - 1, 0, -1):
-            _substitute(kinds, eliminated, separators, u, weight, total, at)
-        repeat_ends(kinds, u, last)
+        _correct_all(
+            kinds,
+            line.scheme,
+            cells,
+            valence,
+            base,
+            h,
+            u,
+            weight,
+            faces,
+            eliminated,
+            marks,
+            separators,
+            total,
+        )
         size = 0.0
         for lane in range(WIDTH):
             size += total[0, 0, lane]
@@ -556,7 +673,7 @@ def find_potential_of(kinds: Any, line: Line, c: Array, share: float, poisson: P
     is that of the load less its mean.
     """
     last = len(c) - 2
-    cells, phi, (faces, eliminated, separators, total) = poisson
+    cells, phi = poisson.cells, poisson.phi
     for at in range(last + 1):
         _charge(kinds, line.cells, line.valence, c, share, cells, at)
     if line.floating:
@@ -573,14 +690,22 @@ def find_potential_of(kinds: Any, line: Line, c: Array, share: float, poisson: P
     wall, start = line.walls.reshape(-1), phi.reshape(-1)
     for i in range(len(start)):
         start[i] = share * wall[i]
-    _begin((), eliminated, last)
-    for at in range(1, last):
-        _eliminate((), cells, faces, phi, phi, 0.0, line.valence, eliminated, at, last)
-    _join((), cells, faces, phi, phi, 0.0, line.valence, eliminated, separators, last)
-    _substitute_last((), separators, phi, phi, total, last)
-    for at in range(last - 1, 0, -1):
-        _substitute((), eliminated, separators, phi, phi, total, at)
-    repeat_ends((), phi, last)
+    faces, eliminated, marks, separators, total = poisson.room
+    _correct_all(
+        (),
+        CENTRAL,
+        cells,
+        line.valence,
+        phi,
+        0.0,
+        phi,
+        phi,
+        faces,
+        eliminated,
+        marks,
+        separators,
+        total,
+    )
     row = c.shape[1] - 1
     for at in range(last + 2):
         for lane in range(WIDTH):
