@@ -13,9 +13,6 @@ from torch import Tensor
 from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.outcome import Outcome
 
-#: du/dt, from times (B,) and states (B, *state).
-Rate = Callable[[Tensor, Tensor], Tensor]
-
 #: Called now and then with the share of the time span that every sample has behind it.
 Report = Callable[[float], None]
 
@@ -91,7 +88,8 @@ class Work:
     @classmethod
     def none(cls, batch: int, device: torch.device) -> Work:
         """Nothing done yet."""
-        return cls(*torch.zeros(len(fields(cls)), batch, dtype=torch.long, device=device))
+        nothing = torch.zeros(batch, dtype=torch.long, device=device)
+        return cls(nothing, nothing, nothing, nothing, nothing)
 
     def reshape(self, batch: tuple[int, ...]) -> Work:
         """The same with the caller's batch axes."""
@@ -111,8 +109,8 @@ class Pace:
     @classmethod
     def of(cls, dt: Tensor) -> Pace:
         """The pace of a run that begins with steps ``dt``."""
-        failures = torch.zeros_like(dt, dtype=torch.long)
-        return cls(dt, failures, torch.zeros_like(failures, dtype=torch.bool))
+        none = dt.new_zeros(len(dt), dtype=torch.long)
+        return cls(dt, none, none.bool())
 
 
 @dataclass(frozen=True, eq=False)
