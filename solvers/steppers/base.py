@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.implicit_solve import ImplicitSolve
+from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed
 from pnpfusion.solvers.outcome import Outcome
 
 #: Called now and then with the share of the time span that every sample has behind it.
@@ -146,6 +146,12 @@ class Standing:
             lowest=None if self.lowest is None else change(self.lowest),
             pieces=self.pieces,
         )
+
+    def detached(self) -> Standing:
+        """The same without gradient, which only the states and their slopes can have."""
+        if not is_followed(self.u, self.slope):
+            return self
+        return replace(self, u=self.u.detach(), slope=self.slope.detach())
 
     def stopped(self, which: Tensor, outcome: Outcome) -> Standing:
         """The same with the samples ``which`` that were still going at their end."""
