@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pnpfusion.solvers.compiled_cell import is_compiled
-from pnpfusion.solvers.implicit_solve import without_derivative
+from pnpfusion.solvers.implicit_solve import is_followed, without_derivative
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
 if TYPE_CHECKING:
@@ -42,14 +42,11 @@ def compiled_rest(
         cell's conductances and valences, by ``totals`` and ``constants``; which samples came to an
         end and after how many iterations, ``(B,)``.
     """
-    c, phi, converged, iterations = _Rest.apply(  # type: ignore[no-untyped-call]
-        (cell.dielectric.volumes, invariants, limits),
-        load,
-        cell.dielectric.lines[0].conductance,
-        cell.valence.flatten(1),
-        constants,
-        totals,
-    )
+    conductance, valence = cell.dielectric.lines[0].conductance, cell.valence.flatten(1)
+    given = load, conductance, valence, constants, totals
+    followed = torch.is_grad_enabled() and is_followed(*given)
+    solve: Any = _Rest.apply if followed else _Rest.forward
+    c, phi, converged, iterations = solve((cell.dielectric.volumes, invariants, limits), *given)
     return c, phi, converged, iterations
 
 

@@ -19,7 +19,7 @@ from pnpfusion.solvers.compiled_cell import is_compiled
 from pnpfusion.solvers.device_cell import is_on_one_line
 from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.nernst_planck import Electrolyte
-from pnpfusion.solvers.plain_steps import Advance, FixedStep, Place, Schedule
+from pnpfusion.solvers.plain_steps import Advance, FixedStep, Place, Rate, Schedule
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.kernels.semi_implicit_1d import Facts, Given
@@ -56,17 +56,17 @@ class CompiledSemiImplicit:
 
     cell: Electrolyte
     schedule: Schedule
+    slope: Rate  #: of the law
 
     @classmethod
-    def of(cls, cell: Electrolyte, schedule: Schedule) -> CompiledSemiImplicit | None:
+    def of(cls, cell: Electrolyte, schedule: Schedule, slope: Rate) -> CompiledSemiImplicit | None:
         """The run of ``cell``, or None where only `march` can follow it."""
-        return cls(cell, schedule) if _is_known(cell) else None
+        return cls(cell, schedule, slope) if _is_known(cell) else None
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """See :class:`FollowedSteps`."""
         with torch.no_grad():
-            none = u.new_zeros(0, len(u))
-            return _run(self.cell, u, _parameters(self.cell), none, [], u[:, 0, 0]).slope
+            return self.slope(t, u)
 
     def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
         """See :class:`PlainSteps`. Who is behind moves first, so that all make the same steps."""
@@ -156,9 +156,12 @@ def _run(
         there = _with(cell, parameters), u, steps, saves, lowest
         return _Run(*device_steps.steps_on_device(*there, judged=judged, followed=followed))
     plan = _Plan(cell, steps, saves, followed, judged)
-    # Views, because checkpoints look for what comes from outside in torch's own operations.
-    given = (one.view_as(one) for one in (u, *parameters))
-    results = _Steps.apply(plan, lowest, *given)  # type: ignore[no-untyped-call]
+    if followed:
+        # Views, because checkpoints look for what comes from outside in torch's own operations.
+        given = (one.view_as(one) for one in (u, *parameters))
+        results = _Steps.apply(plan, lowest, *given)  # type: ignore[no-untyped-call]
+    else:
+        results = _Steps.forward(plan, lowest, u, *parameters)
     return _Run(*results[:6])
 
 

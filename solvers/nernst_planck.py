@@ -171,6 +171,16 @@ class Electrolyte:
         share = medium.volumes / medium.volumes.sum()
         return self.valence.detach().square() * share / epsilon
 
+    @cached_property
+    def crossing(self) -> float:
+        """About the time that diffusion across the smallest cell takes at most, L²/D_ref."""
+        grid, fastest = self.dielectric.grid, 1e-300
+        smallest = [float(grid.widths(axis).min()) for axis in range(grid.ndim)]
+        for width, electric, ions in zip(smallest, self.dielectric.lines, self.lines, strict=True):
+            passing = ions.transmissivity.detach().max() / electric.areas.max()
+            fastest = max(fastest, width * float(passing))
+        return min(smallest) ** 2 / (2 * grid.ndim) / fastest
+
     def faces(self, c: Tensor, phi: Tensor) -> tuple[Faces, ...]:
         """What the fluxes across each axis are made of, from ``c`` and the potential."""
         return tuple(

@@ -35,6 +35,9 @@ class FixedStep(NamedTuple):
     next: int  #: index of the next saved time there
 
 
+#: du/dt, from times (B,) and states (B, *state).
+Rate = Callable[[Tensor, Tensor], Tensor]
+
 #: The steps from a time, with the index of the next saved time there, at most so many.
 Schedule = Callable[[float, int, int], list[FixedStep]]
 

@@ -13,7 +13,7 @@ from tests.source_tree import ROOT, parse
 
 HOMES: dict[str, str] = vars(pf)["_HOMES"]
 ROOMS: set[str] = vars(pf)["_ROOMS"]
-HEAVY = {"matplotlib", "numpy", "pandas", "scipy", "sklearn", "torch", "torchdiffeq"}
+HEAVY = {"matplotlib", "numba", "numpy", "pandas", "scipy", "sklearn", "torch", "torchdiffeq"}
 
 
 def heavy_after(code: str) -> set[str]:

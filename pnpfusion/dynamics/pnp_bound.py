@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from pnpfusion.dynamics.pnp_equilibrium import cell_at_rest
+from pnpfusion.dynamics.pnp_equilibrium import cell_at_rest, rest_constants
 from pnpfusion.solvers import chebyshev_newton, coupled_newton
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
@@ -118,7 +118,7 @@ class BoundPNP:
         """Robust steps in compiled code, where it knows this cell; else None."""
         if self.driven or not isinstance(self.cell, Electrolyte):
             return None
-        return CompiledSemiImplicit.of(self.cell, schedule)
+        return CompiledSemiImplicit.of(self.cell, schedule, self.rate)
 
     def rest(self, u: Tensor, tolerance: float) -> Rest:
         """Where ``u`` comes to rest; see :func:`cell_at_rest`."""
@@ -127,7 +127,12 @@ class BoundPNP:
                 "`equilibrium` needs a finite-volume scheme; a spectral cell can be simulated to a "
                 "long time instead."
             )
-        return cell_at_rest(self.cell, u, self.invariants, tolerance)
+        constants = self._rest_constants if self.plain else rest_constants(self.cell)
+        return cell_at_rest(self.cell, u, self.invariants, constants, tolerance)
+
+    @cached_property
+    def _rest_constants(self) -> Tensor | None:
+        return rest_constants(cast(Electrolyte, self.cell))
 
     def lowest(self, u: Tensor, sample: Tensor | None = None) -> Tensor:
         """See :class:`Law`; with crowding, the room that it leaves must stay positive too."""

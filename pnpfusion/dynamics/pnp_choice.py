@@ -41,19 +41,8 @@ def choose(
     stepper = KenCarp4(rtol=rtol, atol=atol)
     if not isinstance(cell, Electrolyte):
         return stepper, "polynomials in space with KenCarp4, implicit, since their layers are stiff"
-    limit = min(float(grid.widths(axis).min()) for axis in range(grid.ndim)) ** 2 / (2 * grid.ndim)
-    fastest = max(
-        float((line.transmissivity.detach() * _widths_over_area(cell, axis)).max())
-        for axis, line in enumerate(cell.lines)
-    )
     reason = (
         f"{FACES[scheme]}; KenCarp4, implicit and of order 4, since an explicit step could not be "
-        f"longer than {limit / max(fastest, 1e-300):.2g}, the time of diffusion across a cell"
+        f"longer than {cell.crossing:.2g}, the time of diffusion across a cell"
     )
     return stepper, reason
-
-
-def _widths_over_area(cell: Electrolyte, axis: int) -> float:
-    """What turns the transmissivity of the closest inner faces into a diffusivity, about."""
-    line = cell.dielectric.lines[axis]
-    return float(cell.dielectric.grid.widths(axis).min() / line.areas.max())

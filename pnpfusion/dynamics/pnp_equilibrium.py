@@ -16,12 +16,19 @@ from pnpfusion.solvers.steady_newton import steady_state
 EMPTY = 1e-30  #: the mass that stands for none
 
 
-def cell_at_rest(cell: Electrolyte, c0: Tensor, invariants: Tensor, tolerance: float) -> Rest:
+def cell_at_rest(
+    cell: Electrolyte,
+    c0: Tensor,
+    invariants: Tensor,
+    constants: Tensor | None,
+    tolerance: float,
+) -> Rest:
     """Where ``c0`` ``(B, S, *grid.shape)`` comes to rest, with what is conserved as it is there.
 
     Cells in which nothing can flow at rest go the convex way; those with currents, those whose
     faces do not keep Boltzmann equilibria, and samples that the convex way leaves unsolved go the
-    general one, which begins from the former's answer where there is one.
+    general one, which begins from the former's answer where there is one. ``constants`` are
+    :func:`rest_constants`.
     """
     invariants = invariants.to(c0)
     if not len(c0):
@@ -31,7 +38,6 @@ def cell_at_rest(cell: Electrolyte, c0: Tensor, invariants: Tensor, tolerance: f
     if len(invariants):
         totals = cell.dielectric.total(c0) @ invariants.mT
     wide = (-1, *(1,) * (c0.ndim - 1))
-    constants = _reservoir_constants(cell) if _detailed_balance(cell) else None
     convex = None
     if constants is not None:
         convex = _convex(cell, totals, invariants, constants, tolerance)
@@ -89,6 +95,11 @@ def _balanced(cell: Electrolyte, invariants: Tensor) -> Tensor:
     total = sum((one.abs().sum(2) for one in flat[1:]), flat[0].abs().sum(2))
     net, size = through @ invariants.mT, total @ invariants.abs().mT
     return (net.abs() <= 1e3 * torch.finfo(net.dtype).eps * size).all(1)
+
+
+def rest_constants(cell: Electrolyte) -> Tensor | None:
+    """What reservoirs hold, ``(B|1, S)``; None for cells in which something flows at rest."""
+    return _reservoir_constants(cell) if _detailed_balance(cell) else None
 
 
 def _detailed_balance(cell: Electrolyte) -> bool:

@@ -130,10 +130,11 @@ def _solution(
         times, states = times[:reached], states[:reached]
         lowest = None if lowest is None else lowest[:reached]
     kinds = set(path.outcomes)
-    worst = max(kinds, key=lambda outcome: outcome.severity, default=Outcome.REACHED_END)
     if len(kinds) == 1:
+        (worst,) = kinds
         succeeded = torch.full((len(path.outcomes),), worst.is_success, device=states.device)
     else:
+        worst = max(kinds, key=lambda outcome: outcome.severity, default=Outcome.REACHED_END)
         succeeded = torch.tensor([o.is_success for o in path.outcomes], device=states.device)
     return Solution(
         times=times,

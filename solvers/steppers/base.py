@@ -10,11 +10,8 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.implicit_solve import ImplicitSolve
+from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed
 from pnpfusion.solvers.outcome import Outcome
-
-#: du/dt, from times (B,) and states (B, *state).
-Rate = Callable[[Tensor, Tensor], Tensor]
 
 #: Called now and then with the share of the time span that every sample has behind it.
 Report = Callable[[float], None]
@@ -124,7 +121,8 @@ class Work:
     @classmethod
     def none(cls, batch: int, device: torch.device) -> Work:
         """Nothing done yet."""
-        return cls(*torch.zeros(len(fields(cls)), batch, dtype=torch.long, device=device))
+        nothing = torch.zeros(batch, dtype=torch.long, device=device)
+        return cls(nothing, nothing, nothing, nothing, nothing)
 
     def reshape(self, batch: tuple[int, ...]) -> Work:
         """The same with the caller's batch axes."""
@@ -144,8 +142,8 @@ class Pace:
     @classmethod
     def of(cls, dt: Tensor) -> Pace:
         """The pace of a run that begins with steps ``dt``."""
-        failures = torch.zeros_like(dt, dtype=torch.long)
-        return cls(dt, failures, torch.zeros_like(failures, dtype=torch.bool))
+        none = dt.new_zeros(len(dt), dtype=torch.long)
+        return cls(dt, none, none.bool())
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +179,12 @@ class Standing:
             lowest=None if self.lowest is None else change(self.lowest),
             pieces=self.pieces,
         )
+
+    def detached(self) -> Standing:
+        """The same without gradient, which only the states and their slopes can have."""
+        if not is_followed(self.u, self.slope):
+            return self
+        return replace(self, u=self.u.detach(), slope=self.slope.detach())
 
     def stopped(self, which: Tensor, outcome: Outcome) -> Standing:
         """The same with the samples ``which`` that were still going at their end."""

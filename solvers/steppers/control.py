@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.plain_steps import FixedStep
-from pnpfusion.solvers.steppers.base import FirstStep, Law, Pace, Rate, Work
+from pnpfusion.solvers.plain_steps import FixedStep, Rate
+from pnpfusion.solvers.steppers.base import FirstStep, Law, Pace, Work
 
 SAFETY, LARGEST_GROWTH, SMALLEST_SHRINK = 0.9, 5.0, 0.2
 SHRINK_AFTER_FAILURE = 0.25

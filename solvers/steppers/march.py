@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.plain_steps import FollowedSteps, Place, PlainSteps
-from pnpfusion.solvers.steppers.base import Law, Pace, Path, Rate, Report, Standing, Work
+from pnpfusion.solvers.plain_steps import FollowedSteps, Place, PlainSteps, Rate
+from pnpfusion.solvers.steppers.base import Law, Pace, Path, Report, Standing, Work
 from pnpfusion.solvers.steppers.control import Control, Verdict
 from pnpfusion.solvers.steppers.record import Piece, Record, Step
 from pnpfusion.solvers.steppers.tape import Again, Method, Sweep, Tape
@@ -125,17 +125,17 @@ def _start(
 ) -> Standing:
     batch = len(u0)
     slope, pace = control.start(law, rate, u0)
-    work = Work.none(batch, u0.device)
-    lowest = record.begin(u0)
+    work, lowest = Work.none(batch, u0.device), record.begin(u0)
+    first = work.steps + 1
     return Standing(
         t=times[:1].repeat(batch),
         u=u0,
         slope=slope,
-        next=torch.ones_like(work.steps),
-        going=torch.full_like(work.steps, len(times) > 1, dtype=torch.bool),
+        next=first,
+        going=first < len(times),
         outcomes=(Outcome.REACHED_END,) * batch,
         pace=pace,
-        work=replace(work, rate_calls=work.rate_calls + 1),
+        work=replace(work, rate_calls=first),
         lowest=None if lowest is None else torch.full_like(lowest, torch.inf),
         pieces=len(record.pieces),
     )

@@ -148,7 +148,7 @@ class Record:
             reached=here.next,
             outcomes=here.outcomes,
             work=here.work,
-            standing=here.mapped(lambda one: one.detach() if one.requires_grad else one),
+            standing=here.detached(),
         )
 
 

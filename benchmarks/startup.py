@@ -1,0 +1,127 @@
+"""How long it takes until something happens: imports, the command's help, the first runs.
+
+usage: python benchmarks/startup.py [--rounds 5]
+
+Every figure is of processes of their own, taken in turns; seconds, the median and the smallest of
+all rounds. `first run, nothing compiled` has an empty folder for compiled kernels, which it fills
+(one round only); `first run` is the first of a process after that, `second run` the one after it,
+of the same cell, and `new cell` one of another cell of the same kind. One thread throughout.
+
+One JSON line per row, then a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+
+IMPORTS = """
+import json, time
+clock = [time.perf_counter()]
+import torch
+clock.append(time.perf_counter())
+import pnpfusion as pf
+clock.append(time.perf_counter())
+pf.Grid, pf.Species, pf.Wall, pf.PNP, pf.simulate
+clock.append(time.perf_counter())
+names = ["import torch", "import pnpfusion after torch", "and its PNP and simulate"]
+print(json.dumps(dict(zip(names, [b - a for a, b in zip(clock, clock[1:])]))))
+"""
+
+RUNS = """
+import json, time
+import torch, pnpfusion as pf
+torch.set_num_threads(1)
+
+def made():
+    ions = [pf.Species("cation", +1), pf.Species("anion", -1)]
+    walls = {"x-": pf.Wall(potential=-2.0), "x+": pf.Wall(potential=2.0)}
+    return pf.PNP(pf.Grid((256,), (2.0,), ("wall",)), ions, permittivity=0.005, walls=walls)
+
+def seconds(cell):
+    begin = time.perf_counter()
+    pf.simulate(cell, start, times, stepper=stepper).require_success()
+    return time.perf_counter() - begin
+
+from pnpfusion.solvers import KenCarp4
+stepper, start = KenCarp4(rtol=1e-3), torch.ones(2, 256, dtype=torch.float64)
+times, cell = torch.tensor([0.0, 0.5], dtype=torch.float64), made()
+found = {"first run": seconds(cell)}
+found["second run"] = min(seconds(cell) for _ in range(30))
+found["new cell"] = min(seconds(made()) for _ in range(30))
+print(json.dumps(found))
+"""
+
+
+def in_a_process(code: str, caches: str) -> dict[str, float]:
+    """What ``code`` prints in its last line, by a Python of its own."""
+    keep = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**keep, **ONE_THREAD, "XDG_CACHE_HOME": caches, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"a process ended with status {done.returncode}:\n{done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def help_seconds(arguments: list[str]) -> float:
+    """How long the command takes to tell of itself."""
+    begin = time.perf_counter()
+    command = [sys.executable, "-m", "pnpfusion", *arguments, "--help"]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    """Run everything and print it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    seconds: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as caches:
+        first = in_a_process(RUNS, caches)["first run"]
+        seconds["first run, nothing compiled"] = [first]
+        for _ in range(rounds):
+            found = {
+                "pnpfusion --help": help_seconds([]),
+                "pnpfusion simulate --help": help_seconds(["simulate"]),
+                **in_a_process(IMPORTS, caches),
+                **in_a_process(RUNS, caches),
+            }
+            for name, taken in found.items():
+                seconds.setdefault(name, []).append(taken)
+    rows = [
+        {
+            "what": name,
+            "median": float(f"{statistics.median(taken):.3g}"),
+            "smallest": float(f"{min(taken):.3g}"),
+            "rounds": len(taken),
+        }
+        for name, taken in seconds.items()
+    ]
+    for row in rows:
+        print(json.dumps(row), flush=True)
+    print(f"\n{'seconds':<32}{'median':>10}{'smallest':>10}{'rounds':>8}")
+    for row in rows:
+        print(f"{row['what']:<32}{row['median']:>10}{row['smallest']:>10}{row['rounds']:>8}")
+
+
+if __name__ == "__main__":
+    main()
