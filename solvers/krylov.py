@@ -48,24 +48,23 @@ def gmres(
     while bool(active.any()) and left_over > 0:
         going = active
         safe = torch.where(size > 0, size, 1.0)
-        basis = [residual / safe[:, None]]
-        directions: list[Tensor] = []
+        basis = flat.new_empty(batch, restart + 1, flat.shape[1])
+        basis[:, 0] = residual / safe[:, None]
         hessenberg = flat.new_zeros(batch, restart + 1, restart)
         load = flat.new_zeros(batch, restart + 1)
         load[:, 0] = size
         weights = flat.new_zeros(batch, restart)  # a sample that is done keeps what it has
         for k in range(min(restart, max(left_over - 1, 1))):
-            direction = precondition(basis[k].reshape(rhs.shape))
-            directions.append(direction.reshape(batch, -1))
+            direction = precondition(basis[:, k].reshape(rhs.shape))
             image = operator(direction).reshape(batch, -1)
-            stacked = torch.stack(basis, 1)
+            known = basis[:, : k + 1]
             for _ in range(2):  # twice is enough
-                overlap = torch.einsum("bkn,bn->bk", stacked, image)
-                image = image - torch.einsum("bkn,bk->bn", stacked, overlap)
-                hessenberg[:, : k + 1, k] += overlap
+                overlap = known @ image.unsqueeze(-1)
+                image = image - (overlap.mT @ known).squeeze(1)
+                hessenberg[:, : k + 1, k] += overlap.squeeze(-1)
             length = image.norm(dim=1)
             hessenberg[:, k + 1, k] = length
-            basis.append(image / torch.where(length > 0, length, 1.0)[:, None])
+            basis[:, k + 1] = image / torch.where(length > 0, length, 1.0)[:, None]
             iterations += going
             closest, left = _least_squares(hessenberg[:, : k + 2, : k + 1], load[:, : k + 2])
             weights[:, : k + 1] = torch.where(going[:, None], closest, weights[:, : k + 1])
@@ -73,8 +72,9 @@ def gmres(
             going = going & (left > goal)
             if not going.any():
                 break
-        step = torch.einsum("bkn,bk->bn", torch.stack(directions, 1), weights[:, : k + 1])
-        x = x + torch.where(active[:, None], step, 0).reshape(rhs.shape)
+        combined = (weights[:, None, : k + 1] @ basis[:, : k + 1]).reshape(rhs.shape)
+        step = precondition(combined)
+        x = x + torch.where(active.reshape(-1, *(1 for _ in rhs.shape[1:])), step, 0)
         if not verify and not bool((active & (told > goal)).any()):
             size = torch.where(active, told, size)
             break
