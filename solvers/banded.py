@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -163,6 +164,12 @@ def _solver(rhs: Tensor) -> Solver:
     if rhs.device.type != "cpu":
         return _solve_by_reduction
     return _solve_lapack if _compiled() is None else _solve_compiled
+
+
+@cache
+def has_numba() -> bool:
+    """Whether there is Numba to compile kernels."""
+    return find_spec("numba") is not None
 
 
 @cache

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,10 +17,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pnpfusion.solvers.banded import solve_block_tridiagonal
+from pnpfusion.solvers.banded import has_numba, solve_block_tridiagonal
 from pnpfusion.solvers.elliptic import line_modes
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.krylov import gmres
+from pnpfusion.solvers.lines import times_along
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,12 +136,12 @@ class Stencil:
         def inverse(load: Tensor) -> Tensor:
             modes = load
             for axis, matrix in zip(others, there, strict=True):
-                modes = _across(matrix, modes, axis + 1)
+                modes = times_along(matrix, modes, axis + 1)
             moved = modes.movedim(main + 1, -2)  # (B, *others, N, m)
             x = solve(moved.flatten(0, -3).contiguous())
             x = x.reshape(moved.shape).movedim(-2, main + 1)
             for axis, matrix in zip(others, there, strict=True):
-                x = _across(matrix.mT, x, axis + 1)
+                x = times_along(matrix.mT, x, axis + 1)
             return x
 
         return inverse
@@ -156,20 +155,12 @@ class Stencil:
         return spreads.index(max(spreads))
 
 
-def _across(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
-    """``matrix`` times ``x`` along ``axis``."""
-    y: Tensor = (matrix @ x.flatten(axis + 1)).unflatten(-1, x.shape[axis + 1 :])
-    return y
-
-
 def _line_solver(
     lower: Tensor, diagonal: Tensor, upper: Tensor, *, periodic: bool
 ) -> Callable[[Tensor], Tensor]:
     """The solution of block-tridiagonal lines for many loads ``(B, N, m)``, eliminated once."""
     if periodic or not _is_compiled(diagonal):
-        return lambda load: solve_block_tridiagonal(
-            lower, diagonal, upper, load, periodic=periodic
-        )
+        return lambda load: solve_block_tridiagonal(lower, diagonal, upper, load, periodic=periodic)
     from pnpfusion.solvers.kernels.block_lines import factor_lines, solve_lines
 
     inverse, right = torch.empty_like(diagonal), torch.empty_like(diagonal)
@@ -188,12 +179,7 @@ def _line_solver(
 
 def _is_compiled(x: Tensor) -> bool:
     """Whether what acts on ``x`` is compiled: on the CPU, where Numba is installed."""
-    return x.device.type == "cpu" and not x.requires_grad and _has_kernels()
-
-
-@cache
-def _has_kernels() -> bool:
-    return find_spec("numba") is not None
+    return x.device.type == "cpu" and not x.requires_grad and has_numba()
 
 
 def _times(matrix: Tensor, x: Tensor) -> Tensor:

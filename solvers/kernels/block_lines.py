@@ -9,9 +9,7 @@ from pnpfusion.solvers.kernels.decorators import Array, inner, kernel
 
 
 @kernel
-def factor_lines(
-    lower: Array, diagonal: Array, upper: Array, inverse: Array, right: Array
-) -> None:
+def factor_lines(lower: Array, diagonal: Array, upper: Array, inverse: Array, right: Array) -> None:
     """Eliminate the blocks of each line, from the first to the last.
 
     Args:
@@ -30,9 +28,7 @@ def factor_lines(
                     value = diagonal[sample, i, row, column]
                     if i > 0:
                         for k in range(m):
-                            value -= (
-                                lower[sample, i, row, k] * right[sample, i - 1, k, column]
-                            )
+                            value -= lower[sample, i, row, k] * right[sample, i - 1, k, column]
                     block[row, column] = value
             _invert(block, inverse[sample, i])
             for row in range(m):
