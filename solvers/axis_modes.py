@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.bases import Basis, lowest, transform_matrix
 from pnpfusion.solvers.grid import Grid
+from pnpfusion.solvers.lines import times_along
 from pnpfusion.solvers.spectral_derivative import AxisDerivative, axis_derivative
 from pnpfusion.solvers.transforms import from_modes, to_modes
 
@@ -36,26 +37,26 @@ class AxisModes:
     def values(self, modes: Tensor) -> Tensor:
         """At the points, from K modes along the axis."""
         if self.matrices is not None:
-            return _along(self.matrices[0], modes, self.axis)
+            return times_along(self.matrices[0], modes, self.axis)
         return from_modes(modes, (self.basis, *self._after), self._shape(modes, self.points))
 
     def slopes(self, modes: Tensor) -> Tensor:
         """The derivative at the points."""
         if self.matrices is not None:
-            return _along(self.matrices[1], modes, self.axis)
+            return times_along(self.matrices[1], modes, self.axis)
         bases = (self.derivative.bases[self.axis], *self._after)
         return from_modes(self.derivative.slope(modes), bases, self._shape(modes, self.points))
 
     def modes(self, values: Tensor) -> Tensor:
         """The K modes of values at the points: the transpose of :meth:`values`."""
         if self.matrices is not None:
-            return _along(self.matrices[2], values, self.axis)
+            return times_along(self.matrices[2], values, self.axis)
         return to_modes(values, (self.basis, *self._after), self._shape(values, self._count))
 
     def divergence(self, values: Tensor) -> Tensor:
         """The K modes of the derivative of values: minus the transpose of :meth:`slopes`."""
         if self.matrices is not None:
-            return _along(self.matrices[3], values, self.axis)
+            return times_along(self.matrices[3], values, self.axis)
         bases = (self.derivative.bases[self.axis], *self._after)
         return self.derivative.divergence(to_modes(values, bases, self._shape(values, self._count)))
 
@@ -118,16 +119,6 @@ def _axis_modes(
             four = own, other @ turned, own.mT, -(other @ turned).mT
             matrices = tuple(matrix.to(like).contiguous() for matrix in four)
         return AxisModes(axis - grid.ndim, bases[axis], points, derivative, matrices)
-
-
-def _along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
-    """``matrix`` times ``x`` along ``axis``, counted from the end."""
-    if axis == -1:
-        return x @ matrix.mT
-    if axis == -2:
-        return matrix @ x
-    y: Tensor = (matrix @ x.flatten(axis + 1)).unflatten(-1, x.shape[axis + 1 :])
-    return y
 
 
 def drift(axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> Tensor:

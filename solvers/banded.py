@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -175,6 +176,12 @@ def _solve_by_kernel(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor
     """By Triton, and in torch for blocks that are too large for it."""
     x = solve_on_device(lower, diagonal, upper, rhs)
     return _solve_by_reduction(lower, diagonal, upper, rhs) if x is None else x
+
+
+@cache
+def has_numba() -> bool:
+    """Whether there is Numba to compile kernels."""
+    return find_spec("numba") is not None
 
 
 @cache

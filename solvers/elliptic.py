@@ -10,6 +10,7 @@ the grid.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.banded import solve_tridiagonal
+from pnpfusion.solvers.banded import has_numba, solve_tridiagonal
 from pnpfusion.solvers.bases import wall_bases
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.lines import along, back, face_areas, with_ends
@@ -141,6 +142,33 @@ def apply_elliptic(
     return lost
 
 
+def _compiled(
+    grid: Grid, conductances: tuple[Tensor, ...], mass: Tensor | None, like: Tensor
+) -> Callable[[Tensor], Tensor]:
+    """:func:`apply_elliptic` for many fields like ``like``; compiled on the CPU with Numba."""
+    if like.device.type != "cpu" or not has_numba():
+        return lambda x: apply_elliptic(grid, conductances, mass, x)
+    from pnpfusion.solvers.kernels.elliptic_apply import elliptic_apply
+
+    faces = []
+    for axis, conductance in enumerate(conductances):
+        others = [n for other, n in enumerate(grid.shape) if other != axis]
+        full = conductance.detach().to(like).expand(-1, *others, -1)
+        sizes = math.prod(grid.shape[:axis]), grid.shape[axis] + 1, math.prod(others[axis:])
+        faces.append(back(full, grid, axis).reshape(-1, *sizes).contiguous().numpy())
+    periodic = tuple(boundary == "periodic" for boundary in grid.boundaries)
+    cells = like.new_zeros(1, *grid.shape) if mass is None else mass.detach().to(like)
+    weights = cells.expand(-1, *grid.shape).flatten(1).contiguous().numpy()
+
+    def apply(x: Tensor) -> Tensor:
+        x = x.detach().contiguous()
+        y = torch.empty_like(x)
+        elliptic_apply(tuple(faces), periodic, weights, x.flatten(1).numpy(), y.flatten(1).numpy())
+        return y
+
+    return apply
+
+
 def _solve_line(
     grid: Grid, conductance: Tensor, mass: Tensor, load: Tensor, singular: bool
 ) -> Tensor:
@@ -172,6 +200,7 @@ def conjugate_gradients(
     Each sample stops by itself; its answer does not depend on its batch mates.
     """
     precondition = mean_inverse(grid, conductances, mass, singular=singular)
+    operator = _compiled(grid, conductances, mass, load)
     double = load.dtype == torch.float64
     scale = load.flatten(1).abs().amax(1)
     scale = _wide(torch.where(scale > 0, scale, 1.0), load)
@@ -187,7 +216,7 @@ def conjugate_gradients(
     for _ in range(MAX_ITERATIONS):
         if not going.any():
             break
-        image = apply_elliptic(grid, conductances, mass, direction)
+        image = operator(direction)
         curvature = _dot(direction, image)
         length = torch.where(going & (curvature > 0), strength / curvature, 0.0)
         x = x + _wide(length, x) * direction

@@ -18,6 +18,16 @@ def back(values: Tensor, grid: Grid, axis: int) -> Tensor:
     return values if grid.ndim == 1 else values.movedim(-1, axis - grid.ndim)
 
 
+def times_along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
+    """``matrix`` times ``x`` along ``axis``, which becomes as long as the matrix has rows."""
+    if axis in (-1, x.ndim - 1):
+        return x @ matrix.mT
+    if axis == -2:
+        return matrix @ x
+    y: Tensor = (matrix @ x.flatten(axis + 1)).unflatten(-1, x.shape[axis + 1 :])
+    return y
+
+
 def face_areas(grid: Grid, axis: int) -> Tensor:
     """Areas of the faces across ``axis``, float64, of the shape of the other axes."""
     areas = torch.ones((), dtype=torch.float64)

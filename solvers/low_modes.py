@@ -24,11 +24,9 @@ if TYPE_CHECKING:
     from pnpfusion.solvers.spectral import SpectralElectrolyte
 
 FEWEST = 12  # frequencies of an axis; fewer would save nothing
-LEAST = 16.0  # times the precision: no mode that holds less of the largest one is ever needed
-MARGIN = 1.4  # frequencies at the start over those that are needed
-GROWTH = 1.4  # of the frequencies where they turn out to be too few,
-BAND = 15 / 16  # which is when one above this share of them
-FULL = 32.0  # holds more than this times what may be left out
+LEAST = 16.0  # times the precision: what holds less of the largest mode is never needed
+FULL = 32.0  # times what is negligible: what is left out may reach that before more are taken in
+GROWTH = 1.2  # of the frequencies that are then needed
 SPARE = 0.75  # the share of the modes below which fewer are worth new coefficients
 
 
@@ -132,20 +130,12 @@ class LowModes:
 
     def finer(self, modes: Tensor) -> Semilinear | None:
         """See :class:`Resolution`."""
-        shape, bases = self.cell.grid.shape, self.cell.bases
-        if self.kept == shape:
+        if self.kept == self.cell.grid.shape:
             return None
-        modes, wanted = modes.detach(), list(self.kept)
-        # No mode of what is positive is much larger than that of its mean:
-        allowed = FULL * self.negligible * modes.flatten(2)[:, :, :1].abs()
-        for axis, (basis, kept) in enumerate(zip(bases, self.kept, strict=True)):
-            numbers = _top(basis, kept, modes.device) if kept < shape[axis] else None
-            if numbers is None:
-                continue
-            band = modes.index_select(axis + 2, numbers).flatten(2)
-            if bool((band.abs() > allowed).any()):
-                top = kept // 2 if basis == "fourier" else kept - 1
-                wanted[axis] = self._count(axis, math.ceil(GROWTH * top))
+        wanted = list(self.kept)
+        for axis, needed in enumerate(self._reach(modes, FULL * self.negligible)):
+            if self._count(axis, needed) > self.kept[axis]:
+                wanted[axis] = self._count(axis, math.ceil(GROWTH * needed))
         return self._with(tuple(wanted))
 
     def surviving(self, span: float) -> Semilinear | None:
@@ -168,34 +158,40 @@ class LowModes:
         if cell.resolved == cell.grid.shape:
             return self.semilinear()
         with torch.no_grad():
-            both = torch.cat(
-                [to_modes(u.detach(), cell.bases), self._fixed_too(cell.grid.shape)], 1
-            )
-        wanted = self._needed(both, negligible)
+            reach = self._reach(to_modes(u.detach(), cell.bases), negligible)
+        wanted = tuple(self._count(axis, needed) for axis, needed in enumerate(reach))
         return LowModes.of(cell, self.mean, self.quickest, wanted, negligible).semilinear()
 
     def reduced(self, modes: Tensor) -> Semilinear | None:
         """See :class:`Resolution`."""
         if not self.negligible:
             return None
-        both = torch.cat([modes.detach(), self._fixed_too(self.kept)], 1)
-        pairs = zip(self._needed(both, self.negligible), self.kept, strict=True)
-        wanted = tuple(n if n < SPARE * k else k for n, k in pairs)
-        return self._with(wanted)
+        wanted = list(self.kept)
+        for axis, needed in enumerate(self._reach(modes, self.negligible)):
+            count = self._count(axis, needed)
+            wanted[axis] = count if count < SPARE * self.kept[axis] else self.kept[axis]
+        return self._with(tuple(wanted))
 
-    def _fixed_too(self, kept: tuple[int, ...]) -> Tensor:
-        """Modes of the fixed charge, as one more species, ``(B, 1, *kept)``."""
-        fixed = cut(self.cell.fixed_modes.detach(), self.cell.bases, kept)
-        return fixed.expand(len(self.mean), *kept).unsqueeze(1)
+    def _reach(self, modes: Tensor, negligible: float) -> list[int]:
+        """Along each axis, how many frequencies products of two modes reach that count.
 
-    def _needed(self, modes: Tensor, negligible: float) -> tuple[int, ...]:
-        """How many modes of each axis are to be kept for ``modes`` ``(B, S, ...)``."""
-        wanted = []
-        for axis, heights in enumerate(_heights(modes, negligible)):
-            numbers = _numbers(self.cell.bases[axis], len(heights), modes.device)
-            top = int(torch.where(heights > 0, numbers, 0).max())
-            wanted.append(self._count(axis, math.ceil(MARGIN * top) + 1))
-        return tuple(wanted)
+        Modes ``(B, S, *modes)`` count by their share of the largest of their species and sample,
+        products of two by that of both; each counts by itself too, beside the mean.
+        """
+        cell, modes = self.cell, modes.detach()
+        space = tuple(range(2, modes.ndim))
+        if cell.charged:
+            fixed = cut(cell.fixed_modes.detach(), cell.bases, tuple(modes.shape[2:]))
+            modes = torch.cat([modes, fixed.expand(len(modes), *fixed.shape[1:]).unsqueeze(1)], 1)
+        size = modes.abs()
+        size = size / size.amax(space, keepdim=True).clamp_min(torch.finfo(size.dtype).tiny)
+        reach = []
+        for axis, basis in enumerate(cell.bases):
+            share = size.amax([0, 1, *(other for other in space if other != axis + 2)])
+            share[0] = 1.0  # the mean: a mode counts by itself as well
+            sums = _frequency_sums(basis, len(share), modes.device)
+            reach.append(1 + int((sums * (share[:, None] * share > negligible)).max()))
+        return reach
 
     def _with(self, kept: tuple[int, ...]) -> Semilinear | None:
         if kept == self.kept:
@@ -210,28 +206,11 @@ class LowModes:
         return count if count <= self.cell.resolved[axis] else self.cell.grid.shape[axis]
 
 
-def _heights(modes: Tensor, least: float) -> list[Tensor]:
-    """At each place along each axis, how far modes stand out of ``least`` of the largest.
-
-    Each species of each sample of ``modes`` ``(B, S, *modes)`` is seen against its largest mode.
-    """
-    size, space = modes.detach().abs(), range(2, modes.ndim)
-    largest = size.amax(tuple(space), keepdim=True)
-    over = size - least * largest
-    return [over.amax([0, 1, *(other for other in space if other != axis)]) for axis in space]
-
-
-def _numbers(basis: Basis, count: int, device: torch.device) -> Tensor:
-    """The frequency of each of the lowest ``count`` modes, in whole numbers."""
-    if basis != "fourier":
-        return torch.arange(count, device=device)
-    cosines = torch.arange(count // 2 + 1, device=device)
-    return torch.cat([cosines, torch.arange(1, (count + 1) // 2, device=device)])
-
-
-@lru_cache(maxsize=256)
-def _top(basis: Basis, count: int, device: torch.device) -> Tensor:
-    """Where the highest frequencies of an axis stand."""
+@lru_cache(maxsize=64)
+def _frequency_sums(basis: Basis, count: int, device: torch.device) -> Tensor:
+    """The sum of the frequencies of two modes, in whole numbers, of the lowest ``count``."""
     with torch.inference_mode(False):
-        numbers = _numbers(basis, count, device)
-        return (numbers > BAND * numbers.max()).nonzero().squeeze(1)
+        numbers = torch.arange(count, device=device)
+        if basis == "fourier":
+            numbers = torch.cat([numbers[: count // 2 + 1], numbers[1 : (count + 1) // 2]])
+        return numbers[:, None] + numbers

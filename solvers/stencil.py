@@ -12,14 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pnpfusion.solvers.banded import solve_block_tridiagonal
+from pnpfusion.solvers.banded import has_numba, solve_block_tridiagonal
 from pnpfusion.solvers.elliptic import line_modes
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.krylov import gmres
+from pnpfusion.solvers.lines import times_along
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +35,29 @@ class Stencil:
 
     def apply(self, x: Tensor) -> Tensor:
         """The matrix times ``x`` ``(B, *grid.shape, m)``."""
+        if _is_compiled(x):
+            return self._apply_compiled(x)
         total = _times(self.diagonal, x)
         for axis, (lower, upper) in enumerate(zip(self.lower, self.upper, strict=True), start=1):
             total = total + _times(lower, x.roll(1, axis)) + _times(upper, x.roll(-1, axis))
         return total
+
+    def _apply_compiled(self, x: Tensor) -> Tensor:
+        from pnpfusion.solvers.kernels.block_lines import apply_stencil
+
+        def flat(values: Tensor, blocks: int) -> Any:
+            return values.detach().flatten(1, -1 - blocks).contiguous().numpy()
+
+        y = torch.empty_like(x, memory_format=torch.contiguous_format)
+        apply_stencil(
+            flat(self.diagonal, 2),
+            tuple(flat(lower, 2) for lower in self.lower),
+            tuple(flat(upper, 2) for upper in self.upper),
+            np.array(self.grid.shape),
+            flat(x, 1),
+            flat(y, 1),
+        )
+        return y
 
     def transposed(self) -> Stencil:
         """The transposed matrix."""
@@ -109,17 +130,18 @@ class Stencil:
         )
         periodic = self.grid.boundaries[main] == "periodic"
 
+        solve = _line_solver(lower, block, upper, periodic=periodic)
+        there = [vectors.to(self.diagonal).mT.contiguous() for _, vectors in bases]
+
         def inverse(load: Tensor) -> Tensor:
             modes = load
-            for axis, (_, vectors) in zip(others, bases, strict=True):
-                modes = (modes.movedim(axis + 1, -1) @ vectors.to(load)).movedim(-1, axis + 1)
+            for axis, matrix in zip(others, there, strict=True):
+                modes = times_along(matrix, modes, axis + 1)
             moved = modes.movedim(main + 1, -2)  # (B, *others, N, m)
-            x = solve_block_tridiagonal(
-                lower, block, upper, moved.flatten(0, -3).contiguous(), periodic=periodic
-            )
+            x = solve(moved.flatten(0, -3).contiguous())
             x = x.reshape(moved.shape).movedim(-2, main + 1)
-            for axis, (_, vectors) in zip(others, bases, strict=True):
-                x = (x.movedim(axis + 1, -1) @ vectors.mT.to(load)).movedim(-1, axis + 1)
+            for axis, matrix in zip(others, there, strict=True):
+                x = times_along(matrix.mT, x, axis + 1)
             return x
 
         return inverse
@@ -131,6 +153,33 @@ class Stencil:
             over = tuple(other + 1 for other in range(self.grid.ndim) if other != axis)
             spreads.append(float(self.diagonal.mean(over).std(1, correction=0).sum()))
         return spreads.index(max(spreads))
+
+
+def _line_solver(
+    lower: Tensor, diagonal: Tensor, upper: Tensor, *, periodic: bool
+) -> Callable[[Tensor], Tensor]:
+    """The solution of block-tridiagonal lines for many loads ``(B, N, m)``, eliminated once."""
+    if periodic or not _is_compiled(diagonal):
+        return lambda load: solve_block_tridiagonal(lower, diagonal, upper, load, periodic=periodic)
+    from pnpfusion.solvers.kernels.block_lines import factor_lines, solve_lines
+
+    inverse, right = torch.empty_like(diagonal), torch.empty_like(diagonal)
+    arrays = [matrix.detach().numpy() for matrix in (lower, diagonal, upper, inverse, right)]
+    factor_lines(*arrays)
+    if not inverse.isfinite().all():  # LAPACK pivots between blocks
+        return lambda load: solve_block_tridiagonal(lower, diagonal, upper, load)
+
+    def solve(load: Tensor) -> Tensor:
+        x = load.clone()
+        solve_lines(arrays[0], arrays[3], arrays[4], x.numpy())
+        return x
+
+    return solve
+
+
+def _is_compiled(x: Tensor) -> bool:
+    """Whether what acts on ``x`` is compiled: on the CPU, where Numba is installed."""
+    return x.device.type == "cpu" and not x.requires_grad and has_numba()
 
 
 def _times(matrix: Tensor, x: Tensor) -> Tensor:

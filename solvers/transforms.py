@@ -19,11 +19,14 @@ from pnpfusion.solvers.bases import frequencies, lowest, transform_matrix
 from pnpfusion.solvers.bases import insulating_bases as insulating_bases
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import runs_forward
+from pnpfusion.solvers.lines import times_along
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
+
+MATRICES_UP_TO = 64  # cells of the longest axis; a product with a matrix is then quicker
 
 #: scipy.fft's name and type of the transform to each basis but Fourier's.
 _KINDS = {
@@ -40,8 +43,8 @@ def to_modes(
     """Coefficients of ``values`` in the orthonormal bases of the last axes.
 
     The transform keeps the sum of squares; its transpose is :func:`from_modes`. By ``scipy.fft`` on
-    the CPU, O(N log N), elsewhere by a product with the matrix of each axis. Differentiable to any
-    order.
+    the CPU, O(N log N); of few cells and elsewhere by a product with the matrix of each axis.
+    Differentiable to any order.
 
     Args:
         values: shape ``(..., N_1, ..., N_D)``, at cell centres; float32 or float64.
@@ -88,7 +91,7 @@ class _Transform(torch.autograd.Function):
     def forward(
         x: Tensor, bases: tuple[Basis | None, ...], shape: tuple[int, ...], inverse: bool
     ) -> Tensor:
-        if x.device.type == "cpu":
+        if x.device.type == "cpu" and max(*shape, *x.shape[-len(bases) :]) > MATRICES_UP_TO:
             return torch.from_numpy(_by_scipy(x.detach().numpy(), bases, shape, inverse))
         return _by_matrices(x, bases, shape, inverse)
 
@@ -177,7 +180,7 @@ def _by_matrices(
         matrix = transform_matrix(basis, cells, x.dtype, x.device)
         if count < cells:
             matrix = matrix[lowest(basis, count, cells)]
-        x = (x.movedim(axis, -1) @ (matrix if inverse else matrix.mT)).movedim(-1, axis)
+        x = times_along(matrix.mT if inverse else matrix, x, axis)
     return x
 
 
