@@ -23,6 +23,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -223,8 +224,7 @@ def main() -> None:
             runners = {"faithful": Runner(task, Faithful)}
             for tol in args.tol:
                 both = [float(one) for one in tol.split("/")]
-                make = lambda law, both=both: Ours(law, both[0], both[-1])
-                runners[f"ours {tol}"] = Runner(task, make)
+                runners[f"ours {tol}"] = Runner(task, partial(Ours, tol=both[0], linear=both[-1]))
             for _ in range(args.turns + 1):
                 for runner in runners.values():
                     runner.step()
