@@ -29,8 +29,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     # Apart, so that a gradient by x alone, of which implicit ones take many, takes one product:
     y: Tensor = _ByInput.apply(x, weight)  # type: ignore[no-untyped-call]
     if weight.requires_grad or (bias is not None and bias.requires_grad):
-        return y + _ByWeight.apply([x], weight, bias)  # type: ignore[no-untyped-call]
-    return y if bias is None else y + bias
+        y = y + _ByWeight.apply([x], weight, bias)  # type: ignore[no-untyped-call]
+    elif bias is not None:
+        y = y + bias
+    return y
 
 
 class _ByInput(torch.autograd.Function):

@@ -98,6 +98,10 @@ def test_what_was_kept_longest_ago_is_forgotten_first() -> None:
         warm.keep(numbers, info)
     assert len(warm) == 4
     assert warm.of([1]) is None
+    fewer, (_, info) = WarmStart(capacity=2), call(layer, samples(3))
+    fewer.keep(range(3), info)
+    assert info.solution is not None
+    assert torch.equal(fewer.of([1, 2]), info.solution.final[1:])  # type: ignore[arg-type]
     for number in (2, 0, 3, 4):
         assert warm.of([number]) is not None
 

@@ -38,20 +38,21 @@ class WarmStart:
         if capacity is not None and (type(capacity) is not int or capacity < 1):
             raise ValueError(f"`capacity` must be a whole number >= 1 or None, got {capacity!r}.")
         self.capacity = capacity
-        self._states: OrderedDict[int, Tensor] = OrderedDict()
+        self._places: OrderedDict[int, int] = OrderedDict()  # of each sample, among the states
+        self._states: Tensor | None = None
 
     def __len__(self) -> int:
         """How many samples are remembered."""
-        return len(self._states)
+        return len(self._places)
 
     def of(self, index: Tensor | Iterable[int]) -> Tensor | None:
         """Where to begin, (rows, *state): zero for samples not known, None if none of them is."""
-        known = [self._states.get(number) for number in _numbers(index)]
-        like = next((state for state in known if state is not None), None)
-        if like is None:
+        places = [self._places.get(number, -1) for number in _numbers(index)]
+        if self._states is None or max(places, default=-1) < 0:
             return None
-        nothing = torch.zeros_like(like)
-        return torch.stack([nothing if state is None else state.to(like) for state in known])
+        at = torch.tensor(places, device=self._states.device)
+        known = at.reshape(-1, *(1 for _ in self._states.shape[1:])) >= 0
+        return torch.where(known, self._states[at.clamp_min(0)], 0.0)
 
     def keep(self, index: Tensor | Iterable[int], info: FusionInfo) -> None:
         """Remember what a layer's call came to.
@@ -71,17 +72,38 @@ class WarmStart:
             raise ValueError(
                 f"`index` must have a number for each of {len(final)} rows, got {len(numbers)}."
             )
-        good = info.succeeded.reshape(-1).tolist()
-        for number, state, found in zip(numbers, final, good, strict=True):
-            if found:
-                self._states[number] = state.clone()  # a view would keep its batch alive
-                self._states.move_to_end(number)
-        while self.capacity is not None and len(self._states) > self.capacity:
-            self._states.popitem(last=False)
+        good = info.succeeded.reshape(-1).nonzero().squeeze(1)
+        if self.capacity is not None:
+            good = good[-self.capacity :]
+        places = [self._place(numbers[row]) for row in good.tolist()]
+        states = self._room(final)
+        at = torch.tensor(places, dtype=torch.long, device=states.device)
+        states[at] = final[good].to(states.device, states.dtype)
+
+    def _place(self, number: int) -> int:
+        """Where to keep the state of a sample: its own place, a new one, or the oldest's."""
+        place = self._places.pop(number, None)
+        if place is None and len(self._places) == self.capacity:
+            _, place = self._places.popitem(last=False)
+        self._places[number] = len(self._places) if place is None else place
+        return self._places[number]
+
+    def _room(self, like: Tensor) -> Tensor:
+        """Room for all states that have a place, in memory that doubles as it must."""
+        kept = self._states
+        if kept is None or kept.shape[1:] != like.shape[1:]:
+            kept = like[:0]
+        missing = len(self._places) - len(kept)
+        if missing > 0:
+            more = kept.new_zeros(max(missing, len(kept)), *like.shape[1:])
+            kept = torch.cat([kept, more])
+        self._states = kept
+        return kept
 
     def clear(self) -> None:
         """Forget all, as where a layer begins again."""
-        self._states.clear()
+        self._places.clear()
+        self._states = None
 
 
 def _numbers(index: Tensor | Iterable[int]) -> list[int]:
