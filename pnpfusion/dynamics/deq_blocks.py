@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pnpfusion.solvers.products import linear
+
 #: What stands in the norms' place.
 Norm = Literal["group", "rms", "none"]
 #: What comes first at the end of the fusion block.
@@ -19,6 +21,14 @@ def make_norm(norm: Norm, width: int, groups: int) -> nn.Module:
     if norm == "group":
         return GroupNorm(groups, width)
     return nn.RMSNorm(width, eps=1e-5) if norm == "rms" else nn.Identity()
+
+
+class Linear(nn.Linear):
+    """torch.nn.Linear of vectors, (B, d), by the faster library."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, d)."""
+        return linear(input, self.weight, self.bias)
 
 
 class GroupNorm(nn.GroupNorm):
@@ -40,8 +50,8 @@ class UnimodalBlock(nn.Module):
     def __init__(self, width: int, norm: Norm, groups: int, *, residual: bool) -> None:
         super().__init__()
         self.residual = residual  #: whether z_i is added
-        self.linear1 = nn.Linear(width, width)
-        self.linear2 = nn.Linear(width, width)
+        self.linear1 = Linear(width, width)
+        self.linear2 = Linear(width, width)
         self.norm1 = make_norm(norm, width, groups)
         self.norm2 = make_norm(norm, width, groups)
         self.norm3 = make_norm(norm, width, groups)
@@ -64,8 +74,8 @@ class FusionBlock(nn.Module):
     def __init__(self, width: int, norm: Norm, groups: int, order: Order) -> None:
         super().__init__()
         self.order = order
-        self.gate = nn.Linear(width, width)
-        self.out = nn.Linear(width, width)
+        self.gate = Linear(width, width)
+        self.out = Linear(width, width)
         self.norm = make_norm(norm, width, groups)
 
     def forward(self, z: Tensor, total: Tensor, number: Tensor | int, injected: Tensor) -> Tensor:
@@ -77,7 +87,7 @@ class FusionBlock(nn.Module):
             number: n, how many are there, (B, 1) or one number for all.
             injected: x_f, (B, d).
         """
-        gates = F.linear(total + number * z, self.gate.weight) + number * self.gate.bias
+        gates = linear(total + number * z, self.gate.weight) + number * self.gate.bias
         mixed = self.out(z * gates) + injected
         if self.order == "norm-relu":
             return F.relu(self.norm(mixed))

@@ -10,3 +10,4 @@ from pnpfusion.fusion.layer import FusionInfo as FusionInfo
 from pnpfusion.fusion.layer import FusionLayer as FusionLayer
 from pnpfusion.fusion.pnp import PNP as PNP
 from pnpfusion.fusion.progressive import Progressive as Progressive
+from pnpfusion.fusion.warm_start import WarmStart as WarmStart

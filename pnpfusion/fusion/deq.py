@@ -26,9 +26,9 @@ GROUPS = 4  #: of the paper's norms, which the width must be a multiple of
 class DEQ(FusionLayer):
     r"""Deep equilibrium fusion [NBZ23]: :math:`z^* = f(z^*; x)`, and y is its fused part.
 
-    Each modality is projected to a common width d, the cell is solved from z = 0, the fused state
-    :math:`z_f^*` is y, projected where d is not ``out_dim``. An absent modality leaves the cell's
-    sums. A sample whose equilibrium was not found gets the best iterate, with a
+    Each modality is projected to a common width d, the cell is solved from z = 0 or a ``start``,
+    the fused state :math:`z_f^*` is y, projected where d is not ``out_dim``. An absent modality
+    leaves the cell's sums. A sample whose equilibrium was not found gets the best iterate, with a
     :class:`pnpfusion.solvers.ConvergenceWarning`; ``info.succeeded`` says which ones.
 
     Args:
@@ -91,6 +91,11 @@ class DEQ(FusionLayer):
         self.jacobian_probes = jacobian_probes
         self.register_load_state_dict_pre_hook(_take_bare_keys)  # type: ignore[no-untyped-call]
 
+    @property
+    def iterates(self) -> bool:
+        """See :attr:`FusionLayer.iterates`."""
+        return self.rounds is None
+
     def fuse(self, batch: Batch, return_info: bool) -> tuple[Tensor, FusionInfo | None]:
         """See :meth:`FusionLayer.fuse`."""
         law = self.dynamics
@@ -99,7 +104,9 @@ class DEQ(FusionLayer):
         x: Input = features
         if batch.present is not None:
             x = {"features": features, "present": batch.present}
-        start = features.new_zeros(batch.rows, *law.state_shape)
+        start = batch.start
+        if start is None:
+            start = features.new_zeros(batch.rows, *law.state_shape)
         if self.rounds is not None:
             run = unroll(law, start, self.rounds, x=x)
         else:

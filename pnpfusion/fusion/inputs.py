@@ -24,6 +24,7 @@ class Batch:
     ]  #: (rows, d) each, or as the layer reads; zero where the modality is absent
     present: Tensor | None  #: bool (rows, modalities); None where nothing is missing
     shape: tuple[int, ...]  #: (batch,) or (batch, tokens), rows in that order
+    start: Tensor | None = None  #: where a solve begins, (rows, *state); None is the layer's own
 
     @property
     def rows(self) -> int:

@@ -70,7 +70,12 @@ class FusionLayer(nn.Module, ABC):
         self.out_dim = out_dim
 
     def forward(
-        self, inputs: Inputs, *, present: Present = None, return_info: bool = False
+        self,
+        inputs: Inputs,
+        *,
+        present: Present = None,
+        return_info: bool = False,
+        start: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, FusionInfo]:
         """The fused feature, ``(batch, out_dim)``, or ``(batch, tokens, out_dim)`` for tokens.
 
@@ -80,6 +85,9 @@ class FusionLayer(nn.Module, ABC):
             present: which samples have a modality: bool, (batch,), by modality. What is not named
                 is there.
             return_info: whether to return a :class:`FusionInfo` beside the feature.
+            start: where layers that iterate to an equilibrium begin, (rows, *state), such as the
+                ``info.solution.final`` of an earlier call; see :class:`pnpfusion.fusion.WarmStart`.
+                None is zero. It is cast to the features' dtype and device, and has no gradient.
 
         Under autocast, layers that solve equations do so in the dtype of their parameters.
 
@@ -88,7 +96,10 @@ class FusionLayer(nn.Module, ABC):
                 the layer's parameters, or parameters of a dtype that its law cannot be run in.
         """
         batch, mixed = self._suited(self.read(inputs, present))
-        kind = next(iter(batch.features.values())).device.type
+        first = next(iter(batch.features.values()))
+        kind = first.device.type
+        if start is not None:
+            batch = replace(batch, start=self._checked_start(start, batch.rows, first))
         with torch.autocast(kind, enabled=mixed and not self.solves):
             fused, info = self.fuse(batch, return_info)
         fused = fused.reshape(*batch.shape, -1)
@@ -101,6 +112,11 @@ class FusionLayer(nn.Module, ABC):
             succeeded=info.succeeded.reshape(batch.shape),
             iterations=info.iterations.reshape(batch.shape),
         )
+
+    @property
+    def iterates(self) -> bool:
+        """Whether the layer iterates to an equilibrium, from where it is told."""
+        return False
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -122,6 +138,19 @@ class FusionLayer(nn.Module, ABC):
 
         The info's tensors are per row; None stands for a layer that cannot fail.
         """
+
+    def _checked_start(self, start: Tensor, rows: int, like: Tensor) -> Tensor:
+        if not self.iterates or self.dynamics is None:
+            raise ValueError(
+                f"`start` is for layers that iterate to an equilibrium, which "
+                f"{type(self).__name__} as it is set does not; leave it out."
+            )
+        wanted = (rows, *(self.dynamics.state_shape or ()))
+        if not isinstance(start, Tensor) or tuple(start.shape) != wanted:
+            got = tuple(start.shape) if isinstance(start, Tensor) else type(start).__name__
+            raise ValueError(f"`start` must be a tensor of shape {wanted}, got {got}.")
+        weights = next((p for p in self.parameters() if p.is_floating_point()), like)
+        return start.detach().to(weights.device, weights.dtype)
 
     def _suited(self, batch: Batch) -> tuple[Batch, bool]:
         """``batch`` as the layer can take it, and whether precision is mixed."""

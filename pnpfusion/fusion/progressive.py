@@ -135,10 +135,16 @@ class Progressive(FusionLayer):
         """See :attr:`FusionLayer.solves`; a few rounds are a network like others."""
         return self.rounds is None
 
+    @property
+    def iterates(self) -> bool:
+        """See :attr:`FusionLayer.iterates`."""
+        return self.rounds is None
+
     def fuse(self, batch: Batch, return_info: bool) -> tuple[Tensor, FusionInfo | None]:
         """See :meth:`FusionLayer.fuse`."""
         law = self.dynamics
-        start, x = law.start(batch.rows), law.begin(batch.features, (batch.rows,))
+        start = law.start(batch.rows) if batch.start is None else batch.start
+        x = law.begin(batch.features, (batch.rows,))
         if self.rounds is None:
             run = solve_to_rest(
                 law,

@@ -1,0 +1,100 @@
+"""Products with a matrix by the faster of the libraries that come with PyTorch."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pnpfusion.solvers.implicit_solve import runs_forward
+
+SMALLEST = 128 * 128  #: entries of a matrix that is worth another library's overhead
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    r""":math:`x W^T + b`, to round-off that of `torch.nn.functional.linear`.
+
+    On AMD's processors with AVX-512 the library that PyTorch calls for products in single
+    precision, MKL, leaves half of their width unused; oneDNN, which PyTorch brings too, does not.
+    """
+    if not _is_faster_otherwise(x, weight):
+        return F.linear(x, weight, bias)
+    if not torch.is_grad_enabled():
+        return _product(x, weight, bias)
+    # Apart, so that a gradient by x alone, of which implicit ones take many, takes one product:
+    y: Tensor = _ByInput.apply(x, weight)  # type: ignore[no-untyped-call]
+    if weight.requires_grad or (bias is not None and bias.requires_grad):
+        y = y + _ByWeight.apply([x], weight, bias)  # type: ignore[no-untyped-call]
+    elif bias is not None:
+        y = y + bias
+    return y
+
+
+class _ByInput(torch.autograd.Function):
+    """The product, with a derivative by x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        return _product(x, weight, None)
+
+    @staticmethod
+    def backward(ctx: Any, by_y: Tensor) -> tuple[Tensor, None]:
+        (weight,) = ctx.saved_tensors
+        return linear(by_y, weight.mT), None
+
+
+class _ByWeight(torch.autograd.Function):
+    """The bias, with the derivatives of the whole by weight and bias, not on the way to x."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: list[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
+        (x,) = hidden  # from autograd, for which only tensors that stand alone are inputs
+        ctx.save_for_backward(x)
+        return (x.new_zeros(len(weight)) if bias is None else bias.clone()).expand(len(x), -1)
+
+    @staticmethod
+    def backward(ctx: Any, by_y: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        (x,) = ctx.saved_tensors
+        _, by_weight, by_bias = ctx.needs_input_grad
+        found = linear(by_y.mT, x.mT) if by_weight else None
+        return None, found, by_y.sum(0) if by_bias else None
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return y
+
+
+def _is_faster_otherwise(x: Tensor, weight: Tensor) -> bool:
+    if x.dtype is not torch.float32 or weight.dtype is not torch.float32 or x.ndim != 2:
+        return False
+    if x.device.type != "cpu" or weight.numel() < SMALLEST or not len(x):
+        return False
+    return _leaves_width_unused() and _is_plain(x) and _is_plain(weight)
+
+
+def _is_plain(values: Tensor) -> bool:
+    """Whether ``values`` are numbers in memory, neither traced nor transformed nor to be cast."""
+    if type(values) not in (Tensor, nn.Parameter) or torch.is_autocast_enabled("cpu"):
+        return False
+    transformed = torch._C._functorch.maybe_current_level() is not None
+    return not (transformed or runs_forward() or torch.compiler.is_compiling())
+
+
+@cache
+def _leaves_width_unused() -> bool:
+    if not torch.backends.mkldnn.is_available() or not torch.backends.mkl.is_available():
+        return False
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    listed = Path("/proc/cpuinfo")
+    made_by = listed.read_text()[:1000] if listed.exists() else platform.processor()
+    return "AuthenticAMD" in made_by
