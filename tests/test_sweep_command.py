@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -255,14 +254,12 @@ def test_the_snippets_of_the_page_run_as_they_stand(
     assert main([*command.split(), "--quiet"]) == 0
     names: dict[str, Any] = {"__name__": "__main__"}
     *blocks, ray = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    assert "import ray" in ray  # which is not among what the tests install
     for block in blocks:
         exec(block, names)
         if "charge" in names:  # of the first one
             assert names["charge"].shape == (14,)
-            assert names["states"].shape == (61, 4, 128)
+            assert names["states"].shape == (61, 4, 192)
             del names["charge"]
     assert names["result"].succeeded.all()
     assert (names["result"].column("charge") > 0).all()
-    if importlib.util.find_spec("ray") is not None:
-        exec(ray.replace("/shared", str(tmp_path)), names)
-        assert (tmp_path / "sweep" / "table.csv").exists()
