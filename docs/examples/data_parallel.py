@@ -21,6 +21,7 @@ import torch
 from torch import distributed, nn
 
 import pnpfusion as pf
+from pnpfusion.visualize.style import COOL, new_figure, styled
 
 BATCH, EPOCHS = 120, 4  # the batch is one for 1, 2, 3, 4, 5, 6 or 8 processes
 
@@ -38,7 +39,7 @@ class Model(nn.Module):
 
 
 def share_out(model):
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import fully_shard  # torch 2.6 or newer
 
     mesh = distributed.device_mesh.init_device_mesh("cpu", (distributed.get_world_size(),))
     for encoder in model.encoders.values():
@@ -56,43 +57,32 @@ def train(rank, size):
     losses = []
     for _ in range(EPOCHS):
         for batch in torch.randperm(len(data)).split(BATCH)[:-1]:  # the last one is shorter
-            mine = batch[rank::size]
-            answer = model({k: values[mine] for k, values in data.modalities.items()})
-            loss = nn.functional.cross_entropy(answer, data.labels[mine])
-            optimizer.zero_grad()
+            part = data.samples(batch[rank::size])
+            loss = nn.functional.cross_entropy(model(part.modalities), part.labels)
             loss.backward()
             optimizer.step()
+            optimizer.zero_grad()
             losses.append(loss.detach())
-    mean = torch.stack(losses)
-    if size > 1:
-        distributed.all_reduce(mean)
-    return mean / size
-
-
-def draw(losses, file):
-    from pnpfusion.visualize.style import COOL, new_figure, styled
-
-    with styled():
-        figure = new_figure(5.2, 3.2, "The loss of a batch, whoever computes it")
-        axes = figure.subplots()
-        axes.semilogy(losses, color=COOL[0])
-        axes.set(xlabel="step", ylabel="cross entropy")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file)
+    return torch.stack(losses) / size  # our share of each
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="One model learns in many processes.")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the picture")
     out = parser.parse_args().out
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    torch.set_num_threads(1)
-    if size > 1:
+    if size == 1:
+        losses = train(rank, size)
+    else:
         distributed.init_process_group("gloo")
-    losses = train(rank, size)
+        distributed.all_reduce(losses := train(rank, size))
+        distributed.destroy_process_group()
     if rank == 0:
         print(f"loss of the first batch {losses[0]:.9f}, of the last {losses[-1]:.9f}")
-        draw(losses, out / "data_parallel.png")
+        out.mkdir(parents=True, exist_ok=True)
+        with styled():
+            figure = new_figure(5.2, 3.2, "The loss of a batch, whoever computes it")
+            words = {"xlabel": "step", "ylabel": "cross entropy"}
+            figure.subplots(subplot_kw=words).semilogy(losses, color=COOL[0])
+            figure.savefig(out / "data_parallel.png")
     assert losses[-1] < 0.1 * losses[0]
-    if size > 1:
-        distributed.destroy_process_group()
