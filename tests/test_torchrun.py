@@ -223,3 +223,14 @@ def test_the_job_array_of_the_documents_runs(here: Path, monkeypatch: pytest.Mon
     assert main(["simulate", "--sweep", "grid.json", "--out", "array", "--quiet"]) == 0
     assert main(["simulate", "--sweep", "grid.json", "--out", "one", "--quiet"]) == 0
     assert same(here / "array", here / "one")
+
+
+def test_processes_that_were_announced_and_cannot_meet(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    assert main(command("out")) == 1
+    assert "2 processes were announced (WORLD_SIZE), and did not meet" in capsys.readouterr().err
