@@ -15,6 +15,7 @@ import torch
 import pnpfusion as pf
 from pnpfusion.cli import main
 from pnpfusion.cli.simulate_block import Blocks
+from tests.source_tree import ROOT
 
 QUICK = ["--debye", "0.2", "--duration", "0.001", "--times", "4", "--quiet"]
 PLAN = {"data": "mine.csv", "grid": {"voltage": [0, 10], "sample": [0, 1, "-1"]}}
@@ -240,3 +241,25 @@ def test_a_share_is_counted_from_0(
 def test_a_share_of_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--shard", "0/2"]) == 2
     assert "--shard is a share of a sweep; add --sweep FILE" in capsys.readouterr().err
+
+
+def test_the_snippets_of_the_page_run_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    (plan,) = re.findall(r"^```json\n(.*?)^```", page, re.M | re.S)
+    write_plan(tmp_path, plan)
+    (command,) = re.findall(r"^pnpfusion (simulate --sweep grid.json --out sweep)  ", page, re.M)
+    assert main([*command.split(), "--quiet"]) == 0
+    names: dict[str, Any] = {"__name__": "__main__"}
+    *blocks, ray = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    assert "import ray" in ray  # which is not among what the tests install
+    for block in blocks:
+        exec(block, names)
+        if "charge" in names:  # of the first one
+            assert names["charge"].shape == (14,)
+            assert names["states"].shape == (61, 4, 192)
+            del names["charge"]
+    assert names["result"].succeeded.all()
+    assert (names["result"].column("charge") > 0).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import signal
 import socket
 import subprocess
@@ -182,3 +183,54 @@ def test_bad_input_is_said_by_one(here: Path) -> None:
     (line,) = "".join(said).splitlines()
     assert line.startswith("pnpfusion simulate: error: case 2 of 3: --sample 9 is not there")
     assert not (here / "out").exists()
+
+
+def test_the_example_learns_the_same_in_two_processes(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = str(ROOT / "docs" / "examples" / "data_parallel.py")
+    monkeypatch.setattr(sys, "argv", [example, "--out", str(here)])
+    runpy.run_path(example, run_name="__main__")
+    alone = capsys.readouterr().out.strip()
+    assert alone.startswith("loss of the first batch 2.3")
+    code, said = torchrun(2, example, "--out", "two", here=here)
+    assert code == 0, said
+    assert alone in said
+    assert (here / "two" / "data_parallel.png").exists()
+
+
+def test_the_job_array_of_the_documents_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    (script,) = re.findall(
+        r"^```bash\n(#!/bin/bash\n#SBATCH --array=0-1\n.*?)^```", text, re.M | re.S
+    )
+    (here / "array.sh").write_text(script, encoding="utf-8")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for task in ("0", "1"):
+        done = subprocess.run(
+            ["bash", "array.sh"],
+            cwd=here,
+            env=environment(
+                PATH=path, SLURM_ARRAY_TASK_ID=task, SLURM_ARRAY_TASK_COUNT="2", OUT="array"
+            ),
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(here)
+    assert main(["simulate", "--sweep", "grid.json", "--out", "array", "--quiet"]) == 0
+    assert main(["simulate", "--sweep", "grid.json", "--out", "one", "--quiet"]) == 0
+    assert same(here / "array", here / "one")
+
+
+def test_processes_that_were_announced_and_cannot_meet(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    assert main(command("out")) == 1
+    assert "2 processes were announced (WORLD_SIZE), and did not meet" in capsys.readouterr().err

@@ -75,10 +75,11 @@ def assembled() -> Iterator[Crew]:
         if ours:
             distributed.init_process_group("gloo", timeout=TO_ASSEMBLE)
         group = distributed.new_group(backend="gloo", timeout=TO_MEET)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # the latter: a variable of torchrun's is not set
         raise LostProcess(
-            f"{announced} processes were announced (WORLD_SIZE), and did not all meet within "
-            f"{TO_ASSEMBLE}: {error}"
+            f"{announced} processes were announced (WORLD_SIZE), and did not meet: "
+            f"{str(error).rstrip('.')}. Start them by torchrun, and see that all can reach the "
+            f"machine of the first one."
         ) from error
     try:
         yield Crew(distributed.get_rank(), distributed.get_world_size(), group)
