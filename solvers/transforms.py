@@ -17,6 +17,7 @@ from torch import Tensor
 from pnpfusion.solvers.bases import Basis as Basis
 from pnpfusion.solvers.bases import frequencies, lowest, transform_matrix
 from pnpfusion.solvers.bases import insulating_bases as insulating_bases
+from pnpfusion.solvers.device_transforms import LARGEST_MATRIX, transform_by_fft
 from pnpfusion.solvers.grid import Grid
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def to_modes(
     """Coefficients of ``values`` in the orthonormal bases of the last axes.
 
     The transform keeps the sum of squares; its transpose is :func:`from_modes`. By ``scipy.fft`` on
-    the CPU, O(N log N), elsewhere by a product with the matrix of each axis. Differentiable to any
-    order.
+    the CPU, O(N log N), elsewhere by torch's FFT, on short axes by a product with their matrix.
+    Differentiable to any order.
 
     Args:
         values: shape ``(..., N_1, ..., N_D)``, at cell centres; float32 or float64.
@@ -87,7 +88,7 @@ class _Transform(torch.autograd.Function):
     ) -> Tensor:
         if x.device.type == "cpu":
             return torch.from_numpy(_by_scipy(x.detach().numpy(), bases, shape, inverse))
-        return _by_matrices(x, bases, shape, inverse)
+        return _on_device(x, bases, shape, inverse)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -158,17 +159,26 @@ def _from_fourier(x: Array, axis: int, n: int) -> Array:
     return np.moveaxis(np.asarray(fft.irfft(z, n, norm="ortho")), -1, axis)
 
 
-def _by_matrices(
-    x: Tensor, bases: tuple[Basis, ...], shape: tuple[int, ...], inverse: bool
+def _on_device(
+    x: Tensor,
+    bases: tuple[Basis, ...],
+    shape: tuple[int, ...],
+    inverse: bool,
+    largest_matrix: int = LARGEST_MATRIX,
 ) -> Tensor:
     for axis, basis in enumerate(bases, start=-len(bases)):
         cells, count = x.shape[axis], shape[axis]
         if inverse:
             cells, count = count, cells
-        matrix = transform_matrix(basis, cells, x.dtype, x.device)
-        if count < cells:
-            matrix = matrix[lowest(basis, count, cells)]
-        x = (x.movedim(axis, -1) @ (matrix if inverse else matrix.mT)).movedim(-1, axis)
+        values = x.movedim(axis, -1)
+        if cells > largest_matrix:
+            values = transform_by_fft(values, basis, cells, count, inverse=inverse)
+        else:
+            matrix = transform_matrix(basis, cells, x.dtype, x.device)
+            if count < cells:
+                matrix = matrix[lowest(basis, count, cells)]
+            values = values @ (matrix if inverse else matrix.mT)
+        x = values.movedim(-1, axis)
     return x
 
 
