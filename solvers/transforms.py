@@ -17,6 +17,7 @@ from torch import Tensor
 from pnpfusion.solvers.bases import Basis as Basis
 from pnpfusion.solvers.bases import frequencies, lowest, transform_matrix
 from pnpfusion.solvers.bases import insulating_bases as insulating_bases
+from pnpfusion.solvers.device_transforms import LARGEST_MATRIX, transform_by_fft
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import runs_forward
 from pnpfusion.solvers.lines import times_along
@@ -43,7 +44,7 @@ def to_modes(
     """Coefficients of ``values`` in the orthonormal bases of the last axes.
 
     The transform keeps the sum of squares; its transpose is :func:`from_modes`. By ``scipy.fft`` on
-    the CPU, O(N log N); of few cells and elsewhere by a product with the matrix of each axis.
+    the CPU, O(N log N), elsewhere by torch's FFT, on short axes by a product with their matrix.
     Differentiable to any order.
 
     Args:
@@ -93,7 +94,7 @@ class _Transform(torch.autograd.Function):
     ) -> Tensor:
         if x.device.type == "cpu" and max(*shape, *x.shape[-len(bases) :]) > MATRICES_UP_TO:
             return torch.from_numpy(_by_scipy(x.detach().numpy(), bases, shape, inverse))
-        return _by_matrices(x, bases, shape, inverse)
+        return _by_torch(x, bases, shape, inverse)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -168,8 +169,12 @@ def _from_fourier(x: Array, axis: int, n: int) -> Array:
     return np.moveaxis(np.asarray(fft.irfft(z, n, norm="ortho")), -1, axis)
 
 
-def _by_matrices(
-    x: Tensor, bases: tuple[Basis | None, ...], shape: tuple[int, ...], inverse: bool
+def _by_torch(
+    x: Tensor,
+    bases: tuple[Basis | None, ...],
+    shape: tuple[int, ...],
+    inverse: bool,
+    largest_matrix: int = LARGEST_MATRIX,
 ) -> Tensor:
     for axis, basis in enumerate(bases, start=-len(bases)):
         if basis is None:
@@ -177,6 +182,10 @@ def _by_matrices(
         cells, count = x.shape[axis], shape[axis]
         if inverse:
             cells, count = count, cells
+        if cells > largest_matrix:
+            values = x.movedim(axis, -1)
+            x = transform_by_fft(values, basis, cells, count, inverse=inverse).movedim(-1, axis)
+            continue
         matrix = transform_matrix(basis, cells, x.dtype, x.device)
         if count < cells:
             matrix = matrix[lowest(basis, count, cells)]

@@ -9,7 +9,7 @@ import torch
 import pnpfusion as pf
 from pnpfusion.solvers.bases import Basis, cut, extended, insulating_bases, lowest, transform_matrix
 from pnpfusion.solvers.transforms import (
-    _by_matrices,
+    _on_device,
     from_modes,
     laplacian_symbols,
     solve_by_transform,
@@ -108,13 +108,28 @@ def test_the_matrix_of_a_transform_is_the_transform(basis, n):
 
 @pytest.mark.parametrize("bases", list(itertools.product(ALL_BASES, repeat=2)))
 @pytest.mark.parametrize("shape", [(8, 6), (7, 8), (12, 16), (33, 20)])
-def test_the_way_of_other_devices_agrees(shape, bases):
+@pytest.mark.parametrize("largest", [0, 64], ids=["fft", "matrices"])
+def test_the_ways_of_other_devices_agree(shape, bases, largest):
     values = random(3, 2, *shape)
     for wanted in (shape, (5, 3), (3, 5)):
         modes = to_modes(values, bases, wanted)
-        torch.testing.assert_close(_by_matrices(values, bases, wanted, False), modes)
+        torch.testing.assert_close(_on_device(values, bases, wanted, False, largest), modes)
         back = from_modes(modes, bases, shape)
-        torch.testing.assert_close(_by_matrices(modes, bases, shape, True), back)
+        torch.testing.assert_close(_on_device(modes, bases, shape, True, largest), back)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
+@pytest.mark.parametrize("basis", ALL_BASES)
+@pytest.mark.parametrize("n", [1, 2, 3, 1000])
+def test_the_fft_of_other_devices_is_accurate_to_round_off(n, basis, dtype):
+    values, shape, bases = random(2, n, dtype=dtype), (n,), (basis,)
+    modes = _on_device(values, bases, shape, False, 0)
+    assert modes.dtype == dtype
+    eps = 8 * torch.finfo(dtype).eps
+    wanted = to_modes(values.double(), bases)
+    torch.testing.assert_close(modes.double(), wanted, rtol=0, atol=float(eps * wanted.abs().max()))
+    back = _on_device(modes, bases, shape, True, 0)
+    torch.testing.assert_close(back, values, rtol=0, atol=float(eps * values.abs().max()))
 
 
 @pytest.mark.parametrize("bases", list(itertools.product(ALL_BASES, repeat=2)))
