@@ -174,8 +174,8 @@ def test_a_program_that_is_not_there_says_so():
 class Answers:
     """A field of made answers: the error at each tolerance, and one time for all."""
 
-    def __init__(self, errors: dict[float, float]) -> None:
-        self.errors, self.asked, self.absent = errors, [], {}
+    def __init__(self, errors: dict[float, float], seconds: float) -> None:
+        self.errors, self.asked, self.absent, self.seconds = errors, [], {}, seconds
 
     def ask(self, program: str, request: dict, limit: float) -> dict:
         rtol = request["options"]["rtol"]
@@ -183,12 +183,12 @@ class Answers:
         if rtol not in self.errors:
             return {"failed": "diverged"}
         kept = {"mass_error": 0.0, "lowest": 0.1, "steps": 5, "setup_seconds": 0.0, "wall": 2.0}
-        return kept | {"error": self.errors[rtol], "seconds": [2.0, 1.0]}
+        return kept | {"error": self.errors[rtol], "seconds": [self.seconds, 0.5]}
 
 
-def entry(errors: dict[float, float]) -> tuple[rounds.Entry, Answers]:
+def entry(errors: dict[float, float], seconds: float = 0.6) -> tuple[rounds.Entry, Answers]:
     player = Contestant("P1", "PyBaMM", "equal cells", 64, {}, (1e-1, 1e-2, 1e-3, 1e-4, 1e-5))
-    answers = Answers(errors)
+    answers = Answers(errors, seconds)
     return rounds.tuned(player, answers, rounds.Effort()), answers
 
 
@@ -197,11 +197,11 @@ def test_the_loosest_tolerance_that_costs_no_accuracy_is_taken():
     assert chosen.options["rtol"] == 1e-3
     assert answers.asked == [1e-1, 1e-2, 1e-3, 1e-4, 1e-5]
     rounds.take_turn(chosen, answers, rounds.Effort())
-    assert chosen.seconds == [1.0]
+    assert chosen.seconds == [0.5]
 
 
-def test_a_sweep_of_tolerances_ends_where_nothing_is_gained():
-    chosen, answers = entry({1e-1: 0.1, 1e-2: 0.0999, 1e-3: 0.09})
+def test_a_long_sweep_of_tolerances_ends_where_nothing_is_gained():
+    chosen, answers = entry({1e-1: 0.1, 1e-2: 0.0999, 1e-3: 0.09}, seconds=20.0)
     assert answers.asked == [1e-1, 1e-2]
     assert chosen.options["rtol"] == 1e-1
 

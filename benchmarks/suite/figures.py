@@ -99,8 +99,8 @@ def growth(
             low = 0.5 * min(b / a for _, x, y in lines for a, b in zip(x, y, strict=True))
             x0 = max(min(line[1][0] for line in lines), min(min(line[2]) for line in lines) / low)
             axes.plot([x0, x1], [low * x0, low * x1], color=FAINT, linewidth=0.8)
-            axes.annotate("proportional", (x0, low * x0), (0, -10), textcoords="offset points",
-                          color=FAINT, fontsize=7.5)  # fmt: skip
+            axes.annotate("proportional", (x1, low * x1), (0, -12), textcoords="offset points",
+                          color=FAINT, fontsize=7.5, ha="right")  # fmt: skip
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         label_apart(axes, labels)

@@ -12,7 +12,7 @@ from benchmarks.suite.compare import Row
 from benchmarks.suite.curves import CURVES, Curve, exponent
 
 PARTS = ("cells", "batch", "species")
-FROM = {"line": 1024, "batch": 16, "species": 1}  #: from where on exponents are fitted
+FROM = {"line": 1024, "batch": 16, "species": 2}  #: from where on exponents are fitted
 FROM_BOXES = 16384  #: cells, of boxes
 
 TEXTS = {

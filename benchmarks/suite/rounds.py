@@ -15,6 +15,7 @@ from benchmarks.suite.process import ROOT, Absent, Worker
 
 EQUAL = 1.05  #: errors within this factor count as equal
 SETTLED = 1.01  #: a tighter tolerance that gains less than this factor gains nothing
+LONG = 1.0  #: seconds of a run from which on the sweep of tolerances ends there
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def tuned(one: Contestant, field_: Field, effort: Effort) -> Entry:
             failed = answer
             continue
         tried.append((options, answer))
-        if len(tried) > 1 and answer["error"] >= tried[-2][1]["error"] / SETTLED:
+        settled = len(tried) > 1 and answer["error"] >= tried[-2][1]["error"] / SETTLED
+        if settled and answer["seconds"][0] > LONG:
             break  # what is left is the error in space
     if not tried:
         return Entry(one, base, failed)
