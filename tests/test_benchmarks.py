@@ -206,6 +206,15 @@ def test_a_long_sweep_of_tolerances_ends_where_nothing_is_gained():
     assert chosen.options["rtol"] == 1e-1
 
 
+def test_what_takes_very_long_is_not_run_again_for_the_first_round():
+    chosen, answers = entry({1e-1: 0.1}, seconds=20.0)
+    asked = len(answers.asked)
+    rounds.take_turn(chosen, answers, rounds.Effort(allowance=10.0))
+    rounds.take_turn(chosen, answers, rounds.Effort(allowance=10.0))
+    assert chosen.seconds == [20.0, None]
+    assert len(answers.asked) == asked
+
+
 def test_what_fails_at_every_tolerance_is_kept_as_failed():
     chosen, answers = entry({})
     rounds.take_turn(chosen, answers, rounds.Effort())
