@@ -145,7 +145,7 @@ def square() -> list[Contestant]:
     return ours + others
 
 
-SERIES_IN_CUBES = ((24, 10), (24, 20), (24, 40), (48, 10), (48, 20), (48, 40))
+SERIES_IN_CUBES = ((24, 10), (24, 20), (24, 40), (48, 10), (48, 20))
 
 
 def cube() -> list[Contestant]:
