@@ -6,7 +6,7 @@ Parts: p1, p2, p3, p4 (time against error, beside the programs that `make peers`
 steppers (the same for steppers of ours), cells, batch, species (what growth costs, in time, with
 gradients, and in memory). Each is stored in a file of its own in --results, and the page, which
 holds the tables, is made anew from all that are there. One thread; programs take turns in every
-round. Prints one JSON line per row, then where the page is.
+round. Prints one JSON line per row, then how much faster, and where the page is.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def main() -> None:
         write(given.results, part, found)
         for row in rows:
             print(json.dumps(row, ensure_ascii=False), flush=True)
-    print(page.write(given.results, given.docs))
+    written = page.write(given.results, given.docs)
+    print(f"\n{page.summary(page.stored(given.results))}{written}")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,8 @@ class Contestant:
         """What a table calls it."""
         steps = f", {self.options['steps']} steps" if "steps" in self.options else ""
         rtol = f", rtol {self.options['rtol']:g}" if "rtol" in self.options else ""
-        return f"{self.family}, {self.cells}{steps}{rtol}"
+        cells = "" if str(self.cells) in self.family else f", {self.cells}"
+        return f"{self.family}{cells}{steps}{rtol}"
 
 
 LOOSE = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5)
@@ -117,7 +118,7 @@ def square() -> list[Contestant]:
     """P2."""
     ours = [
         *(
-            Contestant("P2", PNPFUSION, "series", n, {"steps": steps}, slow=steps > 40)
+            Contestant("P2", PNPFUSION, f"series, {n}²", n, {"steps": steps}, slow=steps > 40)
             for n in (48, 128)
             for steps in (10, 20, 40, 80)
         ),
@@ -128,7 +129,7 @@ def square() -> list[Contestant]:
     ]
     others = [
         *(
-            Contestant("P2", "cosine IF-RK4", "series", n, {"steps": steps}, slow=steps > 40)
+            Contestant("P2", "cosine IF-RK4", f"series, {n}²", n, {"steps": steps}, slow=steps > 40)
             for n in (48, 128)
             for steps in (10, 20, 40, 80)
         ),
@@ -144,16 +145,19 @@ def square() -> list[Contestant]:
     return ours + others
 
 
+SERIES_IN_CUBES = ((24, 10), (24, 20), (24, 40), (48, 10), (48, 20))
+
+
 def cube() -> list[Contestant]:
     """P4."""
     ours = [
-        Contestant("P4", PNPFUSION, "series", n, {"steps": steps}, slow=n > 32)
-        for n, steps in ((24, 10), (24, 20), (24, 40), (32, 20), (48, 20))
+        Contestant("P4", PNPFUSION, f"series, {n}³", n, {"steps": steps}, slow=n > 32)
+        for n, steps in SERIES_IN_CUBES
     ]
     others = [
         *(
-            Contestant("P4", "cosine IF-RK4", "series", n, {"steps": steps}, slow=n > 32)
-            for n, steps in ((24, 10), (24, 20), (24, 40), (32, 20), (48, 20))
+            Contestant("P4", "cosine IF-RK4", f"series, {n}³", n, {"steps": steps}, slow=n > 32)
+            for n, steps in SERIES_IN_CUBES
         ),
         *(
             Contestant("P4", "scipy", "RK23, equal cells", n, {}, (1e-3, 1e-4), slow=n > 32)

@@ -76,26 +76,29 @@ class Job:
         """Without a gradient."""
         return self.run(self.law, self.start)
 
-    def gradient(self) -> None:
+    def gradient(self) -> pf.Solution:
         """The run, and the gradient of a number that depends on all of its end."""
         start = self.start.clone().requires_grad_()
         given = [self.permittivity.clone().requires_grad_()]
         if self.voltage is not None:
             given.append(self.voltage.clone().requires_grad_())
         law = self.make(given[0], given[1] if len(given) > 1 else None)
-        torch.autograd.grad(self.run(law, start).final.square().sum(), [start, *given])
+        found = self.run(law, start)
+        torch.autograd.grad(found.final.square().sum(), [start, *given])
+        return found
 
 
 def blocking(cells: int, batch: int, species: int = 2) -> Job:
     """Blocking cells on [0, 2] with the voltages and Debye lengths of P3, to t = .5."""
+    signs = [(-1) ** k for k in range(species)]
     share = torch.arange(batch) % len(P3.debye)
     debye, voltage = (torch.from_numpy(a)[share] for a in (P3.debye, P3.voltage))
     ions = tuple(
-        pf.Species(f"ion {k}", (-1) ** k * (1 + k // 4), diffusivity=1 / (1 + 0.2 * k))
-        for k in range(species)
+        pf.Species(f"ion {k}", sign * (1 + k // 4), diffusivity=1 / (1 + 0.2 * k))
+        for k, sign in enumerate(signs)
     )
-    charge = sum(abs(one.valence) for one in ions) / 2
-    start = torch.ones(batch, species, cells, dtype=F64) / charge
+    neutral = [1 / (abs(ion.valence) * signs.count(s)) for ion, s in zip(ions, signs, strict=True)]
+    start = torch.tensor(neutral, dtype=F64)[:, None].expand(batch, species, cells).clone()
     grid = pf.Grid((cells,), (2.0,), ("wall",))
     return Job(grid, start, 2 * debye**2, P3.end, voltage=voltage, species=ions)
 
@@ -125,6 +128,7 @@ JOBS: dict[str, Callable[[int], Job]] = {
     "square, volumes": lambda n: boxed(P2, n, "scharfetter-gummel"),
     "cube, volumes": lambda n: boxed(P4, n, "scharfetter-gummel"),
 }
+WARMED: set[tuple[str, int, str]] = set()  #: what has run in this process
 WARM = {"line": 64, "batch": 2, "species": 2}  #: the size of the run that warms up; 16 of boxes
 
 
@@ -135,14 +139,15 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return memory(curve, size)
     job = JOBS[curve](size)
     work = job.gradient if mode == "gradient" else job.forward
-    work()
+    if (curve, size, mode) not in WARMED:
+        WARMED.add((curve, size, mode))
+        work()
     seconds: list[float] = []
     repeat, budget = request.get("repeat", 1), request.get("budget", math.inf)
     while len(seconds) < repeat and sum(seconds) < budget:
         begin = time.process_time()
-        work()
+        found = work()
         seconds.append(time.process_time() - begin)
-    found = job.forward()
     return {
         "seconds": [significant(taken) for taken in seconds],
         "unknowns": job.start.numel(),

@@ -52,7 +52,7 @@ CURVES = (
         "batch", "batch", "cells of 128, adaptive implicit runs", 0,
         (1, 4, 16, 64, 256, 1024, 4096), (1, 4, 16, 64, 256), (256, 1024, 4096),
     ),
-    Curve("species", "species", "16 cells of 128", 0, (1, 2, 3, 4, 6, 8), (1, 2, 4), (2, 8)),
+    Curve("species", "species", "16 cells of 128", 0, (2, 3, 4, 6, 8), (2, 4), (2, 8)),
 )  # fmt: skip
 
 

@@ -65,18 +65,25 @@ def label_apart(axes: Any, labels: Sequence[tuple[float, float, str, str]]) -> N
     low, high = (math.log10(y) for y in axes.get_ylim())
     gap = (high - low) / 22
     axes.set_xlim(left, right)
-    placed: list[float] = []
-    for _, y, _, _ in sorted(labels, key=lambda one: one[1]):
-        placed.append(max(math.log10(y), (placed[-1] if placed else low - gap) + gap))
-    over = placed[-1] - high
-    if over > 0:
-        placed = [y - over for y in placed]
+    placed = apart([math.log10(y) for _, y, _, _ in sorted(labels, key=lambda o: o[1])], gap)
     for (x, y, text, color), at in zip(sorted(labels, key=lambda o: o[1]), placed, strict=True):
         axes.annotate(
             text, (x, y), (1.03, (at - low) / (high - low)), textcoords="axes fraction",
             color=color, fontsize=7.5, va="center",
-            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.4, "shrinkA": 1, "shrinkB": 3},
+            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.4, "shrinkA": 1, "shrinkB": 3,
+                        "relpos": (0, 0.5)},
         )  # fmt: skip
+
+
+def apart(places: Sequence[float], gap: float) -> list[float]:
+    """Ascending places, moved as little as it takes to be a gap apart."""
+    moved = list(places)
+    for _ in range(500):
+        for i in range(len(moved) - 1):
+            short = gap - (moved[i + 1] - moved[i])
+            if short > 0:
+                moved[i], moved[i + 1] = moved[i] - short / 2, moved[i + 1] + short / 2
+    return moved
 
 
 def growth(
@@ -99,8 +106,8 @@ def growth(
             low = 0.5 * min(b / a for _, x, y in lines for a, b in zip(x, y, strict=True))
             x0 = max(min(line[1][0] for line in lines), min(min(line[2]) for line in lines) / low)
             axes.plot([x0, x1], [low * x0, low * x1], color=FAINT, linewidth=0.8)
-            axes.annotate("proportional", (x0, low * x0), (0, -10), textcoords="offset points",
-                          color=FAINT, fontsize=7.5)  # fmt: skip
+            axes.annotate("proportional", (x1, low * x1), (0, -12), textcoords="offset points",
+                          color=FAINT, fontsize=7.5, ha="right")  # fmt: skip
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         label_apart(axes, labels)

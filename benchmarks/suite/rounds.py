@@ -15,6 +15,8 @@ from benchmarks.suite.process import ROOT, Absent, Worker
 
 EQUAL = 1.05  #: errors within this factor count as equal
 SETTLED = 1.01  #: a tighter tolerance that gains less than this factor gains nothing
+LONG = 1.0  #: seconds of a run from which on the sweep of tolerances ends there
+VERY_LONG = 5.0  #: and from which on the run that chose the tolerance counts as the first round
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Effort:
     rounds: int = 5
     budget: float = 0.15  #: seconds that a quick program may repeat its run within a turn
     repeat: int = 15  #: and how often at most
-    limit: float = 150.0  #: seconds after which a run is given up
-    allowance: float = 40.0  #: seconds of runs after which a program sits out further rounds
+    limit: float = 400.0  #: seconds by the wall's clock after which a run is given up
+    allowance: float = 30.0  #: seconds of runs after which a program sits out further rounds
     slow: bool = True  #: whether what takes long takes part
 
 
@@ -116,7 +118,8 @@ def tuned(one: Contestant, field_: Field, effort: Effort) -> Entry:
             failed = answer
             continue
         tried.append((options, answer))
-        if len(tried) > 1 and answer["error"] >= tried[-2][1]["error"] / SETTLED:
+        settled = len(tried) > 1 and answer["error"] >= tried[-2][1]["error"] / SETTLED
+        if settled and answer["seconds"][0] > LONG:
             break  # what is left is the error in space
     if not tried:
         return Entry(one, base, failed)
@@ -136,6 +139,10 @@ def take_turn(entry: Entry, field_: Field, effort: Effort) -> None:
     spent = sum(filter(None, entry.seconds))
     if "failed" in entry.facts or spent > effort.allowance:
         entry.seconds.append(None)
+        return
+    if not entry.seconds and entry.facts["seconds"][0] > VERY_LONG:
+        entry.seconds.append(entry.facts["seconds"][0])  # it has just run
+        entry.walls.append(entry.facts["wall"])
         return
     asked = request(entry.contestant, entry.options, effort.repeat, effort.budget)
     answer = field_.ask(entry.contestant.program, asked, effort.limit)

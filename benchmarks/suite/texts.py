@@ -1,0 +1,74 @@
+"""What docs/performance.md says around its figures."""
+
+TITLES = {
+    "p1": "P1: one blocking cell",
+    "p2": "P2: two charges in a square",
+    "p3": "P3: 64 blocking cells at once",
+    "p4": "P4: two charges in a cube",
+    "steppers": "P1 by steppers of ours",
+}
+
+TEXTS = {
+    "p1": """\
+A cell between blocking electrodes at −2 and +2 thermal voltages, Debye length a twentieth of the
+half width, charged for ten of its time constants. What PyBaMM ends with is limited by its faces
+(means of both cells), which are the best of those here on equal cells; our central faces are the
+same. On graded cells the order changes, for both.""",
+    "p2": """\
+Two Gaussian charges of opposite sign in an insulated square. Cosine series converge faster than
+any power of the cell; the hand-written integrator is cosines, diffusion exact, Runge–Kutta of
+order 4, and nothing else.""",
+    "p3": """\
+64 cells with Debye lengths from .05 to .1 and voltages from .5 to 3, one call. The error is that of
+the worst cell. FiPy's time is that of two cells, times 32.""",
+    "p4": """\
+P2 in three dimensions.""",
+    "steppers": """\
+On 256 graded cells, whose own error is 1e-5.""",
+}
+
+HEAD = """\
+# Performance
+
+Time, memory and how they grow, beside other programs that people use for these equations.
+Everything on this page, numbers and pictures, is made by
+
+```
+make peers                            # once: the other programs, in an environment of their own
+make bench                            # measures everything and writes this page
+make bench ARGS="--quick --only p1"   # one part, two rounds
+make bench ARGS=--page                # this page anew from benchmarks/results/, nothing measured
+```
+
+*How it is measured.* One thread, processor time, which is that of the clock where nothing else
+runs (the least clock times are in the JSON files beside it); waiting for a busy machine does not
+count. Every program is a process of its own that answers when asked; in each round all take their
+turn, in reversed order every other round. A turn repeats a quick run and counts the shortest;
+times are medians over rounds, in brackets the least and the largest. Ratios are taken within a
+round, so that the hour and the neighbours of a machine cancel. Importing, building a model,
+compiling and one run to warm up are not counted, for anyone. Time counts at equal error only,
+that is an error at most 5 % above: tolerances are the loosest that do not raise a program's error
+by more than that over what its cells allow. PyBaMM's equations are compiled by the C compiler;
+*as it comes* is its own tolerance of 1e-4 without. pnpfusion runs by the public `simulate` with
+its checks. The problems and their references are in
+[`benchmarks/peers/problems.py`](../benchmarks/peers/problems.py), the other programs' scripts
+beside it. An error is the largest difference from the reference at a program's own nodes over the
+largest concentration.
+
+"""
+
+TAIL = """\
+## Other figures
+
+| what | by |
+|---|---|
+| gradients beside forward sensitivities | `benchmarks/gradient_cost.py` |
+| training steps of deep equilibria | `benchmarks/deq_training.py`, `benchmarks/deq_solver.py` |
+| the PNP layer against itself without its solve | `benchmarks/pnp_layer.py` |
+| starting up | `benchmarks/startup.py` |
+| graphics cards | `benchmarks/gpu.py`; not yet measured |
+
+`make bench-check` compares with fixed codes in plain numpy and scipy what is quick to measure,
+and fails where pnpfusion has become slower than
+[`benchmarks/regression/ratios.json`](../benchmarks/regression/ratios.json) says.
+"""
