@@ -13,7 +13,7 @@ from pnpfusion.dynamics.pnp_equilibrium import cell_at_rest
 from pnpfusion.solvers import chebyshev_newton, coupled_newton
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
-from pnpfusion.solvers.compiled_run import CompiledRun
+from pnpfusion.solvers.compiled_implicit import CompiledImplicit
 from pnpfusion.solvers.compiled_semi_implicit import CompiledSemiImplicit, semi_implicit_step
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest
@@ -69,7 +69,7 @@ class BoundPNP:
         """Steps by ``method`` in compiled code, where it knows this cell; else None."""
         if self.driven or not isinstance(self.cell, Electrolyte):
             return None
-        return CompiledRun.of(self.cell, method, times)
+        return CompiledImplicit.of(self.cell, method, times)
 
     def semi_implicit_steps(self, schedule: Schedule) -> PlainSteps | None:
         """Robust steps in compiled code, where it knows this cell; else None."""
