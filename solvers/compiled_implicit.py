@@ -145,13 +145,15 @@ class _Call:
             )
         )
         few = -(-(chunk - self.whole) // self.apart)
-        self.trail: Trail = Trail(
-            np.zeros(batch, np.int64),
-            *(np.empty((batch, chunk)) for _ in range(3)),
-            np.empty((batch, chunk + 1), np.int64),
-            np.empty((batch, self.whole, len(self.plain.method.rows), *state)),
-            np.empty((batch, few, 2, *state)),
-            self.apart,
+        self.trail: Trail = Trail._make(
+            (
+                np.zeros(batch, np.int64),
+                *(np.empty((batch, chunk)) for _ in range(3)),
+                np.empty((batch, chunk + 1), np.int64),
+                np.empty((batch, self.whole, len(self.plain.method.rows), *state)),
+                np.empty((batch, few, 2, *state)),
+                self.apart,
+            )
         )
         self.waits = np.zeros(batch, np.bool_)
         if batch:
@@ -173,24 +175,24 @@ class _Call:
 
     def advance(self, values: Tensor, u: Tensor, slope: Tensor) -> Advance:
         """What the steps came to."""
-        run, place = self.run, self.place
+        run, new = self.run, torch.from_numpy
         waits = self.waits | self.going.numpy() & (run.steps + run.rejected >= self.left.numpy())
-        waits &= run.next < len(run.times)
-        standing = {f.name: torch.from_numpy(getattr(run, f.name)) for f in fields(Place)}
-        which, sample = (torch.from_numpy(part) for part in self.passed)
+        standing = {f.name: new(getattr(run, f.name)) for f in fields(Place)}
+        which, sample = map(new, self.passed)
         return Advance(
-            Place(**{**standing, "u": u, "slope": slope}),
-            *map(torch.from_numpy, (waits, run.steps, run.rejected, run.iterations)),
-            rate_calls=torch.zeros_like(place.next),
+            place=Place(**{**standing, "u": u, "slope": slope}),
+            waits=new(waits & (run.next < len(run.times))),
+            steps=new(run.steps),
+            rejected=new(run.rejected),
+            iterations=new(run.iterations),
+            rate_calls=torch.zeros_like(self.place.next),
             which=which,
             sample=sample,
             values=values,
-            lowest=torch.from_numpy(run.lowest_saved[self.passed]),
+            lowest=new(run.lowest_saved[self.passed]),
         )
 
-    def back(
-        self, by_values: NDArray[Any], by_u: NDArray[Any], by_slope: NDArray[Any]
-    ) -> Given:
+    def back(self, by_values: NDArray[Any], by_u: NDArray[Any], by_slope: NDArray[Any]) -> Given:
         """Derivatives by the cell; ``by_u`` and ``by_slope`` become those at the beginning."""
         from pnpfusion.solvers.kernels.esdirk_1d_gradient import Given, esdirk_1d_gradient
 

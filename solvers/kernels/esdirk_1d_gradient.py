@@ -66,7 +66,7 @@ class Trail(NamedTuple):
     one began from.
     """
 
-    count: Whole  #: accepted steps, (B,)
+    taken: Whole  #: accepted steps, (B,)
     t: Array  #: when each step begins, (B, K)
     end: Array  #: and ends, (B, K)
     dt: Array  #: (B, K)
@@ -152,7 +152,7 @@ def esdirk_1d_followed(
     work = _make_stages(method, run.u[0])
     whole, last = trail.stages.shape[1], len(run.times) - 1
     for sample in range(batch):
-        waits[sample], trail.count[sample] = False, 0
+        waits[sample], trail.taken[sample] = False, 0
         trail.next[sample, 0] = run.next[sample]
         if not going[sample]:
             continue
@@ -162,7 +162,7 @@ def esdirk_1d_followed(
         for _ in range(most[sample]):
             if run.next[sample] >= len(run.times):
                 break
-            k, before = trail.count[sample], run.steps[sample]
+            k, before = trail.taken[sample], run.steps[sample]
             if k < whole:
                 _copy(u, trail.stages[sample, k, -1])
             elif (k - whole) % trail.apart == 0:
@@ -184,7 +184,7 @@ def esdirk_1d_followed(
                 trail.t[sample, k], trail.end[sample, k] = t, run.t[sample]
                 trail.dt[sample, k] = dt
                 trail.next[sample, k + 1] = run.next[sample]
-                trail.count[sample] = k + 1
+                trail.taken[sample] = k + 1
 
 
 @inlined
@@ -208,9 +208,7 @@ def _again(
         dt = trail.dt[sample, k]
         for s in range(u.shape[0]):
             for i in range(u.shape[1]):
-                work.scale[s, i] = method.newton_share * (
-                    method.atol + method.rtol * abs(u[s, i])
-                )
+                work.scale[s, i] = method.newton_share * (method.atol + method.rtol * abs(u[s, i]))
         _attempt(cell, method, most, u, dt, room, work)
         _put_stages(method, u, dt, work.slopes, work.stage, tape[k - steps.start])
         _copy(work.stage, u)
@@ -352,6 +350,20 @@ def _undo_stage(cell: Cell, c: Array, h: float, room: Room, back: Back, by: Give
         _by_reactions(cell, c, h, back, by)
 
 
+@inner
+def shares(time: float, trail: Trail, sample: int, k: int) -> tuple[float, float, float]:
+    """What a state saved by step ``k`` changes by its first state, first slope and last slope.
+
+    By its last state it changes by what is left of 1.
+    """
+    if time == trail.end[sample, k]:
+        return 0.0, 0.0, 0.0
+    h = trail.dt[sample, k]
+    x = (time - trail.t[sample, k]) / h
+    first = (1 - x) - x * (x - 1) * (1 - 2 * x)
+    return first, x * (x - 1) * (x - 1) * h, x * (x - 1) * x * h
+
+
 @inlined
 def _undo_saved(
     times: Array,
@@ -365,16 +377,9 @@ def _undo_saved(
     back: Back,
 ) -> None:
     """Add what the states that step ``k`` saved count to what its two ends count."""
-    t, end, h = trail.t[sample, k], trail.end[sample, k], trail.dt[sample, k]
     for at in range(trail.next[sample, k], trail.next[sample, k + 1]):
         by = by_values[where[at, sample]]
-        if times[at] == end:
-            u_0 = k_0 = k_1 = 0.0
-        else:
-            x = (times[at] - t) / h
-            u_0 = (1 - x) - x * (x - 1) * (1 - 2 * x)
-            k_0 = x * (x - 1) * (x - 1) * h
-            k_1 = x * (x - 1) * x * h
+        u_0, k_0, k_1 = shares(times[at], trail, sample, k)
         for s in range(by.shape[0]):
             for i in range(by.shape[1]):
                 back.by_u[s, i] += u_0 * by[s, i]
@@ -434,18 +439,28 @@ def _is_zero(values: Array) -> bool:
     return True
 
 
-@inlined
-def _is_asked(
+@inner
+def is_asked(
     trail: Trail, sample: int, where: Whole, by_values: Array, by_u: Array, by_slope: Array
 ) -> bool:
     """Whether anything of a sample counts. Others may hold anything."""
     if not (_is_zero(by_u) and _is_zero(by_slope)):
         return True
-    first, last = trail.next[sample, 0], trail.next[sample, trail.count[sample]]
-    for at in range(first, last):
-        if not _is_zero(by_values[where[at, sample]]):
-            return True
-    return False
+    asked = False
+    for at in range(trail.next[sample, 0], trail.next[sample, trail.taken[sample]]):
+        asked = asked or not _is_zero(by_values[where[at, sample]])
+    return asked
+
+
+@inner
+def one_given(by: Given, sample: int) -> Given:
+    """Those of one sample."""
+    return Given(
+        by.numbers[sample if len(by.numbers) > 1 else 0],
+        by.cells[sample if len(by.cells) > 1 else 0],
+        by.ends[sample if len(by.ends) > 1 else 0],
+        by.faces[sample if len(by.faces) > 1 else 0],
+    )
 
 
 @kernel
@@ -482,7 +497,7 @@ def esdirk_1d_gradient(
     work = _make_stages(method, by_u[0])
     longest = 0
     for sample in range(batch):
-        longest = max(longest, trail.count[sample] - whole)
+        longest = max(longest, trail.taken[sample] - whole)
     back = Back(
         np.empty((min(apart, longest), rows, species, n), by_u.dtype),
         np.empty((rows + 1, species, n), by_u.dtype),
@@ -492,18 +507,13 @@ def esdirk_1d_gradient(
         np.empty((2, n + 1), by_u.dtype),
     )
     for sample in range(batch):
-        if not _is_asked(trail, sample, where, by_values, by_u[sample], by_slope[sample]):
+        if not is_asked(trail, sample, where, by_values, by_u[sample], by_slope[sample]):
             continue
         cell = one_sample(cells, sample)
-        by = Given(
-            by_cells.numbers[sample if len(by_cells.numbers) > 1 else 0],
-            by_cells.cells[sample if len(by_cells.cells) > 1 else 0],
-            by_cells.ends[sample if len(by_cells.ends) > 1 else 0],
-            by_cells.faces[sample if len(by_cells.faces) > 1 else 0],
-        )
+        by = one_given(by_cells, sample)
         ground(cell, room)
-        begin = end = trail.count[sample]  # of the steps on the tape
-        for k in range(trail.count[sample] - 1, -1, -1):
+        begin = end = trail.taken[sample]  # of the steps on the tape
+        for k in range(trail.taken[sample] - 1, -1, -1):
             if k >= whole and not begin <= k < end:
                 begin, end = k - (k - whole) % apart, k + 1
                 steps = range(begin, end)
