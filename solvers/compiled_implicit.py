@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pnpfusion.solvers.kernels.esdirk_1d_gradient import Given, Trail
 
 #: Bytes that the stages of the first steps of a run may take.
-ROOM_FOR_STAGES = 64_000_000
+ROOM_FOR_STAGES = 16_000_000
 
 
 class CompiledImplicit:
@@ -53,7 +53,9 @@ class CompiledImplicit:
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """See :class:`FollowedSteps`; carries the gradient, since steps depend on it."""
-        return self.cell.rate(u)
+        given = [entry for entry in self.parameters if entry[0].requires_grad]
+        slope: Tensor = _Rate.apply(self.plain, given, u, *(tensor for tensor, _, _ in given))  # type: ignore[no-untyped-call]
+        return slope
 
     def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
         """See :class:`PlainSteps`."""
@@ -230,13 +232,45 @@ class _Steps(torch.autograd.Function):
         call, (u, slope, *given) = ctx.call, ctx.saved_tensors
         by_values, by_u, by_slope = (np.array(g.detach().numpy(), order="C") for g in grads)
         by = call.back(by_values, by_u, by_slope)
-        found = [torch.from_numpy(by_u), torch.from_numpy(by_slope)]
-        for tensor, name, row in call.given:
-            part = torch.from_numpy(getattr(by, name))
-            rows = tensor.shape[1] if tensor.ndim == 3 else 1
-            part = part[:, row : row + rows]
-            if name == "numbers":
-                part = part[..., None]
-            found.append((part if tensor.ndim == 3 else part[:, 0]).sum_to_size(tensor.shape))
+        found = [*map(torch.from_numpy, (by_u, by_slope)), *_by_tensors(by, call.given)]
         behind = (u, slope, *given, *grads)
         return None, *(without_derivative(one, *behind) for one in found)
+
+
+class _Rate(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, plain: CompiledRun, parts: Sequence[Parameter], u: Tensor, *given: Tensor
+    ) -> Tensor:
+        from pnpfusion.solvers.kernels.esdirk_1d_gradient import rate_1d
+
+        ctx.plain, ctx.parts = plain, parts
+        ctx.save_for_backward(u, *given)
+        slopes = torch.empty_like(u, memory_format=torch.contiguous_format)
+        rate_1d(plain.cell, u.detach().contiguous().numpy(), slopes.numpy())
+        return slopes
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        from pnpfusion.solvers.kernels.esdirk_1d_gradient import Given, rate_1d_gradient
+
+        (u, *given), cell = ctx.saved_tensors, ctx.plain.cell
+        by = Given(*(np.zeros_like(getattr(cell, name)) for name in Given._fields))
+        state, by_slopes = (v.detach().contiguous().numpy() for v in (u, grad))
+        by_u = np.empty_like(state)
+        rate_1d_gradient(cell, state, by_slopes, by_u, by)
+        found = [torch.from_numpy(by_u), *_by_tensors(by, ctx.parts)]
+        return None, None, *(without_derivative(one, u, *given, grad) for one in found)
+
+
+def _by_tensors(by: Given, parts: Sequence[Parameter]) -> list[Tensor]:
+    """The derivatives by tensors that are parts of the cell."""
+    found = []
+    for tensor, name, row in parts:
+        part = torch.from_numpy(getattr(by, name))
+        rows = tensor.shape[1] if tensor.ndim == 3 else 1
+        part = part[:, row : row + rows]
+        if name == "numbers":
+            part = part[..., None]
+        found.append((part if tensor.ndim == 3 else part[:, 0]).sum_to_size(tensor.shape))
+    return found

@@ -30,7 +30,9 @@ from pnpfusion.solvers.kernels.newton_1d import (
     DIAGONAL,
     ELECTRODE,
     FIXED_CHARGE,
+    FLUX,
     FORWARD,
+    INVERSE,
     LOWER,
     PASSING,
     PHI,
@@ -50,6 +52,7 @@ from pnpfusion.solvers.kernels.newton_1d import (
     _product,
     find_fluxes,
     find_potential,
+    find_sources,
     ground,
     make_room,
     one_sample,
@@ -330,6 +333,18 @@ def _by_reactions(cell: Cell, c: Array, h: float, back: Back, by: Given) -> None
 
 
 @inner
+def _count(cell: Cell, c: Array, h: float, room: Room, back: Back, by: Given) -> None:
+    """From the solution in ``back.load`` to the cell."""
+    _by_faces(cell, h, room, back, by)
+    _by_ends(cell, room, back, by)
+    _by_gauss(cell, c, room, back, by)
+    if cell.numbers[CROWDING] > 0:
+        _by_crowding(cell, room, back, by)
+    if cell.counts.shape[1]:
+        _by_reactions(cell, c, h, back, by)
+
+
+@inner
 def _undo_stage(cell: Cell, c: Array, h: float, room: Room, back: Back, by: Given) -> None:
     """From the derivative by a stage's value, in ``back.load``, to that by its base over volumes.
 
@@ -341,13 +356,7 @@ def _undo_stage(cell: Cell, c: Array, h: float, room: Room, back: Back, by: Give
     turned = back.turned
     _transpose(room.blocks, turned)
     solve_line(turned[LOWER], turned[DIAGONAL], turned[UPPER], back.load, turned[RIGHT])
-    _by_faces(cell, h, room, back, by)
-    _by_ends(cell, room, back, by)
-    _by_gauss(cell, c, room, back, by)
-    if cell.numbers[CROWDING] > 0:
-        _by_crowding(cell, room, back, by)
-    if cell.counts.shape[1]:
-        _by_reactions(cell, c, h, back, by)
+    _count(cell, c, h, room, back, by)
 
 
 @inner
@@ -529,3 +538,98 @@ def esdirk_1d_gradient(
             stages = trail.stages[sample, k] if k < whole else back.tape[k - begin]
             dt = trail.dt[sample, k]
             _undo_step(cell, method, stages, dt, by_u[sample], by_slope[sample], room, back, by)
+
+
+@kernel
+def rate_1d(cells: Cell, u: Array, slopes: Array) -> None:
+    """The rates of B states ``u`` ``(B, S, N)``, put into ``slopes``."""
+    batch, species, n = u.shape
+    room = make_room(species, n, u)
+    for sample in range(batch):
+        cell, c = one_sample(cells, sample), u[sample]
+        ground(cell, room)
+        find_potential(cell, c, room)
+        find_fluxes(cell, c, 1.0, room)
+        reacts = cell.counts.shape[1] > 0
+        if reacts:
+            find_sources(cell, c, room)
+        for s in range(species):
+            flux = room.faces[FLUX, s]
+            for i in range(n):
+                slopes[sample, s, i] = (flux[i] - flux[i + 1]) / cell.cells[VOLUME, i]
+                if reacts:
+                    slopes[sample, s, i] += room.sources[s, i]
+
+
+@inner
+def _column(blocks: Array, w: Array, i: int, column: int) -> float:
+    """A number of the product of the transposed matrix with ``w`` ``(N, 1+S)``."""
+    total = 0.0
+    for row in range(w.shape[1]):
+        total += blocks[DIAGONAL, i, row, column] * w[i, row]
+        if i > 0:
+            total += blocks[UPPER, i - 1, row, column] * w[i - 1, row]
+        if i < len(w) - 1:
+            total += blocks[LOWER, i + 1, row, column] * w[i + 1, row]
+    return total
+
+
+@kernel
+def rate_1d_gradient(cells: Cell, u: Array, by_slopes: Array, by_u: Array, by: Given) -> None:
+    """From derivatives by the rates of B states to those by the states and by the cells.
+
+    Args:
+        cells: the cells.
+        u: the states, ``(B, S, N)``.
+        by_slopes: derivatives by their rates, likewise.
+        by_u: those by the states; set here.
+        by: where those by the cells are added.
+    """
+    batch, species, n = u.shape
+    room = make_room(species, n, u)
+    back = Back(
+        np.empty((0, 0, species, n), u.dtype),
+        np.empty((0, species, n), u.dtype),
+        np.empty((species, n), u.dtype),
+        np.empty((0, n, 1, 1), u.dtype),
+        np.empty((n, 1 + species), u.dtype),
+        np.empty((2, n + 1), u.dtype),
+    )
+    w = back.load
+    for sample in range(batch):
+        for s in range(species):
+            for i in range(n):
+                by_u[sample, s, i] = 0
+        if _is_zero(by_slopes[sample]):
+            continue
+        cell, c = one_sample(cells, sample), u[sample]
+        g, inverse = cell.faces[CONDUCTANCE], room.cells[INVERSE]
+        ground(cell, room)
+        find_potential(cell, c, room)
+        find_fluxes(cell, c, 1.0, room)
+        _assemble(cell, c, c, 1.0, room)
+        for i in range(n):
+            w[i, 0] = 0
+            for s in range(species):
+                w[i, 1 + s] = by_slopes[sample, s, i] / cell.cells[VOLUME, i]
+        for i in range(n):  # what a potential counts through fluxes, Poisson's equation undone
+            back.by_face[0, i] = -_column(room.blocks, w, i, 0)
+        for i in range(n):
+            w[i, 0] = back.by_face[0, i]
+            if i > 0:
+                w[i, 0] += g[i] * inverse[i - 1] * w[i - 1, 0]
+        w[n - 1, 0] *= inverse[n - 1]
+        for i in range(n - 2, -1, -1):
+            w[i, 0] = (w[i, 0] + g[i + 1] * w[i + 1, 0]) * inverse[i]
+        if cell.floating:  # what is neutralised counts nothing
+            total = volume = 0.0
+            for i in range(n):
+                total += cell.cells[VOLUME, i] * w[i, 0]
+                volume += cell.cells[VOLUME, i]
+            for i in range(n):
+                w[i, 0] -= total / volume
+        for s in range(species):
+            for i in range(n):
+                inertia = by_slopes[sample, s, i]  # in the matrix, not in the rate
+                by_u[sample, s, i] = inertia - _column(room.blocks, w, i, 1 + s)
+        _count(cell, c, 1.0, room, back, one_given(by, sample))
