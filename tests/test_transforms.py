@@ -9,7 +9,7 @@ import torch
 import pnpfusion as pf
 from pnpfusion.solvers.bases import Basis, cut, extended, insulating_bases, lowest, transform_matrix
 from pnpfusion.solvers.transforms import (
-    _on_device,
+    _by_torch,
     from_modes,
     laplacian_symbols,
     solve_by_transform,
@@ -113,9 +113,9 @@ def test_the_ways_of_other_devices_agree(shape, bases, largest):
     values = random(3, 2, *shape)
     for wanted in (shape, (5, 3), (3, 5)):
         modes = to_modes(values, bases, wanted)
-        torch.testing.assert_close(_on_device(values, bases, wanted, False, largest), modes)
+        torch.testing.assert_close(_by_torch(values, bases, wanted, False, largest), modes)
         back = from_modes(modes, bases, shape)
-        torch.testing.assert_close(_on_device(modes, bases, shape, True, largest), back)
+        torch.testing.assert_close(_by_torch(modes, bases, shape, True, largest), back)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, f64])
@@ -123,12 +123,12 @@ def test_the_ways_of_other_devices_agree(shape, bases, largest):
 @pytest.mark.parametrize("n", [1, 2, 3, 1000])
 def test_the_fft_of_other_devices_is_accurate_to_round_off(n, basis, dtype):
     values, shape, bases = random(2, n, dtype=dtype), (n,), (basis,)
-    modes = _on_device(values, bases, shape, False, 0)
+    modes = _by_torch(values, bases, shape, False, 0)
     assert modes.dtype == dtype
     eps = 8 * torch.finfo(dtype).eps
     wanted = to_modes(values.double(), bases)
     torch.testing.assert_close(modes.double(), wanted, rtol=0, atol=float(eps * wanted.abs().max()))
-    back = _on_device(modes, bases, shape, True, 0)
+    back = _by_torch(modes, bases, shape, True, 0)
     torch.testing.assert_close(back, values, rtol=0, atol=float(eps * values.abs().max()))
 
 
