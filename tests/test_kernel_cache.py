@@ -139,10 +139,12 @@ def test_a_changed_source_has_another_folder(
 def test_what_takes_long_to_compile_is_told_once(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
     patience: float,
     told: int,
 ) -> None:
     monkeypatch.setattr(cache, "PATIENCE", patience)
+    monkeypatch.setattr(cache, "kernel_folder", lambda: tmp_path)  # where nothing is compiled yet
 
     def inside(value: float) -> float:
         return value + 1
