@@ -1,4 +1,4 @@
-"""Adaptive ESDIRK runs of `esdirk_1d` with each line in lanes; see `newton_lanes`.
+"""Adaptive ESDIRK runs of `esdirk_1d` with each line in lanes; see `line_lanes`.
 
 The steps are the same: those of `march` under `AdaptiveSteps`, one sample after the other. States
 are records of concentrations and of the potential, which is a linear function of them: found once
@@ -13,27 +13,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pnpfusion.solvers.kernels.decorators import Array, free_kernel, inlined, inner
+from pnpfusion.solvers.kernels.elimination_lanes import Workroom, make_workroom
 from pnpfusion.solvers.kernels.esdirk_1d import EPSILON, Run, Truth, Whole
 from pnpfusion.solvers.kernels.lanes import WIDTH, Records, written
+from pnpfusion.solvers.kernels.line_lanes import (
+    INSIDE,
+    Line,
+    aligned,
+    lay_out,
+    put_cells,
+    records,
+    take_cells,
+    wall_concentrations,
+)
 from pnpfusion.solvers.kernels.newton_1d import (
     Cell,
     one_sample,
 )
 from pnpfusion.solvers.kernels.newton_lanes import (
-    INSIDE,
-    Line,
     Poisson,
-    Workroom,
-    aligned,
     find_potential_of,
     iterate_lanes,
-    lay_out,
     make_poisson,
-    make_workroom,
-    put_cells,
-    records,
-    take_cells,
-    wall_concentrations,
 )
 
 if TYPE_CHECKING:

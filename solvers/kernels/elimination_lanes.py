@@ -1,0 +1,324 @@
+"""One correction of Newton's method for a line in lanes.
+
+The last cell of each lane is a separator: the cells before it are eliminated in all lanes at once,
+which leaves
+
+.. math:: x_i = y_i - R_i x_{i+1} - W_i x_p
+
+with :math:`x_p` the separator before the lane; what remains of the separators is a line of eight,
+solved by cyclic reduction. A sample's numbers meet no other sample's.
+
+Elimination takes the species of a cell first, then its potential, without pivoting: the pivots
+of monotone faces are positive. Where it fails a sample is left to a solver that pivots.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pnpfusion.solvers.kernels.blocks_lanes import (
+    Matrix,
+    column,
+    difference,
+    divided,
+    negative,
+    product,
+    shifted,
+)
+from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
+from pnpfusion.solvers.kernels.faces_lanes import AHEAD, BACK, FLUX, TURN, find_faces
+from pnpfusion.solvers.kernels.lanes import WIDTH, Numbers, Record, Records, written
+from pnpfusion.solvers.kernels.line_lanes import GROUND, INSIDE, LOAD, SIZE, G, aligned, records
+
+#: Cells of a lane whose elimination is kept from the way up to the way down: what the cache holds.
+#: Longer ones are eliminated twice, block by block, which takes less time than to fetch them.
+MOST_AT_ONCE, BLOCK = 4096, 192
+
+
+class Workroom(NamedTuple):
+    """Where an iteration puts its intermediate results."""
+
+    faces: Array  #: before and after K cells and a separator, and a displacement, (K+2, 4S+1, 8)
+    eliminated: Array
+    """R and W by rows, then y, ``(K+2, 2m^2 + m, 8)`` with m = 1 + S; the last record has the first
+    cell of each lane by the cell that was eliminated last"""
+    marks: Array  #: the first record of both at the beginning of every K cells
+    separators: Array  #: those of each lane, and of the lane before, (2, m, 8)
+    total: Array  #: (1, 1, 8)
+
+
+@inner
+def make_workroom(species: int, n: int) -> Workroom:
+    """Room for one sample at a time."""
+    m, inner_cells = 1 + species, records(n) - 1
+    size = inner_cells if inner_cells <= MOST_AT_ONCE else BLOCK
+    blocks = -(-inner_cells // max(size, 1))
+    return Workroom(
+        aligned(size + 2, 4 * species + 1),
+        aligned(size + 2, 2 * m * m + m),
+        aligned(blocks, 4 * species + 1 + 2 * m * m + m),
+        aligned(2, m),
+        aligned(1, 1),
+    )
+
+
+def _equations(
+    species: int,
+    cells: Records,
+    faces: Records,
+    u: Records,
+    base: Records,
+    h: Any,
+    z: Any,
+    at: Any,
+    slot: Any,
+) -> tuple[Matrix, Matrix, Matrix, Matrix]:
+    """Of one cell of each lane: blocks before, of, and after it, and the residual as a column.
+
+    Rows and columns are those of the species, then of the potential.
+    """
+    m, phi = species + 1, species
+    cell, left, right = cells.at(at), faces.at(slot, -1), faces.at(slot)
+    here, known = u.at(at), base.at(at)
+    lower, diagonal, upper = ([[0] * m for _ in range(m)] for _ in range(3))
+    residual: list[Any] = [0] * m
+    volume, inside = cell[SIZE], cell[INSIDE]
+    step, charge = h * inside, volume * inside
+    g_left, g_right = inside * cells.at(at, -1)[G], inside * cell[G]
+    lower[phi][phi], upper[phi][phi] = -g_left, -g_right
+    diagonal[phi][phi] = g_left + g_right + cell[GROUND]
+    load = cell[LOAD]
+    for s in range(species):
+        carried = charge * z[s]
+        load += carried * here[s]
+        diagonal[phi][s] = -carried
+        out, into = step * left[4 * s + AHEAD], step * right[4 * s + BACK]
+        lower[s][s], upper[s][s] = -out, -into
+        diagonal[s][s] = volume + step * right[4 * s + AHEAD] + step * left[4 * s + BACK]
+        turn, turn_after = step * left[4 * s + TURN], step * right[4 * s + TURN]
+        lower[s][phi], upper[s][phi] = turn, turn_after
+        diagonal[s][phi] = -(turn + turn_after)
+        leaves = right[4 * s + FLUX] - left[4 * s + FLUX]
+        residual[s] = volume * (here[s] - known[s]) + step * leaves
+    residual[phi] = inside * (right[4 * species] - left[4 * species]) - load
+    return lower, diagonal, upper, column(residual)
+
+
+def _loaded(record: Record, m: int) -> tuple[Matrix, Matrix, Matrix]:
+    """R, W and y of a record."""
+    r, w = ([record.rows(first + i * m, m) for i in range(m)] for first in (0, m * m))
+    return r, w, column(record.rows(2 * m * m, m))
+
+
+def _put(record: Record, r: Matrix, w: Matrix, y: Matrix) -> None:
+    record.put(0, [x for matrix in (r, w, y) for row in matrix for x in row])
+
+
+@written
+def _begin(kinds: int, eliminated: Records, last: Any) -> None:
+    """Before any cell stands the separator; the first cell of each lane is not known yet."""
+    m = kinds + 1
+    zero = [[0] * m for _ in range(m)]
+    opposite = [[-int(i == j) for j in range(m)] for i in range(m)]
+    _put(eliminated.at(last.type(0)), zero, opposite, column([0] * m))
+    _put(eliminated.at(last), opposite, zero, column([0] * m))
+
+
+def _write_elimination(*, again: bool) -> Any:
+    def write(
+        kinds: int,
+        cells: Records,
+        faces: Records,
+        u: Records,
+        base: Records,
+        h: Any,
+        valence: Numbers,
+        eliminated: Records,
+        at: Any,
+        slot: Any,
+        first: Any,
+    ) -> None:
+        """Eliminate a cell of each lane, and for the first time write its first one by the next."""
+        m = kinds + 1
+        lower, diagonal, upper, load = _equations(
+            kinds, cells, faces, u, base, h, valence, at, slot
+        )
+        r, w, y = _loaded(eliminated.at(slot, -1), m)
+        pivot = difference(diagonal, product(lower, r))
+        sides = [upper, negative(product(lower, w)), difference(load, product(lower, y))]
+        r, w, y = divided(pivot, sides)
+        _put(eliminated.at(slot), r, w, y)
+        if again:
+            return
+        first_r, first_w, first_y = _loaded(eliminated.at(first), m)
+        first_w = difference(first_w, product(first_r, w))
+        first_y = difference(first_y, product(first_r, y))
+        _put(eliminated.at(first), negative(product(first_r, r)), first_w, first_y)
+
+    return written(write)
+
+
+_eliminate, _eliminate_again = (_write_elimination(again=again) for again in (False, True))
+
+
+@written
+def _join(
+    kinds: int,
+    cells: Records,
+    faces: Records,
+    u: Records,
+    base: Records,
+    h: Any,
+    valence: Numbers,
+    eliminated: Records,
+    separators: Records,
+    last: Any,
+    slot: Any,
+    first: Any,
+) -> None:
+    """Solve for the separators, by cyclic reduction across lanes."""
+    m = kinds + 1
+    lower, diagonal, upper, load = _equations(kinds, cells, faces, u, base, h, valence, last, slot)
+    r, w, y = _loaded(eliminated.at(slot, -1), m)
+    of_next = [shifted(one, -1) for one in _loaded(eliminated.at(first), m)]
+    pivot = difference(diagonal, product(lower, r))
+    pivot = difference(pivot, product(upper, of_next[1]))
+    load = difference(load, product(lower, y))
+    load = difference(load, product(upper, of_next[2]))
+    before, after = negative(product(lower, w)), negative(product(upper, of_next[0]))
+    before, after, load = divided(pivot, [before, after, load])
+    identity = [[int(i == j) for j in range(m)] for i in range(m)]
+    for by in (1, 2, 4):
+        back = [shifted(one, by) for one in (before, after, load)]
+        on = [shifted(one, -by) for one in (before, after, load)]
+        pivot = difference(identity, product(before, back[1]))
+        pivot = difference(pivot, product(after, on[0]))
+        load = difference(load, product(before, back[2]))
+        load = difference(load, product(after, on[2]))
+        sides = [negative(product(before, back[0])), negative(product(after, on[1])), load]
+        if by == 4:
+            (load,) = divided(pivot, [load])
+        else:
+            before, after, load = divided(pivot, sides)
+    separators.at(last.type(0)).put(0, [x for (x,) in load])
+    separators.at(last.type(1)).put(0, [x.moved(1) for (x,) in load])
+
+
+@written
+def _substitute(
+    kinds: int,
+    eliminated: Records,
+    separators: Records,
+    u: Records,
+    weight: Records,
+    total: Records,
+    at: Any,
+    slot: Any,
+) -> None:
+    """Correct a cell of each lane, the next one's correction being in ``separators``."""
+    m = kinds + 1
+    r, w, y = _loaded(eliminated.at(slot), m)
+    zero = at.type(0)
+    later, separator = separators.at(zero), separators.at(zero, 1)
+    x = difference(y, product(r, column(later.rows(0, m))))
+    x = difference(x, product(w, column(separator.rows(0, m))))
+    _correct(kinds, [one for (one,) in x], later, u.at(at), weight.at(at), total.at(zero))
+
+
+@written
+def _substitute_last(
+    kinds: int, separators: Records, u: Records, weight: Records, total: Records, last: Any
+) -> None:
+    """Correct the separators."""
+    later = separators.at(last.type(0))
+    total.at(last.type(0))[0] = 0.0
+    x = later.rows(0, kinds + 1)
+    _correct(kinds, x, later, u.at(last), weight.at(last), total.at(last.type(0)))
+
+
+def _correct(
+    species: int, x: list[Any], later: Record, here: Record, weight: Record, total: Record
+) -> None:
+    later.put(0, x)
+    here.put(
+        0, [value - change for value, change in zip(here.rows(0, species + 1), x, strict=True)]
+    )
+    size = total[0]
+    for s in range(species):
+        ratio = x[s] * weight[s]
+        size += ratio * ratio
+    total[0] = size
+
+
+@written
+def repeat_ends(kinds: int, u: Records, last: Any) -> None:
+    """Tell each lane of the ends of its neighbours."""
+    first, end = u.at(last.type(1)), u.at(last)
+    u.at(last.type(0)).put(0, [x.moved(1) for x in end.rows(0, kinds + 1)])
+    u.at(last, 1).put(0, [x.moved(-1) for x in first.rows(0, kinds + 1)])
+
+
+@inner
+def _copy_rows(values: Array, into: Array, first: int) -> None:
+    flat, goal = values.reshape(-1), into.reshape(-1)
+    for i in range(len(flat)):
+        goal[first * WIDTH + i] = flat[i]
+
+
+@inlined
+def correct_all(
+    kinds: Any,
+    scheme: int,
+    cells: Array,
+    valence: Array,
+    base: Array,
+    h: float,
+    u: Array,
+    weight: Array,
+    faces: Array,
+    eliminated: Array,
+    marks: Array,
+    separators: Array,
+    total: Array,
+) -> None:
+    """Newton's correction of ``u``, and its square in ``total``; the arrays of :class:`Workroom`.
+
+    They come one by one, since to take one from a tuple counts a reference, each time.
+    """
+    last = len(u) - 2
+    size, height = len(eliminated) - 2, faces.shape[1]
+    first = size + 1
+    _begin(kinds, eliminated, first)
+    start = 1
+    for block in range(max(len(marks), 1)):
+        start, stop = 1 + block * size, min(1 + (block + 1) * size, last)
+        if block > 0:
+            _copy_rows(eliminated[size], eliminated[0], 0)
+        find_faces(
+            kinds, scheme, cells, valence, u, faces, start - 1, last if stop == last else stop - 1
+        )
+        if len(marks) > 1:
+            _copy_rows(faces[0], marks[block], 0)
+            _copy_rows(eliminated[0], marks[block], height)
+        for at in range(start, stop):
+            slot = at - start + 1
+            _eliminate(kinds, cells, faces, u, base, h, valence, eliminated, at, slot, first)
+    slot = last - start + 1
+    _join(kinds, cells, faces, u, base, h, valence, eliminated, separators, last, slot, first)
+    _substitute_last(kinds, separators, u, weight, total, last)
+    for block in range(len(marks) - 1, -1, -1):
+        start, stop = 1 + block * size, min(1 + (block + 1) * size, last)
+        if block < len(marks) - 1:
+            # The cell after these is corrected already, so the face before it is the kept one.
+            find_faces(kinds, scheme, cells, valence, u, faces, start - 1, stop - 2)
+            _copy_rows(marks[block + 1, :height], faces[size], 0)
+            _copy_rows(marks[block, height:], eliminated[0], 0)
+            for at in range(start, stop):
+                slot = at - start + 1
+                _eliminate_again(
+                    kinds, cells, faces, u, base, h, valence, eliminated, at, slot, first
+                )
+        for at in range(stop - 1, start - 1, -1):
+            slot = at - start + 1
+            _substitute(kinds, eliminated, separators, u, weight, total, at, slot)
+    repeat_ends(kinds, u, last)
