@@ -1,4 +1,4 @@
-"""Two clouds of opposite charge in an insulated cube: what series in space cost in three dimensions.
+"""Two clouds of opposite charge in an insulated cube: what series in space cost in 3-D.
 
 usage: python benchmarks/box_3d.py [--cells 16 32 64] [--rtol 1e-4 1e-6]
 
