@@ -97,9 +97,12 @@ def frequencies(basis: Basis, n: int) -> Tensor:
 def transform_matrix(basis: Basis, n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The orthonormal matrix ``(n, n)`` with one basis function a row: modes = matrix @ values."""
     with torch.inference_mode(False):
-        cells = torch.arange(n, dtype=torch.float64)
-        k = frequencies(basis, n).unsqueeze(1)
-        angles = k * (cells if basis == "fourier" else cells + 0.5)
+        # In whole parts of a turn, angles of many turns keep all their digits.
+        parts = 8 * n
+        turns = (frequencies(basis, n) * (parts / (2 * math.pi))).round().long().unsqueeze(1)
+        cells = torch.arange(n)
+        whole = turns * cells if basis == "fourier" else turns // 2 * (2 * cells + 1)
+        angles = (whole % parts).double() * (2 * math.pi / parts)
         rows = angles.cos() if basis.startswith(("fourier", "cosine")) else angles.sin()
         if basis == "fourier":
             rows[n // 2 + 1 :] = angles[n // 2 + 1 :].sin()
