@@ -168,7 +168,7 @@ class ModalSteps:
     @property
     def negligible(self) -> float:
         """What a mode may hold of the largest one: hundreds of them are still far below rtol."""
-        return 1e-5 * self.control.tolerance.rtol
+        return 3e-5 * self.control.tolerance.rtol
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """See :class:`FollowedSteps`."""
