@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,8 @@ def _rows(values: list[Tensor], columns: int) -> NDArray[np.floating]:
     """``values`` ``(B|1, columns|1)`` or ``(B|1, rows, columns|1)``, row below row."""
     parts = [one.detach().numpy() for one in values]
     heights = [1 if one.ndim == 2 else one.shape[1] for one in parts]
-    joint = np.empty((max(map(len, parts)), sum(heights), columns), parts[-1].dtype)
+    batch = math.prod({len(one) for one in parts})  # 1, that of all others, or none
+    joint = np.empty((batch, sum(heights), columns), parts[-1].dtype)
     first = 0
     for one, height in zip(parts, heights, strict=True):
         joint[:, first : first + height] = one[:, None] if one.ndim == 2 else one

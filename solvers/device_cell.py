@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -70,7 +71,7 @@ def is_known(cell: Electrolyte, like: Tensor) -> bool:
 
 def _batch_last(values: list[Tensor], columns: int) -> Given:
     """``values`` ``(B|1, columns|1)`` or ``(B|1, rows, columns|1)`` as (rows, columns, B|1)."""
-    batch = max(len(one) for one in values)
+    batch = math.prod({len(one) for one in values})  # 1, that of all others, or none
     rows = [one.detach().unsqueeze(1) if one.ndim == 2 else one.detach() for one in values]
     joint = torch.cat([one.expand(batch, -1, columns) for one in rows], 1)
     return joint.movedim(0, -1).contiguous(), batch

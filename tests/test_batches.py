@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import pnpfusion as pf
-from pnpfusion.solvers import Odeint
+from pnpfusion.solvers import AsymptoticPreserving, KenCarp4, Odeint
 from tests.registry import ADAPTIVE, ALL_STEPPERS, blocking_cell, f64, stepper_name, times
 
 VOLTAGES = torch.tensor([0.2, 1.0, 2.0], dtype=f64)
@@ -123,4 +123,13 @@ def test_an_empty_batch_is_no_crash():
     run = pf.simulate(blocking_cell(), torch.ones(0, 2, 32, dtype=f64), times(0, 0.1))
     assert run.states.shape == (2, 0, 2, 32)
     assert run.ledger.mass.shape == (2, 0, 2)
+    assert run.succeeded.dtype == torch.bool
     pf.simulate(blocking_cell(), torch.ones(0, 2, 32), times(0, 0.1), stepper=Odeint())
+
+
+@pytest.mark.parametrize("stepper", [KenCarp4(), AsymptoticPreserving(dt=0.01)], ids=stepper_name)
+def test_nor_is_one_with_parameters_of_its_own(stepper):
+    none = blocking_cell(voltage=VOLTAGES[:0])
+    run = pf.simulate(none, start(0), times(0, 0.1), stepper=stepper)
+    assert run.states.shape == (2, 0, 2, 32)
+    assert pf.equilibrium(none, start(0)).final.shape == (0, 2, 32)

@@ -17,7 +17,7 @@ from tests.source_tree import ROOT
 pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")
 
 from pnpfusion.solvers.kernels import cache
-from pnpfusion.solvers.kernels.decorators import kernel
+from pnpfusion.solvers.kernels.decorators import free_kernel, inner, inner_sums, kernel
 
 TRIAL = """
 import sys
@@ -170,3 +170,22 @@ def test_other_kernels_than_ours_are_not_told_of(
     monkeypatch.setattr(cache, "PATIENCE", 0.0)
     assert njit(lambda value: value * 2)(2.0) == 4.0
     assert not caplog.records
+
+
+@pytest.mark.parametrize("decorator", [kernel, free_kernel, inner, inner_sums])
+def test_every_kind_of_kernel_is_kept_under_the_digest_of_all_sources(decorator, monkeypatch):
+    monkeypatch.setattr(cache._CONFIG, "CACHE_DIR", "")
+    kept = decorator(lambda x: x + 1)._cache
+    assert isinstance(kept, cache.KernelCache)
+    assert Path(kept.cache_path).is_relative_to(cache.kernel_folder())
+
+
+def test_without_a_home_kernels_stay_in_memory(monkeypatch):
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(cache._CONFIG, "CACHE_DIR", "")
+    monkeypatch.setattr(cache, "kernel_folder", homeless)
+    more = kernel(lambda x: x + 1)
+    assert more(1.0) == 2
+    assert not isinstance(more._cache, cache.KernelCache)

@@ -363,3 +363,10 @@ def test_a_small_net_charge_is_seen_in_single_precision():
     c = torch.stack([torch.full((32,), 1.02), torch.ones(32)])
     with pytest.raises(ValueError, match="`u0` carries a net charge"):
         pf.simulate(ring(), c, times(0, 1))
+
+
+def test_tolerances_may_be_whole_numbers():
+    span = times(0, 0.01)
+    u0 = torch.ones(2, 32, dtype=f64)
+    runs = [pf.simulate(blocking_cell(), u0, span, rtol=0.01, atol=atol) for atol in (1, 1.0)]
+    assert torch.equal(*(run.final for run in runs))

@@ -136,7 +136,8 @@ def _solution(
         succeeded = torch.full((len(path.outcomes),), worst.is_success, device=states.device)
     else:
         worst = max(kinds, key=lambda outcome: outcome.severity, default=Outcome.REACHED_END)
-        succeeded = torch.tensor([o.is_success for o in path.outcomes], device=states.device)
+        good = [outcome.is_success for outcome in path.outcomes]
+        succeeded = torch.tensor(good, dtype=torch.bool, device=states.device)
     return Solution(
         times=times,
         states=states.reshape(reached, *batch, *states.shape[2:]),

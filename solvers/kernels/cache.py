@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from threading import Lock, Timer
+from threading import Lock, Timer, local
 from typing import Any
 
 import numba
@@ -55,9 +55,9 @@ def keep_compiled(dispatcher: Any) -> None:
     """Keep what ``dispatcher`` compiles in :func:`kernel_folder`, or where NUMBA_CACHE_DIR says."""
     with _CONFIG_LOCK:
         given = _CONFIG.CACHE_DIR
-        _CONFIG.CACHE_DIR = given or str(kernel_folder())
         try:
-            with suppress(RuntimeError):  # it can be written nowhere
+            with suppress(RuntimeError):  # there is no home, or nothing can be written
+                _CONFIG.CACHE_DIR = given or str(kernel_folder())
                 kept = KernelCache(dispatcher.py_func)  # type: ignore[no-untyped-call]
                 if Path(kept.cache_path).is_relative_to(_CONFIG.CACHE_DIR):
                     dispatcher._cache = kept
@@ -79,29 +79,38 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
+class _Compiling(local):
+    """What one thread compiles."""
+
+    def __init__(self) -> None:
+        self.depth, self.timer = 0, Timer(0, lambda: None)
+
+
 class _Teller(event.Listener):
     """Says in the log that a kernel is being compiled, if that takes long."""
 
     def __init__(self) -> None:
-        self.depth, self.timer = 0, Timer(0, lambda: None)
+        self.here = _Compiling()
 
     def on_start(self, event: Any) -> None:
         function = event.data["dispatcher"].py_func
         if not function.__module__.startswith(__package__ or ""):
             return
-        self.depth += 1  # those that it calls are compiled meanwhile
-        if self.depth == 1:
+        here = self.here
+        here.depth += 1  # those that it calls are compiled meanwhile
+        if here.depth == 1:
             told = "compiling %s for this machine, once", function.__name__
-            self.timer = Timer(PATIENCE, LOGGER.warning, told)
-            self.timer.daemon = True
-            self.timer.start()
+            here.timer = Timer(PATIENCE, LOGGER.warning, told)
+            here.timer.daemon = True
+            here.timer.start()
 
     def on_end(self, event: Any) -> None:
         if not event.data["dispatcher"].py_func.__module__.startswith(__package__ or ""):
             return
-        self.depth -= 1
-        if self.depth == 0:
-            self.timer.cancel()
+        here = self.here
+        here.depth -= 1
+        if here.depth == 0:
+            here.timer.cancel()
 
 
 _register("numba:compile", _Teller())

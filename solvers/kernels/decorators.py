@@ -25,7 +25,8 @@ def kernel(function: F) -> F:
 
 def free_kernel(function: F) -> F:
     """For kernels that several threads may run at once."""
-    compiled: F = _njit(cache=True, error_model="numpy", nogil=True)(function)
+    compiled: F = _njit(error_model="numpy", nogil=True)(function)
+    keep_compiled(compiled)
     return compiled
 
 
@@ -41,12 +42,12 @@ def inner(function: F) -> F:
 def inner_sums(function: F) -> F:
     """Like :func:`inner`, with sums in any order, as wide registers want them."""
     compiled: F = _njit(
-        cache=True,
         error_model="numpy",
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
         fastmath={"reassoc", "contract", "nsz"},
     )(function)
+    keep_compiled(compiled)
     return compiled
 
 

@@ -78,7 +78,7 @@ class ESDIRK(OneStep):
         if rtol < least:
             raise ValueError(f"`rtol` must be >= {least:.1e} for {u.dtype}, got {rtol:g}.")
         atol = self.atol if self.atol is not None else rtol / 100
-        allowed = Tolerance(rtol, atol)
+        allowed = Tolerance(float(rtol), float(atol))
         return AdaptiveSteps(times, allowed, self.max_steps, error_order=self.tableau.error_order)
 
     def plain_steps(self, law: Law, control: Control) -> PlainSteps | None:
