@@ -109,14 +109,14 @@ def _checked_times(times: Tensor, u0: Tensor) -> tuple[Tensor, float]:
     times = times.to(u0.device, torch.promote_types(times.dtype, u0.dtype))
     if times.ndim != 1 or not len(times):
         raise ValueError(f"`times` must have shape (T,) with T >= 1, got {tuple(times.shape)}.")
-    start, rises = float(times[0]), times[1:] > times[:-1]
-    if not (math.isfinite(start) and math.isfinite(times[-1]) and rises.all()):
+    values = times.cpu().numpy()
+    start, end, rises = float(values[0]), float(values[-1]), values[1:] > values[:-1]
+    if not (math.isfinite(start) and math.isfinite(end) and rises.all()):
         if not torch.isfinite(times).all():
             raise ValueError("`times` must be finite, got NaN or infinity in it.")
-        at = int(rises.long().argmin())
+        at = int(rises.argmin())
         raise ValueError(
-            f"`times` must increase strictly, got {float(times[at]):g} and then "
-            f"{float(times[at + 1]):g}."
+            f"`times` must increase strictly, got {values[at]:g} and then {values[at + 1]:g}."
         )
     return times, start
 
@@ -125,23 +125,22 @@ def _solution(
     path: Path, dynamics: Dynamics, times: Tensor, batch: tuple[int, ...], x: Input, choice: str
 ) -> Solution:
     """The path with the caller's batch axes, cut where no sample got to."""
-    reached = int(path.reached.max()) if len(path.reached) else len(times)
-    states, lowest = path.states, path.lowest
-    if reached < len(times):
+    kinds, states, lowest, reached = path.outcomes, path.states, path.lowest, len(times)
+    worst = kinds[0] if kinds else Outcome.REACHED_END
+    if kinds.count(worst) == len(kinds):
+        succeeded = torch.full(batch, worst.is_success, device=states.device)
+    else:
+        worst = max(set(kinds), key=lambda outcome: outcome.severity)
+        succeeded = torch.tensor([o.is_success for o in kinds], device=states.device).reshape(batch)
+    if worst is not Outcome.REACHED_END:
+        reached = int(path.reached.max())
         times, states = times[:reached], states[:reached]
         lowest = None if lowest is None else lowest[:reached]
-    kinds = set(path.outcomes)
-    if len(kinds) == 1:
-        (worst,) = kinds
-        succeeded = torch.full((len(path.outcomes),), worst.is_success, device=states.device)
-    else:
-        worst = max(kinds, key=lambda outcome: outcome.severity, default=Outcome.REACHED_END)
-        succeeded = torch.tensor([o.is_success for o in path.outcomes], device=states.device)
     return Solution(
         times=times,
         states=states.reshape(reached, *batch, *states.shape[2:]),
         outcome=worst,
-        succeeded=succeeded.reshape(batch),
+        succeeded=succeeded,
         work=path.work.reshape(batch),
         dynamics=dynamics,
         x=x,

@@ -53,7 +53,7 @@ class Record:
         """Save the states at the first time; returns what is lowest there."""
         sample = torch.arange(len(u0), device=u0.device)
         lowest = self.law.lowest(u0.detach())
-        self.pieces.append(Piece(torch.zeros_like(sample), sample, u0, lowest))
+        self.pieces = [Piece(torch.zeros_like(sample), sample, u0, lowest)]
         return lowest
 
     def resume(self, path: Path) -> None:
@@ -128,9 +128,9 @@ class Record:
     def path(self, here: Standing, pieces: Sequence[Piece]) -> Path:
         """Everything that was saved up to ``here``; NaN where a sample did not get to."""
         shape = (len(self.times), len(here.next))
-        values, lowest = torch.cat([piece.values for piece in pieces]), None
+        values, lowest = _joined([piece.values for piece in pieces]), None
         if here.lowest is not None:
-            lowest = torch.cat([piece.lowest for piece in pieces if piece.lowest is not None])
+            lowest = _joined([piece.lowest for piece in pieces if piece.lowest is not None])
         if _are_rows(pieces, *shape):
             states = values.reshape(*shape, *values.shape[1:])
             lowest = None if lowest is None else lowest.reshape(shape)
@@ -150,6 +150,11 @@ class Record:
             work=here.work,
             standing=here.detached(),
         )
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """``parts``, one below the other."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _places(pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
