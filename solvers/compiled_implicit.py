@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Bytes that the stages of the first steps of a run may take.
 ROOM_FOR_STAGES = 16_000_000
 
+Parameter = tuple[Tensor, str, int]  #: a tensor, the array of `Cell` it is part of, and its row
+
 
 class CompiledImplicit(StartingSteps, FollowedSteps):
     """Takes the steps of :class:`CompiledRun`, and goes back along them for the gradient.
@@ -36,9 +38,8 @@ class CompiledImplicit(StartingSteps, FollowedSteps):
     of the number of steps.
     """
 
-    def __init__(self, cell: Electrolyte, plain: CompiledRun) -> None:
-        self.cell, self.plain = cell, plain
-        self.parameters = parameters(cell)
+    def __init__(self, plain: CompiledRun, known: list[Parameter]) -> None:
+        self.plain, self.parameters = plain, known  #: see :func:`parameters`
         self.calls = self.tried = 0
 
     def follows(self, u: Tensor) -> bool:
@@ -78,9 +79,6 @@ class CompiledImplicit(StartingSteps, FollowedSteps):
         self.tried += chunk
         apart = ceil(sqrt(2 * batch * self.tried / len(self.plain.method.rows)))
         return chunk, whole, max(1, apart)
-
-
-Parameter = tuple[Tensor, str, int]  #: a tensor, the array of `Cell` it is part of, and its row
 
 
 def parameters(cell: Electrolyte) -> list[Parameter]:

@@ -15,7 +15,7 @@ from pnpfusion.solvers import chebyshev_newton, coupled_newton
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.compiled_cell import compiled_cell, is_compiled
-from pnpfusion.solvers.compiled_implicit import CompiledImplicit
+from pnpfusion.solvers.compiled_implicit import CompiledImplicit, Parameter, parameters
 from pnpfusion.solvers.compiled_run import CompiledRun
 from pnpfusion.solvers.compiled_semi_implicit import CompiledSemiImplicit, semi_implicit_step
 from pnpfusion.solvers.compiled_start import compiled_rates
@@ -109,7 +109,11 @@ class BoundPNP:
         compiled = self.compiled
         if compiled is None:
             return DeviceRun.of(cell, method, times)
-        return CompiledImplicit(cell, CompiledRun.of(cell, compiled, method, times))
+        return CompiledImplicit(CompiledRun.of(cell, compiled, method, times), self._parameters)
+
+    @cached_property
+    def _parameters(self) -> list[Parameter]:
+        return parameters(cast(Electrolyte, self.cell))
 
     def semi_implicit_steps(self, schedule: Schedule) -> PlainSteps | None:
         """Robust steps in compiled code, where it knows this cell; else None."""

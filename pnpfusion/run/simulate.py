@@ -109,14 +109,14 @@ def _checked_times(times: Tensor, u0: Tensor) -> tuple[Tensor, float]:
     times = times.to(u0.device, torch.promote_types(times.dtype, u0.dtype))
     if times.ndim != 1 or not len(times):
         raise ValueError(f"`times` must have shape (T,) with T >= 1, got {tuple(times.shape)}.")
-    values = times.cpu().numpy()
-    start, end, rises = float(values[0]), float(values[-1]), values[1:] > values[:-1]
-    if not (math.isfinite(start) and math.isfinite(end) and rises.all()):
+    start, rises = float(times[0]), times[1:] > times[:-1]
+    if not (math.isfinite(start) and math.isfinite(times[-1]) and rises.all()):
         if not torch.isfinite(times).all():
             raise ValueError("`times` must be finite, got NaN or infinity in it.")
-        at = int(rises.argmin())
+        at = int(rises.long().argmin())
         raise ValueError(
-            f"`times` must increase strictly, got {values[at]:g} and then {values[at + 1]:g}."
+            f"`times` must increase strictly, got {float(times[at]):g} and then "
+            f"{float(times[at + 1]):g}."
         )
     return times, start
 

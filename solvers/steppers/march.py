@@ -38,14 +38,19 @@ def march(
     follower = plain if checkpoints is None and isinstance(plain, FollowedSteps) else None
     here: Standing | None = None
     again: Again | None = None
+
+    def begun(steps: int) -> Standing:
+        """Where the run begins, or comes to by at most so many plain steps that begin it."""
+        if isinstance(plain, StartingSteps) and not followed:
+            return _arrived(plain.start(u0, steps), control, record, None)
+        return _start(law, control, record, u0, follower)
+
     try:
         if resume is not None and resume.standing is not None:
             here = _resumed(control, record, resume, resume.standing)
-        elif isinstance(plain, StartingSteps) and not followed:
-            here = _arrived(plain.start(u0, control.max_steps), control, record, None)
-            _tell(report, here, times)
         else:
-            here = _start(law, control, record, u0, follower)
+            here = begun(control.max_steps)
+            _tell(report, here, times)
         start = here.u, here.slope
         if enabled and follower is not None:
             again = method.again if followed else None  # for steps that are not plain
@@ -76,8 +81,7 @@ def march(
         if isinstance(again, Tape):
             again.outside.forget_modes()
         if here is None:
-            here = _start(law, control, record, u0, follower)
-            start = here.u, here.slope
+            here = begun(0)
         here = here.stopped(here.going, Outcome.INTERRUPTED)
     pieces = record.pieces[: here.pieces]
     if isinstance(again, Tape):
@@ -97,12 +101,14 @@ def _advance(plain: PlainSteps, control: Control, here: Standing) -> Advance:
 
 def _arrived(ahead: Advance, control: Control, record: Record, before: Standing | None) -> Standing:
     """Where the law's own steps lead, from ``before`` or from the start."""
-    if before is None or len(ahead.which):
+    if before is None:
+        record.pieces.clear()
+    if before is None or ahead.which.shape[0]:
         record.pieces.append(Piece(ahead.which, ahead.sample, ahead.values, ahead.lowest))
     there, none = ahead.place, torch.zeros_like(ahead.steps)
     work = Work(ahead.steps, ahead.rejected, none, ahead.iterations, ahead.rate_calls)
-    outcomes = (Outcome.REACHED_END,) * len(none)
-    going = there.next < len(record.times)
+    outcomes = (Outcome.REACHED_END,) * none.shape[0]
+    going = there.next < record.times.shape[0]
     if before is not None:
         work, outcomes, going = before.work + work, before.outcomes, before.going & going
     here = Standing(

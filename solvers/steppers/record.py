@@ -127,7 +127,7 @@ class Record:
 
     def path(self, here: Standing, pieces: Sequence[Piece]) -> Path:
         """Everything that was saved up to ``here``; NaN where a sample did not get to."""
-        shape = (len(self.times), len(here.next))
+        shape = (self.times.shape[0], here.next.shape[0])
         values, lowest = _joined([piece.values for piece in pieces]), None
         if here.lowest is not None:
             lowest = _joined([piece.lowest for piece in pieces if piece.lowest is not None])
@@ -165,10 +165,11 @@ def _places(pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
 
 def _are_rows(pieces: Sequence[Piece], times: int, samples: int) -> bool:
     """Whether the pieces, one after the other, are all of the path, row by row."""
-    if sum(len(piece.sample) for piece in pieces) < times * samples:
+    sizes = [piece.sample.shape[0] for piece in pieces]
+    if sum(sizes) < times * samples:
         return False
     if len(pieces) <= 2:  # the first is all of the first row, or of all that was resumed
-        return len(pieces[0].sample) in (samples, times * samples)
+        return sizes[0] in (samples, times * samples)
     which, sample = _places(pieces)
     rows = torch.arange(times * samples, device=which.device)
     return torch.equal(which * samples + sample, rows)
