@@ -14,9 +14,9 @@ from torch import Tensor
 
 from pnpfusion.solvers.compiled_run import MOST_IN_ONE_CALL, CompiledRun
 from pnpfusion.solvers.coupled_newton import MAX_ITERATIONS
-from pnpfusion.solvers.implicit_solve import is_followed, without_derivative
+from pnpfusion.solvers.implicit_solve import without_derivative
 from pnpfusion.solvers.nernst_planck import Electrolyte
-from pnpfusion.solvers.plain_steps import Advance, Place
+from pnpfusion.solvers.plain_steps import Advance, FollowedSteps, Place, StartingSteps
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.kernels.esdirk_1d import Run
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 #: Bytes that the stages of the first steps of a run may take.
 ROOM_FOR_STAGES = 16_000_000
 
+Parameter = tuple[Tensor, str, int]  #: a tensor, the array of `Cell` it is part of, and its row
 
-class CompiledImplicit:
+
+class CompiledImplicit(StartingSteps, FollowedSteps):
     """Takes the steps of :class:`CompiledRun`, and goes back along them for the gradient.
 
     The steps are the same bit for bit with and without gradient. All stages of the first steps are
@@ -36,20 +38,23 @@ class CompiledImplicit:
     of the number of steps.
     """
 
-    def __init__(self, cell: Electrolyte, plain: CompiledRun) -> None:
-        self.cell, self.plain = cell, plain
-        self.parameters = parameters(cell)
+    def __init__(self, plain: CompiledRun, known: list[Parameter]) -> None:
+        self.plain, self.parameters = plain, known  #: see :func:`parameters`
         self.calls = self.tried = 0
 
     def follows(self, u: Tensor) -> bool:
         """See :class:`FollowedSteps`."""
-        return is_followed(u, *(tensor for tensor, _, _ in self.parameters))
+        return u.requires_grad or any(tensor.requires_grad for tensor, _, _ in self.parameters)
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """See :class:`FollowedSteps`; carries the gradient, since steps depend on it."""
         given = [entry for entry in self.parameters if entry[0].requires_grad]
         slope: Tensor = _Rate.apply(self.plain, given, u, *(tensor for tensor, _, _ in given))  # type: ignore[no-untyped-call]
         return slope
+
+    def start(self, u0: Tensor, left: int) -> Advance:
+        """See :class:`StartingSteps`."""
+        return self.plain.start(u0, left)
 
     def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
         """See :class:`PlainSteps`."""
@@ -74,9 +79,6 @@ class CompiledImplicit:
         self.tried += chunk
         apart = ceil(sqrt(2 * batch * self.tried / len(self.plain.method.rows)))
         return chunk, whole, max(1, apart)
-
-
-Parameter = tuple[Tensor, str, int]  #: a tensor, the array of `Cell` it is part of, and its row
 
 
 def parameters(cell: Electrolyte) -> list[Parameter]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.coupled_newton import MAX_ITERATIONS
 from pnpfusion.solvers.nernst_planck import Electrolyte
-from pnpfusion.solvers.plain_steps import Advance, Method, Place
+from pnpfusion.solvers.plain_steps import Advance, Method, Place, StartingSteps
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.kernels.esdirk_1d import Run
@@ -28,7 +28,7 @@ MOST_SPECIES = 6
 
 
 @dataclass(frozen=True, eq=False)
-class CompiledRun:
+class CompiledRun(StartingSteps):
     """Takes the steps of `march` without a Python step in between; see :class:`PlainSteps`.
 
     What needs the robust step, or pivots between blocks, is not plain. Samples go one after the
@@ -48,44 +48,62 @@ class CompiledRun:
         in_lanes = in_lanes and cell.valence.shape[1] <= MOST_SPECIES
         return cls(arrays, method, times.to(torch.float64).numpy(), in_lanes)
 
+    def start(self, u0: Tensor, left: int) -> Advance:
+        """See :class:`StartingSteps`."""
+        from pnpfusion.solvers.kernels.start_1d import first_steps_1d
+
+        u, times = u0.detach().numpy().copy(), self.times
+        batch, span = len(u), float(times[-1] - times[0])
+        slope, (t, first, lowest, since) = np.empty_like(u), np.empty((4, batch))
+        first_steps_1d(self.cell, u, self.method, span, slope, first, lowest)
+        t[:], since[:] = times[0], np.inf
+        before, following, failures = np.zeros((3, batch), np.int64)
+        following[:] = 1
+        run = self._run(t, u, slope, following, first, failures, before > 0, since)
+        run.states[0], run.lowest_saved[0] = u, lowest
+        going = run.next < len(times)
+        return self._moved(run, before, going, np.full(batch, left), rates=1)
+
     def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
         """See :class:`PlainSteps`."""
+        at = (getattr(place, field.name) for field in fields(Place))
+        run = self._run(*(values.detach().numpy().copy() for values in at))
+        return self._moved(run, place.next.numpy(), going.numpy(), left.numpy(), rates=0)
+
+    def _run(self, *at: NDArray[Any]) -> Run:
+        """A run that stands there, as :class:`Place` says it."""
         from pnpfusion.solvers.kernels.esdirk_1d import Run
 
-        state = place.u.shape[1:]
-        batch, count = len(place.u), len(self.times)
-        at = [getattr(place, name).detach().numpy() for name in Run._fields[1:9]]
-        steps, rejected, iterations = np.zeros((3, batch), np.int64)
-        run = Run._make(
-            (
-                self.times,
-                *(values.copy() for values in at),
-                steps,
-                rejected,
-                iterations,
-                np.empty((count, batch, *state)),
-                np.empty((count, batch)),
-            )
-        )
-        tries, moved = left.numpy(), going.numpy()
-        waits = self._move(run, moved, tries)
-        waits |= moved & (steps + rejected >= tries)
+        u, count = at[1], len(self.times)
+        none = np.zeros((3, len(u)), np.int64)
+        saved = np.empty((count, *u.shape)), np.empty((count, len(u)))
+        return Run._make((self.times, *at, *none, *saved))
+
+    def _moved(
+        self,
+        run: Run,
+        before: NDArray[np.int64],
+        going: NDArray[np.bool_],
+        left: NDArray[np.int64],
+        rates: int,
+    ) -> Advance:
+        """``run``, moved; ``before`` are the times that were next, ``rates`` the calls so far."""
+        (count, batch), steps = run.lowest_saved.shape, run.steps
+        waits = self._move(run, going, left)
+        waits |= going & (steps + run.rejected >= left)
         waits &= run.next < count
-        before = at[3]
-        if (before == before[0]).all() and (run.next == run.next[0]).all():
+        if batch and ((before == before[0]) & (run.next == run.next[0])).all():
             rows = slice(before[0], run.next[0])
-            which = np.repeat(np.arange(count)[rows], batch)
-            sample = np.tile(np.arange(batch), len(which) // batch)
-            values, lowest = run.states[rows].reshape(-1, *state), run.lowest_saved[rows].ravel()
+            which, sample = np.divmod(np.arange(rows.start * batch, rows.stop * batch), batch)
+            values = run.states[rows].reshape(-1, *run.u.shape[1:])
+            lowest = run.lowest_saved[rows].ravel()
         else:
             saved = np.arange(count)[:, None]
             which, sample = np.nonzero((saved >= before) & (saved < run.next))
             values, lowest = run.states[which, sample], run.lowest_saved[which, sample]
-        there = (steps, rejected, iterations, np.zeros(batch, np.int64))
-        return Advance(
-            Place(*map(torch.from_numpy, run[1:9])),
-            *map(torch.from_numpy, (waits, *there, which, sample, values, lowest)),
-        )
+        calls = np.full(batch, rates)
+        there = (waits, steps, run.rejected, run.iterations, calls, which, sample, values, lowest)
+        return Advance(Place(*map(torch.from_numpy, run[1:9])), *map(torch.from_numpy, there))
 
     def _move(self, run: Run, going: NDArray[np.bool_], left: NDArray[Any]) -> NDArray[np.bool_]:
         """Which samples wait, after some steps of as many as there is time for."""

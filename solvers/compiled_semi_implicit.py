@@ -19,7 +19,7 @@ from pnpfusion.solvers.compiled_cell import is_compiled
 from pnpfusion.solvers.device_cell import is_on_one_line
 from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.nernst_planck import Electrolyte
-from pnpfusion.solvers.plain_steps import Advance, FixedStep, Place, Rate, Schedule
+from pnpfusion.solvers.plain_steps import Advance, FixedStep, FollowedSteps, Place, Rate, Schedule
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.kernels.semi_implicit_1d import Facts, Given
@@ -46,7 +46,7 @@ def _is_known(cell: Electrolyte) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class CompiledSemiImplicit:
+class CompiledSemiImplicit(FollowedSteps):
     """Takes the steps of `march` with `AsymptoticPreserving`; see :class:`FollowedSteps`.
 
     A step that ends badly is not plain. A sample's answer is the same bit for bit whatever else is

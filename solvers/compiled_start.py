@@ -1,4 +1,4 @@
-"""Rates and first steps of cells of one axis in compiled code."""
+"""Rates of cells of one axis in compiled code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.kernels.newton_1d import Cell
-    from pnpfusion.solvers.steppers.base import FirstStep
 
 
 def compiled_rates(cell: Cell, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,13 +20,3 @@ def compiled_rates(cell: Cell, u: Tensor) -> tuple[Tensor, Tensor]:
     slopes, steepest = np.empty_like(states), np.empty(len(states))
     rates_1d(cell, states, slopes, steepest)
     return torch.from_numpy(slopes), torch.from_numpy(steepest)
-
-
-def compiled_first_steps(cell: Cell, u: Tensor, allowed: FirstStep) -> tuple[Tensor, Tensor]:
-    """The rates of ``u`` ``(B, S, N)``, and the steps to begin with, ``(B,)``."""
-    from pnpfusion.solvers.kernels.start_1d import first_steps_1d
-
-    states = u.detach().contiguous().numpy()
-    slopes, first = np.empty_like(states), np.empty(len(states))
-    first_steps_1d(cell, states, allowed, slopes, first)
-    return torch.from_numpy(slopes), torch.from_numpy(first)

@@ -11,14 +11,14 @@ from torch import Tensor
 from pnpfusion.solvers.coupled_newton import MAX_ITERATIONS
 from pnpfusion.solvers.device_cell import DeviceCell, is_known
 from pnpfusion.solvers.nernst_planck import Electrolyte
-from pnpfusion.solvers.plain_steps import Advance, Method, Place
+from pnpfusion.solvers.plain_steps import Advance, Method, Place, PlainSteps
 
 #: Steps that a sample tries in one call, so that Ctrl-C and progress bars wait a moment only.
 MOST_IN_ONE_CALL = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class DeviceRun:
+class DeviceRun(PlainSteps):
     """Takes the steps of `march` inside one kernel; see :class:`PlainSteps`.
 
     The host hears of a run once in :data:`MOST_IN_ONE_CALL` steps. What needs the robust step is

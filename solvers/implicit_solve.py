@@ -32,7 +32,9 @@ class Rest:
 
 def is_followed(*values: Tensor) -> bool:
     """Whether a derivative is taken through one of ``values``, backward or forward."""
-    return any(v.requires_grad or forward_ad.unpack_dual(v).tangent is not None for v in values)
+    if any(v.requires_grad for v in values):
+        return True
+    return runs_forward() and any(forward_ad.unpack_dual(v).tangent is not None for v in values)
 
 
 def runs_forward() -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,12 +76,13 @@ class Advance:
     lowest: Tensor  #: smallest of `Law.lowest` since the time before, (P,)
 
 
-class PlainSteps(Protocol):
+class PlainSteps(ABC):
     """Takes the steps of one run, as far as they are plain.
 
     Plain steps solve their stages and end well, or fail and are tried again smaller.
     """
 
+    @abstractmethod
     def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
         """Take steps of the samples that are going: all of a run, or a part of it.
 
@@ -91,12 +93,21 @@ class PlainSteps(Protocol):
         """
 
 
-@runtime_checkable
-class FollowedSteps(PlainSteps, Protocol):
+class StartingSteps(PlainSteps):
+    """Plain steps that need not be told the slopes and the sizes of steps to begin with."""
+
+    @abstractmethod
+    def start(self, u0: Tensor, left: int) -> Advance:
+        """As :meth:`advance` from the first time, whose states are saved too; without gradient."""
+
+
+class FollowedSteps(PlainSteps):
     """Plain steps whose states carry the gradient."""
 
+    @abstractmethod
     def follows(self, u: Tensor) -> bool:
         """Whether a run from ``u`` ``(B, *state)`` has a gradient in anything."""
 
+    @abstractmethod
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """du/dt like ``u`` ``(B, *state)``; its gradient may be missing if no step needs it."""

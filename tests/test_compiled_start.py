@@ -6,7 +6,6 @@ from hypothesis import given, settings
 
 import pnpfusion as pf
 from pnpfusion.solvers import KenCarp4
-from pnpfusion.solvers.steppers.base import FirstStep
 from tests.registry import ALL_SCHEMES, blocking_cell, f64, times
 from tests.test_compiled_newton import cells
 
@@ -29,24 +28,37 @@ def test_any_cell_has_the_rates_of_torch(made):
     assert law.steepest(c) == pytest.approx(steepest, rel=1e-9, abs=1e-11)
 
 
+def started(cell, c, span, stepper):
+    """What a run in compiled code begins with: its slopes and the steps, before any is taken."""
+    law, control = cell.bind(c), stepper.control(c, span)
+    ahead = stepper.plain_steps(law, control).start(c, 0)
+    assert int(ahead.steps.sum() + ahead.rejected.sum()) == 0
+    return law, control, ahead
+
+
 @quiet
 @settings(max_examples=40, deadline=None)
 @given(cells())
 def test_any_run_begins_with_the_step_of_torch(made):
     cell, c, _ = made
-    law, span = cell.bind(c), times(0, 0.3)
-    control = KenCarp4(rtol=1e-4, atol=1e-7).control(c, span)
-    slope, dt = law.begin(c, FirstStep(1e-4, 1e-7, 4.0, 0.3))
-    pace = control.first(law, c, slope)
-    torch.testing.assert_close(dt, pace.dt, rtol=1e-8, atol=0)
-    torch.testing.assert_close(slope, law.rate(span[:1].expand(len(c)), c), rtol=0, atol=0)
+    span = times(0, 0.3)
+    law, control, ahead = started(cell, c, span, KenCarp4(rtol=1e-4, atol=1e-7))
+    place = ahead.place
+    pace = control.first(law, c, place.slope)
+    torch.testing.assert_close(place.dt, pace.dt, rtol=1e-8, atol=0)
+    wanted = law.rate(span[:1].expand(len(c)), c)
+    torch.testing.assert_close(place.slope, wanted, rtol=0, atol=0)
+    assert torch.equal(ahead.values, c)
+    assert torch.equal(ahead.lowest, law.lowest(c))
+    assert place.next.tolist() == [1] * len(c)
+    assert ahead.waits.all()
 
 
 def test_what_is_not_finite_begins_with_a_small_step():
     cell, c = blocking_cell(8), torch.full((1, 2, 8), torch.inf, dtype=f64)
-    slope, dt = cell.bind(c).begin(c, FirstStep(1e-4, 1e-6, 4.0, 0.3))
-    assert not slope.isfinite().all()
-    torch.testing.assert_close(dt, torch.tensor([0.3e-6], dtype=f64))
+    place = started(cell, c, times(0, 0.3), KenCarp4(rtol=1e-4))[2].place
+    assert not place.slope.isfinite().all()
+    torch.testing.assert_close(place.dt, torch.tensor([0.3e-6], dtype=f64))
 
 
 @pytest.mark.parametrize("scheme", ALL_SCHEMES)
@@ -55,7 +67,7 @@ def test_what_has_a_gradient_takes_the_rate_of_torch(scheme):
     cell, c = blocking_cell(8, voltage=voltage, scheme=scheme), torch.ones(1, 2, 8, dtype=f64)
     law, t = cell.bind(c), torch.zeros(1, dtype=f64)
     assert law.rate(t, c).requires_grad
-    assert law.begin(c, FirstStep(1e-4, 1e-6, 4.0, 0.3)) is None
+    assert law.arrays(c) is None
     with torch.no_grad():
         compiled = law.rate(t, c)
     torch.testing.assert_close(compiled, law.rate(t, c).detach(), rtol=1e-10, atol=1e-10)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import pnpfusion as pf
+from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import TRBDF2, Field
 from tests.registry import f64, times
 
@@ -59,6 +60,43 @@ def test_a_cell_that_runs_again_is_the_same_cell():
     assert cell.bind(START) is cell.bind(START.clone())
     assert cell.bind(START).cell is cell.bind(START, {}).cell
     assert torch.equal(final(cell), final(cell))
+
+
+def test_checks_of_the_same_state_are_made_once(monkeypatch):
+    asked = []
+
+    def seen(cell, c):
+        asked.append(c)
+        return False
+
+    monkeypatch.setattr("pnpfusion.dynamics.pnp.warn_if_coarse", seen)
+    cell, made = cell_with()
+    final(cell)
+    final(cell, START.clone())
+    assert len(asked) == 1
+    final(cell, 1.01 * START)
+    final(cell)
+    assert len(asked) == 3
+    made["potential"].mul_(1.25)
+    final(cell)
+    assert len(asked) == 4
+    state = START.clone()
+    final(cell, state)
+    state[0, 0, 0] = -1
+    with pytest.raises(ValueError, match="must be >= 0"):
+        final(cell, state)
+    with pytest.raises(ValueError, match="must be float32 or float64"):
+        final(cell, START.half())
+
+
+def test_what_was_warned_of_is_warned_of_again():
+    cell, _ = cell_with(permittivity=1e-3, steric=None, fixed_charge=0.0)
+    cell.warns = False
+    final(cell)
+    cell.warns = True
+    for _ in range(2):
+        with pytest.warns(ResolutionWarning, match="coarse for the Debye length"):
+            final(cell)
 
 
 LEAVES = [

@@ -15,6 +15,8 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.solvers import RK4, TRBDF2, AsymptoticPreserving, Euler, KenCarp4, Odeint
+from pnpfusion.solvers.backend import is_installed
+from pnpfusion.solvers.compiled_run import CompiledRun
 from tests.registry import Decay, Pendulum, blocking_cell, f64, stepper_name, times
 
 VOLTAGES = torch.tensor([[0.2, 25.0, 3.0]], dtype=f64)
@@ -202,6 +204,28 @@ def test_what_is_no_part_of_the_run_is_refused():
         pf.simulate(Decay(), u0[0], times(0, 1), resume=pf.unroll(Decay(), u0[0], 3))
     with pytest.raises(ValueError, match="`resume` needs a stepper of pnpfusion"):
         pf.simulate(cell, u0, times(0, 0.1, 0.2, 0.3), stepper=Odeint(), resume=part)
+
+
+@pytest.mark.skipif(not is_installed("numba"), reason="compiled runs need pnpfusion[fast]")
+def test_an_interruption_before_the_first_steps_are_there_leaves_the_start(monkeypatch):
+    call = blocking_cell(voltage=VOLTAGES), start(), SPAN
+
+    move, calls = CompiledRun._move, []
+
+    def stopped(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return move(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CompiledRun, "_move", stopped)
+        with pytest.raises(pf.Interrupted) as raised:
+            pf.simulate(*call)
+    part = raised.value.solution
+    assert part.times.tolist() == [0.0]
+    assert torch.equal(part.states[0], call[1])
+    assert_same(pf.simulate(*call, resume=part), pf.simulate(*call))
 
 
 def test_times_that_were_passed_unsaved_are_refused(monkeypatch):

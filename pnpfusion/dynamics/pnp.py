@@ -195,8 +195,11 @@ class PNP(CellObservables):
     def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
         """Raise ValueError unless ``u`` holds concentrations this cell can start from."""
         self.check_shape(name, u)
+        values, fit = u.detach(), self._memory.fit_for(u)
+        with torch.no_grad():
+            if fit is not None and self.bind(values, x, t) is fit:
+                return
         super().check_state(name, u, x, t)
-        values = u.detach()
         lowest = float(values.min()) if values.numel() else 0.0
         if lowest < 0:
             raise ValueError(f"`{name}` holds concentrations and must be >= 0, got {lowest:.3g}.")
@@ -211,8 +214,9 @@ class PNP(CellObservables):
                 f"{-float(room.min()):.4g} beyond the 1 / steric that there is."
             )
         if len(flat) and isinstance(cell, Electrolyte) and self.warns:
-            warn_if_coarse(cell, flat)
-            warn_if_steep(law, flat)
+            warned = warn_if_coarse(cell, flat), warn_if_steep(law, flat)
+            if not any(warned):
+                self._memory.found_fit(law, values)
 
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> BoundPNP:
         """See :meth:`Dynamics.bind`; the last one is remembered, see :class:`Memory`."""

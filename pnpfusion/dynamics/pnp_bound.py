@@ -15,17 +15,17 @@ from pnpfusion.solvers import chebyshev_newton, coupled_newton
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.compiled_cell import compiled_cell, is_compiled
-from pnpfusion.solvers.compiled_implicit import CompiledImplicit
+from pnpfusion.solvers.compiled_implicit import CompiledImplicit, Parameter, parameters
 from pnpfusion.solvers.compiled_run import CompiledRun
 from pnpfusion.solvers.compiled_semi_implicit import CompiledSemiImplicit, semi_implicit_step
-from pnpfusion.solvers.compiled_start import compiled_first_steps, compiled_rates
+from pnpfusion.solvers.compiled_start import compiled_rates
 from pnpfusion.solvers.device_run import DeviceRun
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest, is_transformed
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Method, PlainSteps, Schedule
 from pnpfusion.solvers.spectral import SpectralElectrolyte
-from pnpfusion.solvers.steppers.base import FirstStep, Semilinear
+from pnpfusion.solvers.steppers.base import Semilinear
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.kernels.newton_1d import Cell as CompiledCell
@@ -69,11 +69,6 @@ class BoundPNP:
     def _arrays(self) -> CompiledCell:
         return compiled_cell(cast(Electrolyte, self.cell))
 
-    def begin(self, u: Tensor, asked: FirstStep) -> tuple[Tensor, Tensor] | None:
-        """See :class:`StartingLaw`."""
-        arrays = self.arrays(u)
-        return None if arrays is None else compiled_first_steps(arrays, u, asked)
-
     def steepest(self, u: Tensor) -> float:
         """The largest rise of z phi, and of the crowding, across a face of any sample."""
         arrays = self.arrays(u)
@@ -111,9 +106,14 @@ class BoundPNP:
         cell = self.cell
         if self.driven or not isinstance(cell, Electrolyte):
             return None
-        if self.compiled is None:
+        compiled = self.compiled
+        if compiled is None:
             return DeviceRun.of(cell, method, times)
-        return CompiledImplicit(cell, CompiledRun.of(cell, self.compiled, method, times))
+        return CompiledImplicit(CompiledRun.of(cell, compiled, method, times), self._parameters)
+
+    @cached_property
+    def _parameters(self) -> list[Parameter]:
+        return parameters(cast(Electrolyte, self.cell))
 
     def semi_implicit_steps(self, schedule: Schedule) -> PlainSteps | None:
         """Robust steps in compiled code, where it knows this cell; else None."""

@@ -28,8 +28,8 @@ def choose(
     diffusion across one cell is quick.
     """
     cell = law.cell
-    c = u0.detach().reshape(-1, *cell.valence.shape[1:2], *grid.shape)
     if isinstance(cell, SpectralElectrolyte):
+        c = u0.detach().reshape(-1, *cell.valence.shape[1:2], *grid.shape)
         if atol is not None:
             raise ValueError("steps in series have no `atol`; leave it out, or give a stepper.")
         quickest = float(cell.quickest(c).min())

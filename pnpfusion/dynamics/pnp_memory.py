@@ -29,7 +29,7 @@ _UNCHANGING = (int, float, str, Grid, torch.dtype, torch.device)
 
 
 class Memory:
-    """The last cell that was bound, with everything it was made from.
+    """The last cell that was bound, with all it was made from, and a state it may start from.
 
     Tensors are compared by value with copies of what they were, so it does not matter how they were
     changed: in place, under numpy's hands, or by another tensor. One tuple is read and replaced at
@@ -38,6 +38,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._last: tuple[Facts, BoundPNP] | None = None
+        self._fit: tuple[Tensor, BoundPNP] | None = None
 
     def recall(self, facts: Facts) -> BoundPNP | None:
         """What was kept under the same facts."""
@@ -52,6 +53,18 @@ class Memory:
     def keep(self, facts: Facts, bound: BoundPNP) -> None:
         """Remember ``bound``, made from ``facts`` that :func:`are_lasting`, and nothing else."""
         self._last = tuple(map(_copied, facts)), bound
+
+    def fit_for(self, u: Tensor) -> BoundPNP | None:
+        """The cell that was last found fit to start, if that was from ``u`` by value."""
+        fit = self._fit
+        if fit is None or is_transformed() or not _is_same(fit[0], u.detach()):
+            return None
+        return fit[1]
+
+    def found_fit(self, bound: BoundPNP, u: Tensor) -> None:
+        """Remember that ``bound`` may start from ``u`` and that there is nothing to warn of."""
+        if self._last is not None and self._last[1] is bound:  # else it is not met again
+            self._fit = u.clone(), bound
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Memory:
         return Memory()

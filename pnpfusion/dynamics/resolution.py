@@ -20,8 +20,10 @@ class StabilityWarning(UserWarning):
     """The steps of an explicit method are longer than its stability allows."""
 
 
-def warn_if_coarse(cell: Electrolyte, c: Tensor) -> None:
+def warn_if_coarse(cell: Electrolyte, c: Tensor) -> bool:
     r"""Warn where cells (those at walls, if an axis has any) are wider than a quarter Debye length.
+
+    Returns whether it did.
 
     The Debye length is that of the mean concentrations, the smallest of the batch:
     :math:`\lambda_D^2 = \varepsilon / \sum z^2 c`.
@@ -42,12 +44,17 @@ def warn_if_coarse(cell: Electrolyte, c: Tensor) -> None:
             ResolutionWarning,
             stacklevel=4,
         )
+        return True
+    return False
 
 
-def warn_if_steep(law: BoundPNP, c: Tensor) -> None:
-    """Warn where central faces see potential steps above 2: concentrations may turn negative."""
+def warn_if_steep(law: BoundPNP, c: Tensor) -> bool:
+    """Warn where central faces see potential steps above 2: concentrations may turn negative.
+
+    Returns whether it did.
+    """
     if not isinstance(law.cell, Electrolyte) or law.cell.scheme.monotone:
-        return
+        return False
     with torch.no_grad():
         steepest = law.steepest(c)
     if steepest > 2:
@@ -57,6 +64,8 @@ def warn_if_steep(law: BoundPNP, c: Tensor) -> None:
             ResolutionWarning,
             stacklevel=4,
         )
+        return True
+    return False
 
 
 def warn_if_long(cell: Electrolyte, c: Tensor, dt: float, reach: float) -> None:

@@ -125,24 +125,22 @@ def _solution(
     path: Path, dynamics: Dynamics, times: Tensor, batch: tuple[int, ...], x: Input, choice: str
 ) -> Solution:
     """The path with the caller's batch axes, cut where no sample got to."""
-    reached = int(path.reached.max()) if len(path.reached) else len(times)
-    states, lowest = path.states, path.lowest
-    if reached < len(times):
+    kinds, states, lowest, reached = path.outcomes, path.states, path.lowest, len(times)
+    worst = kinds[0] if kinds else Outcome.REACHED_END
+    if kinds.count(worst) == len(kinds):
+        succeeded = torch.full(batch, worst.is_success, device=states.device)
+    else:
+        worst = max(set(kinds), key=lambda outcome: outcome.severity)
+        succeeded = torch.tensor([o.is_success for o in kinds], device=states.device).reshape(batch)
+    if worst is not Outcome.REACHED_END:
+        reached = int(path.reached.max())
         times, states = times[:reached], states[:reached]
         lowest = None if lowest is None else lowest[:reached]
-    kinds = set(path.outcomes)
-    if len(kinds) == 1:
-        (worst,) = kinds
-        succeeded = torch.full((len(path.outcomes),), worst.is_success, device=states.device)
-    else:
-        worst = max(kinds, key=lambda outcome: outcome.severity, default=Outcome.REACHED_END)
-        good = [outcome.is_success for outcome in path.outcomes]
-        succeeded = torch.tensor(good, dtype=torch.bool, device=states.device)
     return Solution(
         times=times,
         states=states.reshape(reached, *batch, *states.shape[2:]),
         outcome=worst,
-        succeeded=succeeded.reshape(batch),
+        succeeded=succeeded,
         work=path.work.reshape(batch),
         dynamics=dynamics,
         x=x,

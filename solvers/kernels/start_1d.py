@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pnpfusion.solvers.kernels.decorators import Array, inner, kernel
+from pnpfusion.solvers.kernels.esdirk_1d import _lowest
 from pnpfusion.solvers.kernels.newton_1d import (
     CRUSH,
     FLUX,
@@ -27,7 +28,7 @@ from pnpfusion.solvers.kernels.newton_1d import (
 )
 
 if TYPE_CHECKING:
-    from pnpfusion.solvers.steppers.base import FirstStep
+    from pnpfusion.solvers.plain_steps import Method
 
 TINY = float(np.finfo(np.float64).tiny)
 
@@ -49,12 +50,12 @@ def _rate(cell: Cell, c: Array, room: Room, into: Array) -> None:
 
 
 @inner
-def _size(values: Array, minus: Array, share: float, u: Array, allowed: FirstStep) -> float:
+def _size(values: Array, minus: Array, share: float, u: Array, method: Method) -> float:
     """``values - share * minus`` in the mean square, over the error allowed in ``u``."""
     total = 0.0
     for s in range(u.shape[0]):
         for i in range(u.shape[1]):
-            scale = allowed.atol + allowed.rtol * abs(u[s, i])
+            scale = method.atol + method.rtol * abs(u[s, i])
             part = (values[s, i] - share * minus[s, i]) / scale
             total += part * part
     return float(np.sqrt(total / u.size))
@@ -89,33 +90,43 @@ def rates_1d(cells: Cell, u: Array, slopes: Array, steepest: Array) -> None:
 
 
 @kernel
-def first_steps_1d(cells: Cell, u: Array, allowed: FirstStep, slopes: Array, first: Array) -> None:
+def first_steps_1d(
+    cells: Cell,
+    u: Array,
+    method: Method,
+    span: float,
+    slopes: Array,
+    first: Array,
+    lowest: Array,
+) -> None:
     """The rates of B states, and a step for each over which they change by about the tolerance.
 
     Args:
         cells: the cells.
         u: the states, ``(B, S, N)``.
-        allowed: the tolerance, and the span of time.
+        method: how to step.
+        span: the time between the first state and the last.
         slopes: their rates of change; set here, ``(B, S, N)``.
         first: the steps; set here, ``(B,)``.
+        lowest: the smallest of what must stay positive; set here, ``(B,)``.
     """
     batch, species, n = u.shape
     room = make_room(species, n, u)
     ahead, rate = np.empty((species, n), u.dtype), np.empty((species, n), u.dtype)
-    span = allowed.span
     for sample in range(batch):
         cell, c, slope = one_sample(cells, sample), u[sample], slopes[sample]
         ground(cell, room)
         _rate(cell, c, room, slope)
-        steep = _size(slope, slope, 0.0, c, allowed)
-        trial = 0.01 * _size(c, c, 0.0, c, allowed) / (steep + TINY)
+        steep = _size(slope, slope, 0.0, c, method)
+        trial = 0.01 * _size(c, c, 0.0, c, method) / (steep + TINY)
         trial = max(min(trial, span), 1e-12 * span)
         for s in range(species):
             for i in range(n):
                 ahead[s, i] = c[s, i] + trial * slope[s, i]
         _rate(cell, ahead, room, rate)
-        curvature = _size(rate, slope, 1.0, c, allowed) / trial
-        wanted = (0.01 / max(steep, curvature, TINY)) ** (1 / allowed.error_order)
+        curvature = _size(rate, slope, 1.0, c, method) / trial
+        wanted = (0.01 / max(steep, curvature, TINY)) ** (1 / method.error_order)
         step = min(100 * trial, wanted, span)
         lost = np.isnan(steep) or np.isnan(curvature)
         first[sample] = 1e-6 * span if lost else step
+        lowest[sample] = _lowest(cell, c)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -36,22 +36,6 @@ class Law(Protocol):
 
         With ``sample``, ``u`` holds states of these samples of the batch, by index.
         """
-
-
-class FirstStep(NamedTuple):
-    """What the first step of a run depends on beside the law and the state."""
-
-    rtol: float
-    atol: float
-    error_order: float  #: in the step, of its error
-    span: float  #: between the first and the last time
-
-
-class StartingLaw(Law, Protocol):
-    """A law that knows how to begin quicker than by its :meth:`rate`."""
-
-    def begin(self, u: Tensor, asked: FirstStep) -> tuple[Tensor, Tensor] | None:
-        """Rates of ``u``, and steps ``(B,)`` as `AdaptiveSteps` would; None: ask the rate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +108,16 @@ class Work:
         nothing = torch.zeros(batch, dtype=torch.long, device=device)
         return cls(nothing, nothing, nothing, nothing, nothing)
 
+    def __add__(self, more: Work) -> Work:
+        """This and ``more``."""
+        return Work(*(getattr(self, f.name) + getattr(more, f.name) for f in fields(self)))
+
     def reshape(self, batch: tuple[int, ...]) -> Work:
         """The same with the caller's batch axes."""
         if self.steps.shape == batch:
             return self
-        return Work(*(getattr(self, f.name).reshape(batch) for f in fields(self)))
+        each = self.steps, self.rejected, self.fallbacks, self.iterations, self.rate_calls
+        return Work(*(values.reshape(batch) for values in each))
 
 
 @dataclass(frozen=True, eq=False)

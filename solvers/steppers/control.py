@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.plain_steps import FixedStep, Rate
-from pnpfusion.solvers.steppers.base import FirstStep, Law, Pace, Work
+from pnpfusion.solvers.plain_steps import FixedStep
+from pnpfusion.solvers.steppers.base import Law, Pace, Work
 
 SAFETY, LARGEST_GROWTH, SMALLEST_SHRINK = 0.9, 5.0, 0.2
 SHRINK_AFTER_FAILURE = 0.25
@@ -67,12 +67,6 @@ class Control(ABC):
     @abstractmethod
     def first(self, law: Law, u: Tensor, slope: Tensor) -> Pace:
         """The pace at which a run begins."""
-
-    def start(self, law: Law, rate: Rate, u: Tensor) -> tuple[Tensor, Pace]:
-        """The slopes of ``u`` and the pace at which a run begins there."""
-        slope = rate(self.times[:1].to(u.dtype).expand(len(u)), u)
-        with torch.no_grad():  # the sizes of steps count as constants
-            return slope, self.first(law, u.detach(), slope.detach())
 
     @abstractmethod
     def plan(self, pace: Pace, t: Tensor, following: Tensor, going: Tensor) -> Plan:
@@ -156,19 +150,6 @@ class AdaptiveSteps(Control):
     ) -> None:
         self.times, self.tolerance, self.max_steps = times, tolerance, max_steps
         self.error_order = error_order
-
-    def start(self, law: Law, rate: Rate, u: Tensor) -> tuple[Tensor, Pace]:
-        begin = getattr(law, "begin", None)
-        if begin is not None:
-            span = float(self.times[-1] - self.times[0])
-            asked = FirstStep(
-                self.tolerance.rtol, self.tolerance.atol, float(self.error_order), span
-            )
-            begun = begin(u, asked)
-            if begun is not None:
-                slope, dt = begun
-                return slope, Pace.of(dt)
-        return super().start(law, rate, u)
 
     def first(self, law: Law, u: Tensor, slope: Tensor) -> Pace:
         """A step over which the state and its slope change by about the tolerance [HNW93, II.4]."""

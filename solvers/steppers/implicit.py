@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import per_state
@@ -37,6 +39,17 @@ class Tableau:
     stages: tuple[tuple[float, ...], ...]  #: rows a_ij with j <= i; the last row is the solution
     embedded: tuple[float, ...]  #: weights of the solution that the error is measured against
     error_order: int  #: order in dt of the difference of the two
+
+    @cached_property
+    def rows(self) -> NDArray[np.float64]:
+        """a_ij without the explicit first row, (R, R+1)."""
+        width = len(self.embedded)
+        return np.array([row + (0.0,) * (width - len(row)) for row in self.stages])
+
+    @cached_property
+    def error(self) -> NDArray[np.float64]:
+        """Weights of the slopes in the difference of the two, (R+1,)."""
+        return np.subtract(self.stages[-1], self.embedded, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -86,10 +99,9 @@ class ESDIRK(OneStep):
         make = getattr(law, "plain_steps", None)
         if make is None or not isinstance(control, AdaptiveSteps):
             return None
-        rows, embedded = self.tableau.stages, self.tableau.embedded
         method = Method(
-            rows=np.array([row + (0.0,) * (len(embedded) - len(row)) for row in rows]),
-            error=np.array(rows[-1]) - np.array(embedded),
+            rows=self.tableau.rows,
+            error=self.tableau.error,
             error_order=float(control.error_order),
             rtol=control.tolerance.rtol,
             atol=control.tolerance.atol,

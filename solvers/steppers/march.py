@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.plain_steps import FollowedSteps, Place, PlainSteps, Rate
+from pnpfusion.solvers.plain_steps import Advance, FollowedSteps, Place, PlainSteps, StartingSteps
 from pnpfusion.solvers.steppers.base import Law, Pace, Path, Report, Standing, Work
 from pnpfusion.solvers.steppers.control import Control, Verdict
 from pnpfusion.solvers.steppers.record import Piece, Record, Step
@@ -33,44 +33,55 @@ def march(
     record, control = Record(law, times), stepper.control(u0, times)
     method = Method(stepper, law, control.tolerance, record)
     plain = stepper.plain_steps(law, control)
-    follower = plain if checkpoints is None and isinstance(plain, FollowedSteps) else None
-    if resume is None or resume.standing is None:
-        rate = law.rate if follower is None else follower.rate
-        here = _start(law, rate, control, record, u0, times)
-    else:
-        here = _resumed(control, record, resume, resume.standing)
-    start = here.u, here.slope
     enabled = torch.is_grad_enabled()
+    followed = enabled and isinstance(plain, FollowedSteps) and plain.follows(u0)
+    follower = plain if checkpoints is None and isinstance(plain, FollowedSteps) else None
+    here: Standing | None = None
     again: Again | None = None
-    if enabled and follower is not None:
-        again = method.again if follower.follows(u0) else None  # for steps that are not plain
-    elif enabled and (is_followed(*start) or _followed_later(law, u0, times)):
-        again = method.again
-        # A forward derivative goes along with the run and holds nothing.
-        if checkpoints is not None and any(values.requires_grad for values in start):
-            again = Tape(method, checkpoints)
-            here = replace(here, u=u0.detach(), slope=here.slope.detach())
-    if again is not None and follower is None:
-        plain = None
+
+    def begun(steps: int) -> Standing:
+        """Where the run begins, or comes to by at most so many plain steps that begin it."""
+        if isinstance(plain, StartingSteps) and not followed:
+            return _arrived(plain.start(u0, steps), control, record, None)
+        return _start(law, control, record, u0, follower)
+
     try:
+        if resume is not None and resume.standing is not None:
+            here = _resumed(control, record, resume, resume.standing)
+        else:
+            here = begun(control.max_steps)
+            _tell(report, here, times)
+        start = here.u, here.slope
+        if enabled and follower is not None:
+            again = method.again if followed else None  # for steps that are not plain
+        elif enabled and (is_followed(*start) or _followed_later(law, u0, times)):
+            again = method.again
+            # A forward derivative goes along with the run and holds nothing.
+            if checkpoints is not None and any(values.requires_grad for values in start):
+                again = Tape(method, checkpoints)
+                here = replace(here, u=u0.detach(), slope=here.slope.detach())
+        if again is not None and follower is None:
+            plain = None
         while here.going.any():
             if plain is not None:
-                here, waits = _advanced(plain, control, record, here)
-                if report is not None:
-                    report(_progress(here, times))
+                ahead = _advance(plain, control, here)
+                here = _arrived(ahead, control, record, here)
+                _tell(report, here, times)
+                waits = ahead.waits & here.going
                 if waits.any():  # the others have plain steps ahead
                     swept = _swept(method, control, replace(here, going=waits), again)
                     here = replace(swept, going=swept.going | (here.going & ~waits))
                 continue
             # One assignment: an interruption finds all of a sweep done, or nothing of it.
             here = _swept(method, control, here, again)
-            if report is not None:
-                report(_progress(here, times))
+            _tell(report, here, times)
     except KeyboardInterrupt:
         # In the line of a `with` statement it may come before what the statement restores.
         torch.set_grad_enabled(enabled)
         if isinstance(again, Tape):
             again.outside.forget_modes()
+        if here is None:
+            here = begun(0)
         here = here.stopped(here.going, Outcome.INTERRUPTED)
     pieces = record.pieces[: here.pieces]
     if isinstance(again, Tape):
@@ -78,38 +89,41 @@ def march(
     return record.path(here, pieces)
 
 
-def _advanced(
-    plain: PlainSteps, control: Control, record: Record, here: Standing
-) -> tuple[Standing, Tensor]:
-    """Where the law's own steps lead, and which samples need another one there."""
-    pace, work = here.pace, here.work
-    lowest = here.lowest if here.lowest is not None else torch.full_like(here.t, torch.inf)
+def _advance(plain: PlainSteps, control: Control, here: Standing) -> Advance:
+    """The law's own steps from ``here``."""
+    pace, lowest = here.pace, here.lowest
+    if lowest is None:
+        lowest = torch.full_like(here.t, torch.inf)
     place = Place(here.t, here.u, here.slope, here.next, pace.dt, pace.failures, pace.land, lowest)
-    left = control.max_steps - work.steps - work.rejected
-    ahead = plain.advance(place, here.going, left)
-    if len(ahead.which):
+    left = control.max_steps - here.work.steps - here.work.rejected
+    return plain.advance(place, here.going, left)
+
+
+def _arrived(ahead: Advance, control: Control, record: Record, before: Standing | None) -> Standing:
+    """Where the law's own steps lead, from ``before`` or from the start."""
+    if before is None:
+        record.pieces.clear()
+    if before is None or ahead.which.shape[0]:
         record.pieces.append(Piece(ahead.which, ahead.sample, ahead.values, ahead.lowest))
-    there = ahead.place
-    new = replace(
-        here,
+    there, none = ahead.place, torch.zeros_like(ahead.steps)
+    work = Work(ahead.steps, ahead.rejected, none, ahead.iterations, ahead.rate_calls)
+    outcomes = (Outcome.REACHED_END,) * none.shape[0]
+    going = there.next < record.times.shape[0]
+    if before is not None:
+        work, outcomes, going = before.work + work, before.outcomes, before.going & going
+    here = Standing(
         t=there.t,
         u=there.u,
         slope=there.slope,
         next=there.next,
-        going=here.going & (there.next < len(record.times)),
+        going=going,
+        outcomes=outcomes,
         pace=Pace(there.dt, there.failures, there.land),
-        work=replace(
-            work,
-            steps=work.steps + ahead.steps,
-            rejected=work.rejected + ahead.rejected,
-            iterations=work.iterations + ahead.iterations,
-            rate_calls=work.rate_calls + ahead.rate_calls,
-        ),
+        work=work,
         lowest=there.lowest,
         pieces=len(record.pieces),
     )
-    new = new.stopped(control.spent(new.work), Outcome.OUT_OF_STEPS)
-    return new, ahead.waits & new.going
+    return here.stopped(control.spent(work), Outcome.OUT_OF_STEPS) if going.any() else here
 
 
 def _followed_later(law: Law, u0: Tensor, times: Tensor) -> bool:
@@ -121,10 +135,14 @@ def _followed_later(law: Law, u0: Tensor, times: Tensor) -> bool:
 
 
 def _start(
-    law: Law, rate: Rate, control: Control, record: Record, u0: Tensor, times: Tensor
+    law: Law, control: Control, record: Record, u0: Tensor, follower: FollowedSteps | None
 ) -> Standing:
-    batch = len(u0)
-    slope, pace = control.start(law, rate, u0)
+    """Where a run begins; its slopes are asked of ``follower``, if there is one."""
+    times, batch = record.times, len(u0)
+    rate = law.rate if follower is None else follower.rate
+    slope = rate(times[:1].to(u0.dtype).expand(batch), u0)
+    with torch.no_grad():  # the sizes of steps count as constants
+        pace = control.first(law, u0.detach(), slope.detach())
     work, lowest = Work.none(batch, u0.device), record.begin(u0)
     first = work.steps + 1
     return Standing(
@@ -206,8 +224,11 @@ def _swept(method: Method, control: Control, here: Standing, again: Again | None
     return there
 
 
-def _progress(here: Standing, times: Tensor) -> float:
-    """The share of the time span that every sample still going has behind it."""
-    if not here.going.any():
-        return 1.0
-    return float(((here.t[here.going] - times[0]) / (times[-1] - times[0])).min())
+def _tell(report: Report | None, here: Standing, times: Tensor) -> None:
+    """Report the share of the time span that every sample still going has behind it."""
+    if report is None:
+        return
+    share = 1.0
+    if here.going.any():
+        share = float(((here.t[here.going] - times[0]) / (times[-1] - times[0])).min())
+    report(share)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed, per_state
 from pnpfusion.solvers.phi_functions import apply, doubled, phi_functions
-from pnpfusion.solvers.plain_steps import Advance, Place
+from pnpfusion.solvers.plain_steps import Advance, Place, PlainSteps
 from pnpfusion.solvers.steppers.base import Law, Pace, Semilinear, SemilinearLaw
 from pnpfusion.solvers.steppers.control import Control, Plan, Verdict
 
@@ -154,7 +154,7 @@ class _Here:
 
 
 @dataclass(frozen=True, eq=False)
-class ModalSteps:
+class ModalSteps(PlainSteps):
     """Takes the steps of `march` in modes, which carry the gradient; see :class:`FollowedSteps`.
 
     A step whose end is not finite is not plain. Between saved times the smallest concentration is

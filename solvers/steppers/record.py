@@ -53,7 +53,7 @@ class Record:
         """Save the states at the first time; returns what is lowest there."""
         sample = torch.arange(len(u0), device=u0.device)
         lowest = self.law.lowest(u0.detach())
-        self.pieces.append(Piece(torch.zeros_like(sample), sample, u0, lowest))
+        self.pieces = [Piece(torch.zeros_like(sample), sample, u0, lowest)]
         return lowest
 
     def resume(self, path: Path) -> None:
@@ -127,10 +127,10 @@ class Record:
 
     def path(self, here: Standing, pieces: Sequence[Piece]) -> Path:
         """Everything that was saved up to ``here``; NaN where a sample did not get to."""
-        shape = (len(self.times), len(here.next))
-        values, lowest = torch.cat([piece.values for piece in pieces]), None
+        shape = (self.times.shape[0], here.next.shape[0])
+        values, lowest = _joined([piece.values for piece in pieces]), None
         if here.lowest is not None:
-            lowest = torch.cat([piece.lowest for piece in pieces if piece.lowest is not None])
+            lowest = _joined([piece.lowest for piece in pieces if piece.lowest is not None])
         if _are_rows(pieces, *shape):
             states = values.reshape(*shape, *values.shape[1:])
             lowest = None if lowest is None else lowest.reshape(shape)
@@ -152,6 +152,11 @@ class Record:
         )
 
 
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """``parts``, one below the other."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
 def _places(pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
     """The times and samples of all pieces, by index."""
     which, sample = zip(*((piece.which, piece.sample) for piece in pieces), strict=True)
@@ -160,10 +165,11 @@ def _places(pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
 
 def _are_rows(pieces: Sequence[Piece], times: int, samples: int) -> bool:
     """Whether the pieces, one after the other, are all of the path, row by row."""
-    if sum(len(piece.sample) for piece in pieces) < times * samples:
+    sizes = [piece.sample.shape[0] for piece in pieces]
+    if sum(sizes) < times * samples:
         return False
     if len(pieces) <= 2:  # the first is all of the first row, or of all that was resumed
-        return len(pieces[0].sample) in (samples, times * samples)
+        return sizes[0] in (samples, times * samples)
     which, sample = _places(pieces)
     rows = torch.arange(times * samples, device=which.device)
     return torch.equal(which * samples + sample, rows)
