@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from pnpfusion.dynamics.pnp import PNP as Law
@@ -15,7 +14,8 @@ from pnpfusion.fusion.pnp_attribution import Attribution
 from pnpfusion.fusion.pnp_encoder import Encoder
 from pnpfusion.fusion.pnp_migration import DissociationBy, MigratingIons
 from pnpfusion.fusion.pnp_rest import RestingCells
-from pnpfusion.fusion.pnp_run import Outset, Reached
+from pnpfusion.fusion.pnp_run import Outset
+from pnpfusion.solution import Solution
 
 Run = Literal["equilibrium", "transient"]
 
@@ -204,31 +204,29 @@ class PNP(FusionLayer):
     def fuse(self, batch: Batch, return_info: bool) -> tuple[Tensor, FusionInfo | None]:
         """See :meth:`FusionLayer.fuse`."""
         outset = self.cells.outset(batch)
-        if not return_info:
-            reached = uncompiled(lambda: self.cells.reach(self.dynamics, outset))
-            return self.out(self._read(outset, reached)), None
-        run = uncompiled(lambda: self.cells.run(self.dynamics, outset))
-        read = self._read(outset, Reached(run.final, run.succeeded))
+        run = None
+        if return_info:
+            run = uncompiled(lambda: self.cells.run(self.dynamics, outset))
+        read, good = self._answer(outset, run)
+        fused = self.out(read)
+        if run is None:
+            return fused, None
         info = FusionInfo(
-            run.succeeded.flatten(1).all(1),
+            good.flatten(1).all(1),
             (run.work.iterations + run.work.steps).flatten(1).amax(1),
             self.cells.reconstruct(read, batch),
             run,
         )
-        return self.out(read), info
+        return fused, info
 
-    def _read(self, outset: Outset, reached: Reached) -> Tensor:
-        """What is read of a run; a cell without an answer is read as one without features."""
-        good = reached.succeeded
+    def _answer(self, outset: Outset, run: Solution | None) -> tuple[Tensor, Tensor]:
+        """See :meth:`Cells.answer`; it is warned of cells without one."""
+        read, good = uncompiled(lambda: self.cells.answer(outset, run))
         if not bool(good.all()):
-            failed = int((~good.flatten(1).all(1)).sum())
             warn_unsolved(
-                failed,
+                int((~good.flatten(1).all(1)).sum()),
                 len(good),
                 "cells without features in their place",
                 "their features charge the cells beyond all measure; scale them.",
             )
-            there, neutral = good[..., None, None], self.cells.neutral()
-            u0 = torch.where(there, outset.u0, neutral)
-            return self.cells.read(u0, torch.where(there, reached.final, neutral))
-        return self.cells.read(outset.u0, reached.final)
+        return read, good

@@ -15,7 +15,7 @@ from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.pnp_attribution import IonAttribution, shares_past_the_middle
 from pnpfusion.fusion.pnp_encoder import Encoder, Encoders, where_present
 from pnpfusion.fusion.pnp_parameters import Bounded, Range, spread_of_scales
-from pnpfusion.fusion.pnp_run import Outset, Reached
+from pnpfusion.fusion.pnp_run import Outset, Reached, read_of
 from pnpfusion.run.simulate import simulate
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.boundary import Wall
@@ -184,6 +184,10 @@ class MigratingIons(nn.Module):
         cation, anion = final[..., 0, :], final[..., 1, :]
         phi = self.potential_of(cation - anion) + self.potential_of_walls
         return torch.cat([phi.flatten(1), (cation + anion).flatten(1), AT_START * u0.flatten(1)], 1)
+
+    def answer(self, outset: Outset, run: Solution | None) -> tuple[Tensor, Tensor]:
+        """See :func:`read_of`."""
+        return read_of(self, outset, run)
 
     @property
     def numbers_at_end(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from pnpfusion.dynamics.base import Input
@@ -22,6 +23,7 @@ class Outset:
     u0: Tensor  #: (rows, channels, species, cells); (rows, modalities, channels, ...) uncoupled
     x: Input  #: what drives the law
     parts: list[Tensor]  #: what each modality gives, (rows, channels, ..., cells)
+    charge: Tensor | None = None  #: what is fixed in the cells, like `u0` without species
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,10 @@ class Cells(Protocol):
     """The cells of a PNP layer: their law, how features enter, how it runs and what is read."""
 
     boxes: int  #: cells per channel
-    numbers: int  #: how many numbers :meth:`read` gives for a row
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers :meth:`read` gives for a row."""
 
     @property
     def law(self) -> PNP:
@@ -57,6 +62,12 @@ class Cells(Protocol):
     def read(self, u0: Tensor, final: Tensor) -> Tensor:
         """What is read of a run from ``u0`` to ``final``, ``(rows, numbers)``."""
 
+    def answer(self, outset: Outset, run: Solution | None) -> tuple[Tensor, Tensor]:
+        """What is read of the run from there, and which of its cells have an answer.
+
+        A cell without one is read as one without features. ``run`` is the run, where it was made.
+        """
+
     def attribute(
         self, names: Sequence[str], law: PNP, outset: Outset, final: Tensor
     ) -> Attribution:
@@ -64,3 +75,13 @@ class Cells(Protocol):
 
     def reconstruct(self, read: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Losses of reading features back, by name."""
+
+
+def read_of(cells: Cells, outset: Outset, run: Solution | None) -> tuple[Tensor, Tensor]:
+    """:meth:`Cells.answer` by the law and its concentrations."""
+    reached = cells.reach(cells.law, outset) if run is None else run
+    good, u0, final = reached.succeeded, outset.u0, reached.final
+    if not bool(good.all()):
+        there, neutral = good[..., None, None], cells.neutral()
+        u0, final = torch.where(there, u0, neutral), torch.where(there, final, neutral)
+    return cells.read(u0, final), good
