@@ -35,6 +35,16 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y
 
 
+def times_transposed(x: Tensor, y: Tensor) -> Tensor:
+    """:math:`x y^T` of matrices in a stack, ``(*batch, m, n)`` and ``(*batch, k, n)``."""
+    one, other = (stack.reshape(-1, *stack.shape[-2:]).unbind() for stack in (x, y))
+    pairs = list(zip(one, other, strict=True))
+    if torch.is_grad_enabled() or not pairs or not _is_faster_otherwise(*pairs[0]):
+        return x @ y.mT
+    product = torch.stack([_product(a, b, None) for a, b in pairs])
+    return product.reshape(*x.shape[:-1], y.shape[-2])
+
+
 class _ByInput(torch.autograd.Function):
     """The product, with a derivative by x."""
 
@@ -86,10 +96,10 @@ def _is_faster_otherwise(x: Tensor, weight: Tensor) -> bool:
         return False
     if x.device.type != "cpu" or weight.numel() < SMALLEST or not len(x):
         return False
-    return _is_plain(x) and _is_plain(weight) and _leaves_width_unused()
+    return is_plain(x) and is_plain(weight) and _leaves_width_unused()
 
 
-def _is_plain(values: Tensor) -> bool:
+def is_plain(values: Tensor) -> bool:
     """Whether ``values`` are numbers in memory, neither traced nor transformed nor to be cast."""
     if type(values) not in (Tensor, nn.Parameter) or torch.is_autocast_enabled("cpu"):
         return False
