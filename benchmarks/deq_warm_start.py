@@ -86,7 +86,7 @@ def brca(place: str) -> pf.data.Features:
     modalities = {name: v.double() for name, v in arrays.items() if v.ndim == 2}
     labels = arrays["label"].long()
     names = tuple(str(k) for k in range(int(labels.max()) + 1))
-    return pf.data.Features("brca", modalities, labels, names)
+    return pf.data.Features("brca", modalities, labels=labels, class_names=names)
 
 
 def split(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

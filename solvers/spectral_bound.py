@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from pnpfusion.solvers.products import is_plain, times_transposed
 
 
 def spectral_norm_bound(matrices: Tensor, *, squarings: int = 4) -> Tensor:
@@ -12,7 +16,8 @@ def spectral_norm_bound(matrices: Tensor, *, squarings: int = 4) -> Tensor:
     The Schatten norm :math:`(\sum_i \sigma_i^{4k})^{1/4k} = \|(A A^T)^k\|_F^{1/2k}` of order
     :math:`4k`, :math:`k = 2^s`, by s squarings: too large by a factor of at most
     :math:`m^{1/4k}`, which is what an orthogonal matrix meets (1.07 for m = 64 and s = 4). It is
-    smooth wherever the matrix is not zero, and costs s + 1 products of m × m matrices.
+    smooth wherever the matrix is not zero, and costs s + 1 products of m × m matrices, as does its
+    gradient, a multiple of :math:`(A A^T)^{2k-1} A`.
 
     Power iteration approaches the norm from below, so it cannot promise a contraction.
 
@@ -23,14 +28,48 @@ def spectral_norm_bound(matrices: Tensor, *, squarings: int = 4) -> Tensor:
     Returns:
         The bounds, shape ``(*batch,)``.
     """
+    if not is_plain(matrices):
+        return _bound_and_powers(matrices, squarings)[0]
+    bound: Tensor = _Bound.apply(matrices, squarings)  # type: ignore[no-untyped-call]
+    return bound
+
+
+def _bound_and_powers(matrices: Tensor, squarings: int) -> tuple[Tensor, list[Tensor]]:
+    """The bound, and multiples of :math:`(A A^T)^{2^j}` for j = 0 ... s."""
     tiny = torch.finfo(matrices.dtype).tiny
     bound: Tensor = torch.linalg.matrix_norm(matrices).clamp_min(tiny)
-    scaled = matrices / bound[..., None, None]
-    power = scaled @ scaled.mT
+    power = matrices / bound[..., None, None]
+    powers: list[Tensor] = []
     for squaring in range(squarings + 1):
-        if squaring:
-            power = power @ power
+        power = times_transposed(power, power)
         size = torch.linalg.matrix_norm(power).clamp_min(tiny)
         power = power / size[..., None, None]  # so that no power leaves the range of floats
+        powers.append(power)
         bound = bound * size**0.5 ** (squaring + 1)
-    return bound
+    return bound, powers
+
+
+class _Bound(torch.autograd.Function):
+    """The bound with half of the products that its steps would take backward."""
+
+    @staticmethod
+    def forward(ctx: Any, matrices: Tensor, squarings: int) -> Tensor:
+        bound, powers = _bound_and_powers(matrices, squarings)
+        ctx.squarings = squarings
+        ctx.save_for_backward(matrices, bound, *powers)
+        return bound
+
+    @staticmethod
+    def backward(ctx: Any, by_bound: Tensor) -> tuple[Tensor, None]:
+        matrices, bound, *powers = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is asked for
+            bound, _ = _bound_and_powers(matrices, ctx.squarings)
+            (found,) = torch.autograd.grad(bound, matrices, by_bound, create_graph=True)
+            return found, None
+        size = torch.linalg.matrix_norm(matrices, keepdim=True)
+        way = matrices / size.clamp_min(torch.finfo(matrices.dtype).tiny)
+        for power in powers:
+            way = times_transposed(power, way.mT)
+        along = (way * matrices).sum((-2, -1))  # > 0; a norm's gradient along A is the norm
+        scale = torch.where(along > 0, by_bound * bound / along, 0)
+        return scale[..., None, None] * way, None

@@ -173,3 +173,46 @@ def test_a_gradient_by_the_input_alone_takes_one_product(monkeypatch: pytest.Mon
     assert len(taken) == 2
     torch.autograd.grad(y, [x, w], torch.ones_like(y))
     assert len(taken) == 4
+
+
+def test_a_part_of_something_wider_is_copied_before_a_product(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("this build of PyTorch has no oneDNN")
+    monkeypatch.setattr(products, "_leaves_width_unused", lambda: True)
+    whole, w = torch.randn(20, 3, 140), torch.randn(130, 140).requires_grad_()
+    seen = []
+    monkeypatch.setattr(
+        products,
+        "_without_gaps",
+        lambda m, own=products._without_gaps: seen.append(own(m)) or seen[-1],
+    )
+    linear(whole[:, 1], w).sum().backward()
+    assert len(seen) >= 4
+    assert all(m.is_contiguous() or m.mT.is_contiguous() for m in seen)
+    torch.testing.assert_close(w.grad, torch.ones(130, 20) @ whole[:, 1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("error", [AttributeError, RuntimeError, TypeError, None])
+def test_an_operation_that_is_gone_or_changed_is_not_used(
+    error: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if error is None:
+            return x @ weight.T
+        raise error("no such operation")
+
+    monkeypatch.setattr(products, "_product", changed)
+    assert not products._still_answers()
+    monkeypatch.setattr(products, "_product", F.linear)
+    assert products._still_answers()
+
+
+def test_products_of_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_leaves_width_unused", lambda: products._still_answers())
+    for batch in ((), (0,), (2,), (2, 1)):
+        x, y = torch.randn(*batch, 130, 140), torch.randn(*batch, 150, 140)
+        with torch.no_grad():
+            got = products.times_transposed(x, y)
+        torch.testing.assert_close(got, x @ y.mT, rtol=1e-4, atol=1e-4)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import pnpfusion as pf
+from pnpfusion.solvers import spectral_bound
 from pnpfusion.solvers.spectral_bound import spectral_norm_bound
 from tests.registry import f64
 
@@ -356,6 +357,23 @@ def test_the_bound_of_nothing_is_nearly_nothing() -> None:
 def test_the_bound_has_derivatives() -> None:
     matrices = gaussian(2, 3, 4).requires_grad_()
     assert torch.autograd.gradcheck(spectral_norm_bound, (matrices,))
+    assert torch.autograd.gradgradcheck(spectral_norm_bound, (matrices,))
+    _, forward = torch.func.jvp(spectral_norm_bound, (matrices.detach(),), (matrices.detach(),))
+    torch.testing.assert_close(forward, spectral_norm_bound(matrices).detach())  # homogeneous
+
+
+def test_a_gradient_of_the_bound_takes_as_many_products_as_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken, original = [], spectral_bound.times_transposed
+
+    def counted(x: Tensor, y: Tensor) -> Tensor:
+        taken.append(1)
+        return original(x, y)
+
+    monkeypatch.setattr(spectral_bound, "times_transposed", counted)
+    spectral_norm_bound(gaussian(2, 3, 4).requires_grad_()).sum().backward()
+    assert len(taken) == 2 * 5
 
 
 # What is refused

@@ -11,6 +11,7 @@ from pnpfusion.solvers.fixed_point.base import (
     FixedPoint,
     FixedPointSolver,
     Iterates,
+    Memory,
     Proposal,
     Residual,
     Tolerance,
@@ -18,20 +19,20 @@ from pnpfusion.solvers.fixed_point.base import (
     check_whole,
 )
 from pnpfusion.solvers.fixed_point.compiled import Rounds, is_compiled, iterate
-from pnpfusion.solvers.fixed_point.past import Past
 
 
 @dataclass(frozen=True)
 class Broyden(FixedPointSolver):
     r"""Broyden's good method [Bro65] for f(u) = 0, of limited memory.
 
-    The inverse Jacobian is :math:`-\beta 1 + \sum_j a_j b_j^T`; each step adds the pair that makes
-    it map the last change of f to the last step. A pair whose denominator vanishes is left out; a
-    full memory loses its oldest pair. A sample whose residual explodes goes back to its best
-    iterate, forgets, and takes half the steps.
+    Each step multiplies the inverse Jacobian, at first :math:`-\beta 1`, by a factor
+    :math:`1 + a_j s_j^T` with the last step s, such that it maps the last change of f to that step
+    [Kel95, 7.3]. A factor whose denominator vanishes is left out; a full memory is emptied of all
+    but the last step. A sample whose residual explodes goes back to its best iterate, forgets, and
+    takes half the steps.
     """
 
-    memory: int = 20  #: pairs that are kept
+    memory: int = 20  #: factors that are kept
     damping: float = 1.0  #: beta
 
     def __post_init__(self) -> None:
@@ -46,31 +47,49 @@ class Broyden(FixedPointSolver):
             return iterate(rounds, residual, u0, tolerance)
         return super().solve(residual, u0, tolerance)
 
-    def begin(self, u0: Tensor, tolerance: Tolerance) -> _Pairs:
+    def begin(self, u0: Tensor, tolerance: Tolerance) -> _Factors:
         """See :class:`FixedPointSolver`."""
-        return _Pairs(u0, self.memory, self.damping)
+        return _Factors(u0, self.memory, self.damping)
 
 
-class _Pairs(Past):
-    """The pairs a and b of each row."""
+class _Factors(Memory):
+    """The factors of each row, as far as there are any, and the last step after them."""
+
+    by_row = ("gains", "steps", "last_f", "used", "damping")
+
+    def __init__(self, u0: Tensor, memory: int, damping: float) -> None:
+        self.memory = memory
+        room = (len(u0), memory, u0[0].numel() if len(u0) else 0)
+        self.gains, self.steps = u0.new_zeros(room), u0.new_zeros(room)  #: a and s
+        self.last_f = torch.zeros_like(u0.flatten(1))
+        self.used = torch.full((len(u0),), -1, device=u0.device)  #: factors; -1 without a last step
+        self.damping = u0.new_full((len(u0), 1), damping)
 
     def propose(self, at: Iterates, residual: Residual) -> Proposal:
-        flat_u, flat_f = at.u.flatten(1), at.f.flatten(1)
-        if self.count:
-            step, change = flat_u - self.last_u, flat_f - self.last_f
-            self.one[:, self.slot], self.other[:, self.slot] = 0, 0  # the oldest pair makes room
-            by_step = self._inverse(step, self.one, self.other)
-            below = (by_step * change).sum(1, keepdim=True)
-            least = 1e-8 * by_step.norm(dim=1, keepdim=True) * change.norm(dim=1, keepdim=True)
-            usable = (below.abs() > least) & ~self.fresh
-            moved = step - self._inverse(change, self.other, self.one)
-            moved = moved / torch.where(usable, below, 1.0)
-            self.one[:, self.slot] = torch.where(usable, moved, 0.0)
-            self.other[:, self.slot] = torch.where(usable, by_step, 0.0)
-        self.remember(at)
-        return Proposal((flat_u - self._inverse(flat_f, self.other, self.one)).reshape(at.u.shape))
+        f = at.f.flatten(1)
+        emptied = self.used == self.memory
+        self.gains[emptied] = 0
+        step = self.damping * f
+        for j in range(int(torch.where(emptied, 0, self.used).max())):
+            step = step + self.gains[:, j] * (self.steps[:, j] * step).sum(1, keepdim=True)
+        rows, slot = torch.arange(len(f), device=f.device), self.used.clamp_min(0) % self.memory
+        last = self.steps[rows, slot]
+        missed = last + self.damping * (f - self.last_f)
+        left = torch.where(emptied[:, None], missed, step)
+        below = (last * (last - left)).sum(1, keepdim=True)
+        least = 1e-8 * last.norm(dim=1, keepdim=True) * (last - left).norm(dim=1, keepdim=True)
+        usable = (below.abs() > least) & (self.used >= 0)[:, None]
+        gain = torch.where(usable, left / torch.where(usable, below, 1.0), 0.0)
+        step = step + gain * (last * step).sum(1, keepdim=True)
+        self.gains[rows, slot] = gain
+        self.used = slot + usable.squeeze(1)
+        self.steps[rows, self.used % self.memory] = step
+        self.last_f = f
+        return Proposal(at.u + step.reshape(at.u.shape))
 
-    def _inverse(self, v: Tensor, by: Tensor, to: Tensor) -> Tensor:
-        """The inverse Jacobian times v, by b and to a; its transpose the other way round."""
-        by, to = by[:, : self.count], to[:, : self.count]
-        return ((by @ v.unsqueeze(2)).mT @ to).squeeze(1) - self.damping * v
+    def restart(self, lost: Tensor) -> bool:
+        """See :class:`Memory`."""
+        self.gains[lost], self.steps[lost] = 0, 0
+        self.used = torch.where(lost, -1, self.used)
+        self.damping = torch.where(lost[:, None], self.damping / 2, self.damping)
+        return True

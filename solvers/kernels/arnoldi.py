@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pnpfusion.solvers.kernels.decorators import Array, inner_sums, kernel
-from pnpfusion.solvers.kernels.rounds import dot, subtract
+from pnpfusion.solvers.kernels.decorators import Array, kernel
+from pnpfusion.solvers.kernels.rounds import dot, scale, subtract
 
 
 class Basis(NamedTuple):
@@ -19,13 +19,6 @@ class Basis(NamedTuple):
     turns: Array  #: the cosine and sine that make each of its columns one, (B, m, 2)
     load: Array  #: right side of the least squares, turned likewise, (B, m+1)
     columns: NDArray[np.int64]  #: of each sample so far, (B,)
-
-
-@inner_sums
-def scale(values: Array, by: np.floating, into: Array) -> None:
-    """``values`` times ``by``; zeros where that is 0."""
-    for i in range(len(values)):
-        into[i] = values[i] * by if by != 0 else 0
 
 
 @kernel

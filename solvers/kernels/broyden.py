@@ -14,32 +14,42 @@ from pnpfusion.solvers.kernels.rounds import (
     forget,
     judge,
     put,
-    remember,
-    subtract,
+    scale,
+    step,
 )
 
 
 @inner_sums
-def apply(by: Array, to: Array, used: int, beta: np.floating, v: Array, into: Array) -> None:
-    """The inverse Jacobian times ``v``, by b and to a; its transpose the other way round."""
-    for i in range(len(v)):
-        into[i] = -beta * v[i]
-    for j in range(used):
-        subtract(to[j], -dot(by[j], v), into)
+def add(mix: Array, weight: np.floating, into: Array) -> None:
+    """Add ``weight`` times ``mix``."""
+    for i in range(len(mix)):
+        into[i] += weight * mix[i]
 
 
 @inner_sums
-def difference(a: Array, b: Array, into: Array) -> None:
-    """``a - b``."""
-    for i in range(len(a)):
-        into[i] = a[i] - b[i]
+def missed(s: Array, f: Array, last_f: Array, beta: np.floating, into: Array) -> None:
+    """What the first inverse Jacobian, -beta, leaves of the step s for the change of f."""
+    for i in range(len(s)):
+        into[i] = s[i] + beta * (f[i] - last_f[i])
 
 
 @inner_sums
-def divide(values: Array, by: np.floating) -> None:
+def against(s: Array, z: Array) -> tuple[np.floating, np.floating]:
+    """The product of s with s - z, and below what that is as good as 0."""
+    of_s = of_both = of_rest = s.dtype.type(0)
+    for i in range(len(s)):
+        rest = s[i] - z[i]
+        of_s += s[i] * s[i]
+        of_both += s[i] * rest
+        of_rest += rest * rest
+    return of_both, s.dtype.type(1e-8) * np.sqrt(of_s) * np.sqrt(of_rest)
+
+
+@inner_sums
+def divide(values: Array, by: np.floating, into: Array) -> None:
     """``values`` over ``by``."""
     for i in range(len(values)):
-        values[i] /= by
+        into[i] = values[i] / by
 
 
 @kernel
@@ -68,8 +78,7 @@ def broyden_round(
         going: takes which rows have one, (R,).
     """
     real, memory = u.dtype.type, past.one.shape[1]
-    room = np.empty((4, u.shape[1]), u.dtype)
-    way, change, moved, by_way = room[0], room[1], room[2], room[3]
+    z, room = np.empty(u.shape[1], u.dtype), np.empty(u.shape[1], u.dtype)
     for r in range(len(u)):
         b, own_u, own_f = rows[r], u[r], f[r]
         going[r], lost = judge(rule, b, own_u, own_f, best, history)
@@ -78,23 +87,25 @@ def broyden_round(
         if lost:
             own_u, own_f = best.u[b], best.f[b]
             forget(past, b)
-        one, other, beta = past.one[b], past.other[b], past.damping[b]
-        if past.pairs[b] >= 0:
-            slot, used = past.pairs[b] % memory, min(past.pairs[b], memory)
-            difference(own_u, past.u[b], way)
-            difference(own_f, past.f[b], change)
-            one[slot] = 0  # the oldest pair makes room
-            other[slot] = 0
-            apply(other, one, used, beta, change, moved)
-            difference(way, moved, moved)
-            apply(one, other, used, beta, way, by_way)
-            below = dot(by_way, change)
-            if abs(below) > real(1e-8) * np.sqrt(dot(by_way, by_way) * dot(change, change)):
-                divide(moved, below)
-                put(moved, one[slot])
-                put(by_way, other[slot])
-            past.pairs[b] += 1
-        remember(past, b, own_u, own_f)
-        apply(other, one, min(past.pairs[b], memory), beta, own_f, moved)
-        difference(own_u, moved, after[r])
+        gains, steps, beta = past.one[b], past.other[b], past.damping[b]
+        emptied = past.pairs[b] == memory
+        used = 0 if emptied else past.pairs[b]
+        scale(own_f, beta, z)
+        for j in range(used):
+            add(gains[j], dot(steps[j], z), z)
+        if used >= 0:
+            last, left = steps[used], z  # z is what the factors leave, as the last step was theirs
+            if emptied:
+                missed(last, own_f, past.f[b], beta, room)
+                left = room
+            below, least = against(last, left)
+            if abs(below) > least:
+                divide(left, below, gains[used])
+                add(gains[used], dot(last, z), z)
+                used += 1
+        step(own_u, z, real(1), after[r])
+        past.pairs[b] = max(used, 0)
+        put(z, steps[past.pairs[b] % memory])
+        if used == memory:
+            put(own_f, past.f[b])
         going[r] = np.isfinite(dot(after[r], after[r]))

@@ -81,6 +81,13 @@ def subtract(mix: Array, weight: np.floating, into: Array) -> None:
 
 
 @inner_sums
+def scale(values: Array, by: np.floating, into: Array) -> None:
+    """``values`` times ``by``; zeros where that is 0."""
+    for i in range(len(values)):
+        into[i] = values[i] * by if by != 0 else 0
+
+
+@inner_sums
 def put(values: Array, into: Array) -> None:
     """Copy."""
     for i in range(len(values)):
