@@ -62,6 +62,10 @@ class CompiledSemiImplicit:
         """The run of ``cell``, or None where only `march` can follow it."""
         return cls(cell, schedule) if _is_known(cell) else None
 
+    def follows(self, u: Tensor) -> bool:
+        """See :class:`FollowedSteps`."""
+        return is_followed(u, *_parameters(self.cell))
+
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """See :class:`FollowedSteps`."""
         with torch.no_grad():

@@ -92,5 +92,8 @@ class PlainSteps(Protocol):
 class FollowedSteps(PlainSteps, Protocol):
     """Plain steps whose states carry the gradient."""
 
+    def follows(self, u: Tensor) -> bool:
+        """Whether a run from ``u`` ``(B, *state)`` has a gradient in anything."""
+
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
-        """du/dt like ``u`` ``(B, *state)``, without gradient."""
+        """du/dt like ``u`` ``(B, *state)``; its gradient may be missing if no step needs it."""

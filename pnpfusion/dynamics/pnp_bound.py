@@ -15,6 +15,7 @@ from pnpfusion.solvers import chebyshev_newton, coupled_newton
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.compiled_cell import compiled_cell, is_compiled
+from pnpfusion.solvers.compiled_implicit import CompiledImplicit
 from pnpfusion.solvers.compiled_run import CompiledRun
 from pnpfusion.solvers.compiled_semi_implicit import CompiledSemiImplicit, semi_implicit_step
 from pnpfusion.solvers.compiled_start import compiled_first_steps, compiled_rates
@@ -112,7 +113,7 @@ class BoundPNP:
             return None
         if self.compiled is None:
             return DeviceRun.of(cell, method, times)
-        return CompiledRun.of(cell, self.compiled, method, times)
+        return CompiledImplicit(cell, CompiledRun.of(cell, self.compiled, method, times))
 
     def semi_implicit_steps(self, schedule: Schedule) -> PlainSteps | None:
         """Robust steps in compiled code, where it knows this cell; else None."""

@@ -33,24 +33,24 @@ def march(
     record, control = Record(law, times), stepper.control(u0, times)
     method = Method(stepper, law, control.tolerance, record)
     plain = stepper.plain_steps(law, control)
-    followed = checkpoints is None and isinstance(plain, FollowedSteps)
+    follower = plain if checkpoints is None and isinstance(plain, FollowedSteps) else None
     if resume is None or resume.standing is None:
-        rate = plain.rate if isinstance(plain, FollowedSteps) and followed else law.rate
+        rate = law.rate if follower is None else follower.rate
         here = _start(law, rate, control, record, u0, times)
     else:
         here = _resumed(control, record, resume, resume.standing)
     start = here.u, here.slope
     enabled = torch.is_grad_enabled()
     again: Again | None = None
-    if enabled and followed:
-        again = method.again  # for steps that are not plain
+    if enabled and follower is not None:
+        again = method.again if follower.follows(u0) else None  # for steps that are not plain
     elif enabled and (is_followed(*start) or _followed_later(law, u0, times)):
         again = method.again
         # A forward derivative goes along with the run and holds nothing.
         if checkpoints is not None and any(values.requires_grad for values in start):
             again = Tape(method, checkpoints)
             here = replace(here, u=u0.detach(), slope=here.slope.detach())
-    if again is not None and not followed:
+    if again is not None and follower is None:
         plain = None
     try:
         while here.going.any():

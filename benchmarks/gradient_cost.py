@@ -1,0 +1,238 @@
+"""What a gradient costs beside its run: time and memory, of runs and of equilibria.
+
+usage: python benchmarks/gradient_cost.py [--rounds 15] [--pybamm-python PATH]
+
+P1 is a blocking cell with two ions, P3 is 64 of them with Debye lengths and voltages of their own
+(see peers.py). The gradient is that of the final state by everything at once: permittivity,
+voltage, both diffusivities and valences, fixed charge and the state at the start. Each round times
+the run without any gradient, then the run and its gradient; every call builds its cell anew. A
+ratio is the second over the first of the same round: median, smallest and largest. Times are those
+that the processor worked, on one thread.
+
+Memory is what the largest resident memory of a process of its own grows by, in MB, over one run
+with its gradient, for P1 by TRBDF2 at tolerances that take more and more steps.
+
+With --pybamm-python, an interpreter that can import pybamm, its forward sensitivities to two inputs
+(eps2 and V) are timed on the same problems, and their ratio to its own run. One JSON line per row,
+then a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import math
+import multiprocessing
+import os
+import statistics
+import subprocess
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import pnpfusion as pf
+from pnpfusion.dynamics.resolution import ResolutionWarning
+from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, KenCarp4, Stepper
+
+END = torch.tensor([0.0, 0.5], dtype=torch.float64)
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+
+Inputs = dict[str, Tensor]
+Run = Callable[[Inputs], Tensor]
+
+
+def blocking(
+    problem: str, cells: int, grading: float, scheme: str, stepper: Stepper | None
+) -> tuple[Inputs, Run]:
+    """Inputs, and the final states from them; at rest without a ``stepper``."""
+    batch = (64,) if problem == "P3" else ()
+    debye = torch.linspace(0.05, 0.1, 64).double() if batch else torch.tensor(0.05).double()
+    voltage = torch.linspace(0.5, 3.0, 64).double() if batch else torch.tensor(2.0).double()
+    if batch:
+        order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+        voltage = voltage[order]
+    edges = torch.linspace(-1, 1, cells + 1, dtype=torch.float64)
+    if grading:
+        edges = torch.tanh(grading * edges) / math.tanh(grading)
+    grid = pf.Grid((cells,), (2.0,), ("wall",), edges=(edges,))
+    inputs = {
+        "permittivity": 2 * debye**2,
+        "voltage": voltage,
+        "diffusivity": torch.ones(2, dtype=torch.float64),
+        "valence": torch.tensor([1.0, -1.0], dtype=torch.float64),
+        "fixed charge": torch.zeros(cells, dtype=torch.float64),
+        "start": torch.ones(*batch, 2, cells, dtype=torch.float64),
+    }
+
+    def run(given: Inputs) -> Tensor:
+        names, (z, d) = ("cation", "anion"), (given["valence"], given["diffusivity"])
+        cell = pf.PNP(
+            grid,
+            [pf.Species(name, z[i], d[i]) for i, name in enumerate(names)],
+            permittivity=given["permittivity"],
+            fixed_charge=pf.Field(given["fixed charge"]),
+            walls={
+                "x-": pf.Wall(potential=-given["voltage"]),
+                "x+": pf.Wall(potential=given["voltage"]),
+            },
+            scheme=scheme,  # type: ignore[arg-type]
+        )
+        if stepper is None:
+            return pf.equilibrium(cell, given["start"]).final
+        return pf.simulate(cell, given["start"], END, stepper=stepper).final
+
+    return inputs, run
+
+
+def problems() -> dict[str, tuple[Inputs, Run]]:
+    """A new problem is one more entry here."""
+    exact = "scharfetter-gummel"
+    return {
+        "P1, 256 equal cells": blocking("P1", 256, 0, "central", KenCarp4(1e-4)),
+        "P1, 256 equal cells, Scharfetter-Gummel": blocking("P1", 256, 0, exact, KenCarp4(1e-4)),
+        "P1, 64 graded cells": blocking("P1", 64, 1.5, "central", KenCarp4(1e-3)),
+        "P3, 128 equal cells": blocking("P3", 128, 0, "central", KenCarp4(1e-3)),
+        "P3, 48 graded cells": blocking("P3", 48, 1.5, "central", KenCarp4(3e-3)),
+        "P3, semi-implicit": blocking("P3", 128, 0, exact, AsymptoticPreserving(dt=0.01)),
+        "P1 at rest": blocking("P1", 256, 0, exact, None),
+        "P3 at rest": blocking("P3", 128, 0, exact, None),
+    }
+
+
+def followed(inputs: Inputs) -> Inputs:
+    """The same with a gradient in each."""
+    return {name: value.detach().clone().requires_grad_() for name, value in inputs.items()}
+
+
+def both(inputs: Inputs, run: Run) -> None:
+    """The run and its gradient."""
+    leaves = followed(inputs)
+    torch.autograd.grad(run(leaves).square().sum(), list(leaves.values()), allow_unused=True)
+
+
+def measure(name: str, inputs: Inputs, run: Run, rounds: int) -> dict[str, Any]:
+    """One row."""
+    run(inputs)
+    both(inputs, run)
+    forward, with_gradient = [], []
+    for _ in range(rounds):
+        begin = time.process_time()
+        run(inputs)
+        middle = time.process_time()
+        both(inputs, run)
+        forward.append(middle - begin)
+        with_gradient.append(time.process_time() - middle)
+    row = {"problem": name, "program": "pnpfusion"}
+    derivatives = sum(value.numel() for value in inputs.values())
+    return {**row, "derivatives": derivatives, **summary(forward, with_gradient)}
+
+
+def summary(forward: list[float], with_gradient: list[float]) -> dict[str, Any]:
+    """Medians and smallest times in ms, and ratios."""
+    ratios = [a / b for a, b in zip(with_gradient, forward, strict=True)]
+    figures = {
+        "forward_ms": 1e3 * statistics.median(forward),
+        "with_gradient_ms": 1e3 * statistics.median(with_gradient),
+        "smallest_ratio": min(with_gradient) / min(forward),
+        "ratio": statistics.median(ratios),
+    }
+    rounded = {key: float(f"{value:.3g}") for key, value in figures.items()}
+    return {**rounded, "ratio_range": [float(f"{f(ratios):.3g}") for f in (min, max)]}
+
+
+def largest_resident() -> int:
+    """The largest resident memory of this process so far, in bytes (Linux)."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def memory(rtol: float) -> dict[str, Any]:
+    """Steps of P1 at a tolerance, and what the run and its gradient need."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", ResolutionWarning)
+    both(*blocking("P1", 256, 0, "central", TRBDF2(1e-2)))  # what the first call loads
+    inputs, run = blocking("P1", 256, 0, "central", TRBDF2(rtol))
+    gc.collect()
+    before = largest_resident()
+    both(inputs, run)
+    grown = largest_resident() - before
+    cell = pf.PNP(
+        pf.Grid((256,), (2.0,), ("wall",)),
+        [pf.Species("cation", +1), pf.Species("anion", -1)],
+        permittivity=0.005,
+        walls={"x-": pf.Wall(potential=-2.0), "x+": pf.Wall(potential=2.0)},
+        scheme="central",
+    )
+    found = pf.simulate(cell, inputs["start"], END, stepper=TRBDF2(rtol)).work
+    return {"rtol": rtol, "steps": int(found.steps), "peak_MB": float(f"{grown / 1e6:.3g}")}
+
+
+def pybamm_rows(python: str | None, rounds: int) -> list[dict[str, Any]]:
+    """Those of PyBaMM, where it can be imported."""
+    if python is None:
+        return [{"problem": "P1, P3", "program": "pybamm", "absent": "no --pybamm-python"}]
+    script = Path(__file__).with_name("pybamm_sensitivities.py")
+    environment = {**os.environ, **ONE_THREAD, "PYBAMM_DISABLE_TELEMETRY": "true"}
+    command = [python, str(script), "--rounds", str(rounds)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        return [{"problem": "P1, P3", "program": "pybamm", "absent": done.stderr[-300:]}]
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return [
+        {
+            "problem": row["problem"],
+            "program": row["program"],
+            "derivatives": 2,
+            **summary(row["forward"], row["with_gradient"]),
+        }
+        for row in rows
+    ]
+
+
+def main() -> None:
+    """Run everything and print it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--pybamm-python", metavar="PATH")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", ResolutionWarning)  # P3's equal cells are coarse on purpose
+    rows = []
+    for name, (inputs, run) in problems().items():
+        rows.append(measure(name, inputs, run, given.rounds))
+        print(json.dumps(rows[-1]), flush=True)
+    for row in pybamm_rows(given.pybamm_python, max(3, given.rounds // 3)):
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    peaks = []
+    for rtol in (1e-5, 1e-7, 1e-9, 1e-10):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            peaks.append(pool.apply(memory, (rtol,)))
+        print(json.dumps(peaks[-1]), flush=True)
+    head = f"{'problem':<42}{'program':<11}{'derivatives':>12}{'run ms':>9}{'both ms':>9}"
+    print(f"\n{head}{'ratio (range)':>22}{'of minima':>11}")
+    for row in rows:
+        if "absent" in row:
+            print(f"{row['problem']:<42}{row['program']:<11}absent: {row['absent']}")
+            continue
+        low, high = row["ratio_range"]
+        print(
+            f"{row['problem']:<42}{row['program']:<11}{row['derivatives']:>12}"
+            f"{row['forward_ms']:>9g}{row['with_gradient_ms']:>9g}"
+            f"{row['ratio']:>8g} ({low:g} to {high:g}){row['smallest_ratio']:>9g}"
+        )
+    print(f"\n{'rtol':>8}{'steps':>8}{'peak MB':>9}")
+    for row in peaks:
+        print(f"{row['rtol']:>8g}{row['steps']:>8}{row['peak_MB']:>9g}")
+
+
+if __name__ == "__main__":
+    main()
