@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,8 @@ class _Call:
         """What was saved, ``(P, S, N)``, and the states and slopes at the end."""
         from pnpfusion.solvers.kernels.esdirk_1d import Run
         from pnpfusion.solvers.kernels.esdirk_1d_gradient import Trail, esdirk_1d_followed
+        from pnpfusion.solvers.kernels.esdirk_lanes_gradient import esdirk_lanes_followed
+        from pnpfusion.solvers.kernels.lanes import WIDTH
 
         place, times, chunk = self.place, self.plain.times, self.chunk
         batch, *state = place.u.shape
@@ -140,20 +143,26 @@ class _Call:
                 np.empty((len(times), batch)),
             )
         )
+        kept = state
+        if self.plain.in_lanes:  # records; see `newton_lanes`
+            kept = [(state[1] + 1 + WIDTH) // WIDTH + 2, 1 + state[0], WIDTH]
         few = -(-(chunk - self.whole) // self.apart)
         self.trail: Trail = Trail._make(
             (
                 np.zeros(batch, np.int64),
                 *(np.empty((batch, chunk)) for _ in range(3)),
                 np.empty((batch, chunk + 1), np.int64),
-                np.empty((batch, self.whole, len(self.plain.method.rows), *state)),
-                np.empty((batch, few, 2, *state)),
+                np.empty((batch, self.whole, len(self.plain.method.rows), *kept)),
+                np.empty((batch, few, 2, *kept)),
                 self.apart,
             )
         )
         self.waits = np.zeros(batch, np.bool_)
         if batch:
-            esdirk_1d_followed(
+            steps = esdirk_1d_followed
+            if self.plain.in_lanes:
+                steps = partial(esdirk_lanes_followed, (0,) * state[0])
+            steps(
                 self.plain.cell,
                 self.plain.method,
                 MAX_ITERATIONS,
@@ -191,13 +200,17 @@ class _Call:
     def back(self, by_values: NDArray[Any], by_u: NDArray[Any], by_slope: NDArray[Any]) -> Given:
         """Derivatives by the cell; ``by_u`` and ``by_slope`` become those at the beginning."""
         from pnpfusion.solvers.kernels.esdirk_1d_gradient import Given, esdirk_1d_gradient
+        from pnpfusion.solvers.kernels.esdirk_lanes_gradient import esdirk_lanes_gradient
 
         cell = self.plain.cell
         by = Given(*(np.zeros_like(getattr(cell, name)) for name in Given._fields))
         where = np.full((len(self.run.times), len(by_u)), -1)
         where[self.passed] = np.arange(len(by_values))
         if len(by_u):
-            esdirk_1d_gradient(
+            back = esdirk_1d_gradient
+            if self.plain.in_lanes:
+                back = partial(esdirk_lanes_gradient, (0,) * by_u.shape[1])
+            back(
                 cell,
                 self.plain.method,
                 MAX_ITERATIONS,

@@ -158,20 +158,28 @@ class AdaptiveSteps(Control):
         self.error_order = error_order
 
     def start(self, law: Law, rate: Rate, u: Tensor) -> tuple[Tensor, Pace]:
+        begun = self._begun(law, u)
+        if begun is None:
+            return super().start(law, rate, u)
+        slope, dt = begun
+        return slope, Pace.of(dt)
+
+    def _begun(self, law: Law, u: Tensor) -> tuple[Tensor, Tensor] | None:
         begin = getattr(law, "begin", None)
-        if begin is not None:
-            span = float(self.times[-1] - self.times[0])
-            asked = FirstStep(
-                self.tolerance.rtol, self.tolerance.atol, float(self.error_order), span
-            )
-            begun = begin(u, asked)
-            if begun is not None:
-                slope, dt = begun
-                return slope, Pace.of(dt)
-        return super().start(law, rate, u)
+        if begin is None:
+            return None
+        span = float(self.times[-1] - self.times[0])
+        order = float(self.error_order)
+        begun: tuple[Tensor, Tensor] | None = begin(
+            u, FirstStep(self.tolerance.rtol, self.tolerance.atol, order, span)
+        )
+        return begun
 
     def first(self, law: Law, u: Tensor, slope: Tensor) -> Pace:
         """A step over which the state and its slope change by about the tolerance [HNW93, II.4]."""
+        begun = self._begun(law, u)
+        if begun is not None:  # the same step whether or not the slope has a gradient
+            return Pace.of(begun[1])
         span = self.times[-1] - self.times[0]
         scale = self.tolerance.scale(u)
 
