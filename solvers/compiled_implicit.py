@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from math import ceil, sqrt
+from math import ceil, prod, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,18 +13,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pnpfusion.solvers.compiled_run import MOST_IN_ONE_CALL, CompiledRun
+from pnpfusion.solvers.compiled_run import (
+    ENOUGH_FOR_A_THREAD,
+    MOST_IN_ONE_CALL,
+    CompiledRun,
+    threads_for,
+)
 from pnpfusion.solvers.coupled_newton import MAX_ITERATIONS
 from pnpfusion.solvers.implicit_solve import without_derivative
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Advance, FollowedSteps, Place, StartingSteps
 
 if TYPE_CHECKING:
+    from pnpfusion.solvers.kernels.by_cell import Given
     from pnpfusion.solvers.kernels.esdirk_1d import Run
-    from pnpfusion.solvers.kernels.esdirk_1d_gradient import Given, Trail
 
 #: Bytes that the stages of the first steps of a run may take.
 ROOM_FOR_STAGES = 16_000_000
+#: How many sums over samples make up the derivatives by what they share.
+PARTS = 8
 
 Parameter = tuple[Tensor, str, int]  #: a tensor, the array of `Cell` it is part of, and its row
 
@@ -74,11 +82,21 @@ class CompiledImplicit(StartingSteps, FollowedSteps):
         self.calls += 1
         chunk = max(1, MOST_IN_ONE_CALL // max(1, batch * n)) * self.calls
         chunk = min(chunk, int(left.max())) if len(left) else 0
-        stages = 8 * len(self.plain.method.rows) * batch * species * n
+        state = prod(kept_state(self.plain, species, n))
+        stages = 8 * len(self.plain.method.rows) * batch * state
         whole = min(chunk, max(0, ROOM_FOR_STAGES // max(1, stages) - self.tried))
         self.tried += chunk
         apart = ceil(sqrt(2 * batch * self.tried / len(self.plain.method.rows)))
         return chunk, whole, max(1, apart)
+
+
+def kept_state(plain: CompiledRun, species: int, cells: int) -> tuple[int, ...]:
+    """The shape of a state that is kept."""
+    if not plain.in_lanes:
+        return species, cells
+    from pnpfusion.solvers.kernels.lanes import WIDTH
+
+    return (cells + 1 + WIDTH) // WIDTH + 2, 1 + species, WIDTH  # records, see `line_lanes`
 
 
 def parameters(cell: Electrolyte) -> list[Parameter]:
@@ -128,7 +146,7 @@ class _Call:
     def take(self) -> tuple[Tensor, Tensor, Tensor]:
         """What was saved, ``(P, S, N)``, and the states and slopes at the end."""
         from pnpfusion.solvers.kernels.esdirk_1d import Run
-        from pnpfusion.solvers.kernels.esdirk_1d_gradient import Trail, esdirk_1d_followed
+        from pnpfusion.solvers.kernels.trail import make_trail
 
         place, times, chunk = self.place, self.plain.times, self.chunk
         batch, *state = place.u.shape
@@ -142,34 +160,28 @@ class _Call:
                 np.empty((len(times), batch)),
             )
         )
-        few = -(-(chunk - self.whole) // self.apart)
-        self.trail: Trail = Trail._make(
-            (
-                np.zeros(batch, np.int64),
-                *(np.empty((batch, chunk)) for _ in range(3)),
-                np.empty((batch, chunk + 1), np.int64),
-                np.empty((batch, self.whole, len(self.plain.method.rows), *state)),
-                np.empty((batch, few, 2, *state)),
-                self.apart,
-            )
-        )
-        self.waits = np.zeros(batch, np.bool_)
-        if batch:
-            esdirk_1d_followed(
-                self.plain.cell,
-                self.plain.method,
-                MAX_ITERATIONS,
-                self.run,
-                self.going.numpy(),
-                self.left.clamp_max(chunk).numpy(),
-                self.waits,
-                self.trail,
-            )
+        stages, kept = len(self.plain.method.rows), kept_state(self.plain, *state)
+        self.trail = make_trail(batch, chunk, self.whole, self.apart, stages, kept)
+        self.waits = self._move(self.run, self.left.clamp_max(chunk).numpy())
         rows = np.arange(len(times))[:, None]
         self.passed = np.nonzero((rows >= place.next.numpy()) & (rows < self.run.next))
         values = self.run.states[self.passed]
         self.run = self.run._replace(states=values[:0])  # not kept for the gradient
         return tuple(map(torch.from_numpy, (values, self.run.u, self.run.slope)))  # type: ignore[return-value]
+
+    def _move(self, run: Run, most: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Take the steps; which samples wait."""
+        from pnpfusion.solvers.kernels.esdirk_1d_gradient import esdirk_1d_followed
+
+        plain, going = self.plain, self.going.numpy()
+        if plain.in_lanes:
+            return plain.move_in_lanes(run, going, most, most.sum() + 1, self.trail)
+        waits = np.zeros(len(going), np.bool_)
+        if len(going):
+            esdirk_1d_followed(
+                plain.cell, plain.method, MAX_ITERATIONS, run, going, most, waits, self.trail
+            )
+        return waits
 
     def advance(self, values: Tensor, u: Tensor, slope: Tensor) -> Advance:
         """What the steps came to."""
@@ -192,26 +204,33 @@ class _Call:
 
     def back(self, by_values: NDArray[Any], by_u: NDArray[Any], by_slope: NDArray[Any]) -> Given:
         """Derivatives by the cell; ``by_u`` and ``by_slope`` become those at the beginning."""
-        from pnpfusion.solvers.kernels.esdirk_1d_gradient import Given, esdirk_1d_gradient
+        from pnpfusion.solvers.kernels.by_cell import Given
+        from pnpfusion.solvers.kernels.esdirk_1d_gradient import esdirk_1d_gradient
 
-        cell = self.plain.cell
-        by = Given(*(np.zeros_like(getattr(cell, name)) for name in Given._fields))
+        plain = self.plain
+        by = Given(*(np.zeros_like(getattr(plain.cell, name)) for name in Given._fields))
         where = np.full((len(self.run.times), len(by_u)), -1)
         where[self.passed] = np.arange(len(by_values))
-        if len(by_u):
-            esdirk_1d_gradient(
-                cell,
-                self.plain.method,
-                MAX_ITERATIONS,
-                self.run.times,
-                self.trail,
-                where,
-                by_values,
-                by_u,
-                by_slope,
-                by,
-            )
-        return by
+        way = plain.cell, plain.method, MAX_ITERATIONS, self.run.times, self.trail
+        counts = where, by_values, by_u, by_slope
+        if not plain.in_lanes:
+            if len(by_u):
+                esdirk_1d_gradient(*way, *counts, by)
+            return by
+        from pnpfusion.solvers.kernels.esdirk_lanes_gradient import esdirk_lanes_gradient
+
+        batch, species, n = by_u.shape
+        parts = PARTS if batch * n >= ENOUGH_FOR_A_THREAD else 1  # as many on any number of threads
+
+        def go_back(first: int) -> Given:
+            mine = Given(*map(np.zeros_like, by)) if parts > 1 else by
+            those = np.arange(batch) % parts == first
+            esdirk_lanes_gradient((0,) * species, *way, those, *counts, mine)
+            return mine
+
+        with ThreadPoolExecutor(max(1, threads_for(batch, n))) as pool:
+            found = list(pool.map(go_back, range(parts)))
+        return by if parts == 1 else Given(*map(sum, zip(*found, strict=True)))
 
 
 class _Steps(torch.autograd.Function):
@@ -248,7 +267,8 @@ class _Rate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        from pnpfusion.solvers.kernels.esdirk_1d_gradient import Given, rate_1d_gradient
+        from pnpfusion.solvers.kernels.by_cell import Given
+        from pnpfusion.solvers.kernels.esdirk_1d_gradient import rate_1d_gradient
 
         (u, *given), cell = ctx.saved_tensors, ctx.plain.cell
         by = Given(*(np.zeros_like(getattr(cell, name)) for name in Given._fields))

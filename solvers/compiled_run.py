@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from pnpfusion.solvers.plain_steps import Advance, Method, Place, StartingSteps
 if TYPE_CHECKING:
     from pnpfusion.solvers.kernels.esdirk_1d import Run
     from pnpfusion.solvers.kernels.newton_1d import Cell
+    from pnpfusion.solvers.kernels.trail import Trail
 
 #: Cells times tries in one call, so that Ctrl-C and progress bars wait a moment only.
 MOST_IN_ONE_CALL = 2_000_000
@@ -107,18 +109,30 @@ class CompiledRun(StartingSteps):
 
     def _move(self, run: Run, going: NDArray[np.bool_], left: NDArray[Any]) -> NDArray[np.bool_]:
         """Which samples wait, after some steps of as many as there is time for."""
-        batch, species, n = run.u.shape
-        waits = np.zeros(batch, np.bool_)
-        if not self.in_lanes:
-            from pnpfusion.solvers.kernels.esdirk_1d import esdirk_1d
+        batch, _, n = run.u.shape
+        if self.in_lanes:
+            enough = max(1, MOST_IN_ONE_CALL // n)
+            return self.move_in_lanes(run, going, np.minimum(left, enough), enough, no_trail())
+        from pnpfusion.solvers.kernels.esdirk_1d import esdirk_1d
 
-            most = np.minimum(left, max(1, MOST_IN_ONE_CALL // (10 * max(1, batch * n))))
-            esdirk_1d(self.cell, self.method, MAX_ITERATIONS, run, going, most, waits)
-            return waits
+        waits = np.zeros(batch, np.bool_)
+        most = np.minimum(left, max(1, MOST_IN_ONE_CALL // (10 * max(1, batch * n))))
+        esdirk_1d(self.cell, self.method, MAX_ITERATIONS, run, going, most, waits)
+        return waits
+
+    def move_in_lanes(
+        self,
+        run: Run,
+        going: NDArray[np.bool_],
+        most: NDArray[Any],
+        enough: int,
+        trail: Trail,
+    ) -> NDArray[np.bool_]:
+        """See `esdirk_lanes`."""
         from pnpfusion.solvers.kernels.esdirk_lanes import esdirk_lanes
 
-        enough = max(1, MOST_IN_ONE_CALL // n)
-        most = np.minimum(left, enough)
+        batch, species, n = run.u.shape
+        waits = np.zeros(batch, np.bool_)
 
         def move(those: NDArray[np.bool_]) -> None:
             esdirk_lanes(
@@ -131,10 +145,11 @@ class CompiledRun(StartingSteps):
                 most,
                 enough,
                 waits,
+                trail,
             )
 
         which = going.nonzero()[0]
-        threads = min(torch.get_num_threads(), len(which), len(which) * n // ENOUGH_FOR_A_THREAD)
+        threads = threads_for(len(which), n)
         if threads < 2:
             move(going)
             return waits
@@ -142,3 +157,16 @@ class CompiledRun(StartingSteps):
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(move, parts))
         return waits
+
+
+def threads_for(samples: int, cells: int) -> int:
+    """How many of torch's threads so many samples are worth."""
+    return min(torch.get_num_threads(), samples, samples * cells // ENOUGH_FOR_A_THREAD)
+
+
+@cache
+def no_trail() -> Trail:
+    """Where nothing is kept."""
+    from pnpfusion.solvers.kernels.trail import make_trail
+
+    return make_trail(0, 0, 0, 1, 0, (0, 0, 0))

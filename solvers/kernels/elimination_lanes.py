@@ -14,6 +14,7 @@ of monotone faces are positive. Where it fails a sample is left to a solver that
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pnpfusion.solvers.kernels.blocks_lanes import (
@@ -33,6 +34,11 @@ from pnpfusion.solvers.kernels.line_lanes import GROUND, INSIDE, LOAD, SIZE, G, 
 #: Cells of a lane whose elimination is kept from the way up to the way down: what the cache holds.
 #: Longer ones are eliminated twice, block by block, which takes less time than to fetch them.
 MOST_AT_ONCE, BLOCK = 4096, 192
+
+
+#: Blocks before, of and after a cell of each lane, and the right side: from the number of species,
+#: the records of cells, faces, states and right sides, the step, valences, and two places.
+Equations = Callable[..., tuple[Matrix, Matrix, Matrix, Matrix]]
 
 
 class Workroom(NamedTuple):
@@ -104,7 +110,7 @@ def _equations(
     return lower, diagonal, upper, column(residual)
 
 
-def _loaded(record: Record, m: int) -> tuple[Matrix, Matrix, Matrix]:
+def loaded(record: Record, m: int) -> tuple[Matrix, Matrix, Matrix]:
     """R, W and y of a record."""
     r, w = ([record.rows(first + i * m, m) for i in range(m)] for first in (0, m * m))
     return r, w, column(record.rows(2 * m * m, m))
@@ -115,7 +121,7 @@ def _put(record: Record, r: Matrix, w: Matrix, y: Matrix) -> None:
 
 
 @written
-def _begin(kinds: int, eliminated: Records, last: Any) -> None:
+def begin(kinds: int, eliminated: Records, last: Any) -> None:
     """Before any cell stands the separator; the first cell of each lane is not known yet."""
     m = kinds + 1
     zero = [[0] * m for _ in range(m)]
@@ -124,7 +130,9 @@ def _begin(kinds: int, eliminated: Records, last: Any) -> None:
     _put(eliminated.at(last), opposite, zero, column([0] * m))
 
 
-def _write_elimination(*, again: bool) -> Any:
+def write_elimination(equations: Equations, *, again: bool) -> Any:
+    """Code that eliminates a cell of each lane; ``again`` without its first one."""
+
     def write(
         kinds: int,
         cells: Records,
@@ -140,17 +148,15 @@ def _write_elimination(*, again: bool) -> Any:
     ) -> None:
         """Eliminate a cell of each lane, and for the first time write its first one by the next."""
         m = kinds + 1
-        lower, diagonal, upper, load = _equations(
-            kinds, cells, faces, u, base, h, valence, at, slot
-        )
-        r, w, y = _loaded(eliminated.at(slot, -1), m)
+        lower, diagonal, upper, load = equations(kinds, cells, faces, u, base, h, valence, at, slot)
+        r, w, y = loaded(eliminated.at(slot, -1), m)
         pivot = difference(diagonal, product(lower, r))
         sides = [upper, negative(product(lower, w)), difference(load, product(lower, y))]
         r, w, y = divided(pivot, sides)
         _put(eliminated.at(slot), r, w, y)
         if again:
             return
-        first_r, first_w, first_y = _loaded(eliminated.at(first), m)
+        first_r, first_w, first_y = loaded(eliminated.at(first), m)
         first_w = difference(first_w, product(first_r, w))
         first_y = difference(first_y, product(first_r, y))
         _put(eliminated.at(first), negative(product(first_r, r)), first_w, first_y)
@@ -158,50 +164,59 @@ def _write_elimination(*, again: bool) -> Any:
     return written(write)
 
 
-_eliminate, _eliminate_again = (_write_elimination(again=again) for again in (False, True))
+def write_join(equations: Equations) -> Any:
+    """Code that solves for the separators."""
+
+    def write(
+        kinds: int,
+        cells: Records,
+        faces: Records,
+        u: Records,
+        base: Records,
+        h: Any,
+        valence: Numbers,
+        eliminated: Records,
+        separators: Records,
+        last: Any,
+        slot: Any,
+        first: Any,
+    ) -> None:
+        """Solve for the separators, by cyclic reduction across lanes."""
+        m = kinds + 1
+        lower, diagonal, upper, load = equations(
+            kinds, cells, faces, u, base, h, valence, last, slot
+        )
+        r, w, y = loaded(eliminated.at(slot, -1), m)
+        of_next = [shifted(one, -1) for one in loaded(eliminated.at(first), m)]
+        pivot = difference(diagonal, product(lower, r))
+        pivot = difference(pivot, product(upper, of_next[1]))
+        load = difference(load, product(lower, y))
+        load = difference(load, product(upper, of_next[2]))
+        before, after = negative(product(lower, w)), negative(product(upper, of_next[0]))
+        before, after, load = divided(pivot, [before, after, load])
+        identity = [[int(i == j) for j in range(m)] for i in range(m)]
+        for by in (1, 2, 4):
+            back = [shifted(one, by) for one in (before, after, load)]
+            on = [shifted(one, -by) for one in (before, after, load)]
+            pivot = difference(identity, product(before, back[1]))
+            pivot = difference(pivot, product(after, on[0]))
+            load = difference(load, product(before, back[2]))
+            load = difference(load, product(after, on[2]))
+            sides = [negative(product(before, back[0])), negative(product(after, on[1])), load]
+            if by == 4:
+                (load,) = divided(pivot, [load])
+            else:
+                before, after, load = divided(pivot, sides)
+        separators.at(last.type(0)).put(0, [x for (x,) in load])
+        separators.at(last.type(1)).put(0, [x.moved(1) for (x,) in load])
+
+    return written(write)
 
 
-@written
-def _join(
-    kinds: int,
-    cells: Records,
-    faces: Records,
-    u: Records,
-    base: Records,
-    h: Any,
-    valence: Numbers,
-    eliminated: Records,
-    separators: Records,
-    last: Any,
-    slot: Any,
-    first: Any,
-) -> None:
-    """Solve for the separators, by cyclic reduction across lanes."""
-    m = kinds + 1
-    lower, diagonal, upper, load = _equations(kinds, cells, faces, u, base, h, valence, last, slot)
-    r, w, y = _loaded(eliminated.at(slot, -1), m)
-    of_next = [shifted(one, -1) for one in _loaded(eliminated.at(first), m)]
-    pivot = difference(diagonal, product(lower, r))
-    pivot = difference(pivot, product(upper, of_next[1]))
-    load = difference(load, product(lower, y))
-    load = difference(load, product(upper, of_next[2]))
-    before, after = negative(product(lower, w)), negative(product(upper, of_next[0]))
-    before, after, load = divided(pivot, [before, after, load])
-    identity = [[int(i == j) for j in range(m)] for i in range(m)]
-    for by in (1, 2, 4):
-        back = [shifted(one, by) for one in (before, after, load)]
-        on = [shifted(one, -by) for one in (before, after, load)]
-        pivot = difference(identity, product(before, back[1]))
-        pivot = difference(pivot, product(after, on[0]))
-        load = difference(load, product(before, back[2]))
-        load = difference(load, product(after, on[2]))
-        sides = [negative(product(before, back[0])), negative(product(after, on[1])), load]
-        if by == 4:
-            (load,) = divided(pivot, [load])
-        else:
-            before, after, load = divided(pivot, sides)
-    separators.at(last.type(0)).put(0, [x for (x,) in load])
-    separators.at(last.type(1)).put(0, [x.moved(1) for (x,) in load])
+_eliminate, _eliminate_again = (
+    write_elimination(_equations, again=again) for again in (False, True)
+)
+_join = write_join(_equations)
 
 
 @written
@@ -217,7 +232,7 @@ def _substitute(
 ) -> None:
     """Correct a cell of each lane, the next one's correction being in ``separators``."""
     m = kinds + 1
-    r, w, y = _loaded(eliminated.at(slot), m)
+    r, w, y = loaded(eliminated.at(slot), m)
     zero = at.type(0)
     later, separator = separators.at(zero), separators.at(zero, 1)
     x = difference(y, product(r, column(later.rows(0, m))))
@@ -288,7 +303,7 @@ def correct_all(
     last = len(u) - 2
     size, height = len(eliminated) - 2, faces.shape[1]
     first = size + 1
-    _begin(kinds, eliminated, first)
+    begin(kinds, eliminated, first)
     start = 1
     for block in range(max(len(marks), 1)):
         start, stop = 1 + block * size, min(1 + (block + 1) * size, last)

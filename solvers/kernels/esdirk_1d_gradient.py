@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pnpfusion.solvers.kernels.block_thomas import solve_line
+from pnpfusion.solvers.kernels.by_cell import Given, one_given
 from pnpfusion.solvers.kernels.decorators import Array, inlined, inner, kernel
 from pnpfusion.solvers.kernels.esdirk_1d import (
     Run,
@@ -57,35 +58,10 @@ from pnpfusion.solvers.kernels.newton_1d import (
     make_room,
     one_sample,
 )
+from pnpfusion.solvers.kernels.trail import Trail, is_asked, is_zero, shares
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.plain_steps import Method
-
-
-class Trail(NamedTuple):
-    """What a run of B samples leaves for its gradient; room for K steps of each, R stages.
-
-    The stages of the first W steps are kept; of the steps after them, the state that every L-th
-    one began from.
-    """
-
-    taken: Whole  #: accepted steps, (B,)
-    t: Array  #: when each step begins, (B, K)
-    end: Array  #: and ends, (B, K)
-    dt: Array  #: (B, K)
-    next: Whole  #: the next saved time before each step, and after the last, (B, K+1)
-    stages: Array  #: (B, W, R, S, N)
-    states: Array  #: states and slopes, (B, ceil((K-W)/L), 2, S, N)
-    apart: int  #: L
-
-
-class Given(NamedTuple):
-    """Derivatives by the arrays of :class:`Cell`, each of their shape."""
-
-    numbers: Array
-    cells: Array
-    ends: Array
-    faces: Array
 
 
 class Back(NamedTuple):
@@ -359,20 +335,6 @@ def _undo_stage(cell: Cell, c: Array, h: float, room: Room, back: Back, by: Give
     _count(cell, c, h, room, back, by)
 
 
-@inner
-def shares(time: float, trail: Trail, sample: int, k: int) -> tuple[float, float, float]:
-    """What a state saved by step ``k`` changes by its first state, first slope and last slope.
-
-    By its last state it changes by what is left of 1.
-    """
-    if time == trail.end[sample, k]:
-        return 0.0, 0.0, 0.0
-    h = trail.dt[sample, k]
-    x = (time - trail.t[sample, k]) / h
-    first = (1 - x) - x * (x - 1) * (1 - 2 * x)
-    return first, x * (x - 1) * (x - 1) * h, x * (x - 1) * x * h
-
-
 @inlined
 def _undo_saved(
     times: Array,
@@ -437,39 +399,6 @@ def _undo_step(
                         by_slopes[before, s, i] += weights[before] * load[i, 1 + s]
     _copy(back.by_u, by_u)
     _copy(by_slopes[0], by_slope)
-
-
-@inner
-def _is_zero(values: Array) -> bool:
-    for s in range(values.shape[0]):
-        for i in range(values.shape[1]):
-            if values[s, i] != 0:
-                return False
-    return True
-
-
-@inner
-def is_asked(
-    trail: Trail, sample: int, where: Whole, by_values: Array, by_u: Array, by_slope: Array
-) -> bool:
-    """Whether anything of a sample counts. Others may hold anything."""
-    if not (_is_zero(by_u) and _is_zero(by_slope)):
-        return True
-    asked = False
-    for at in range(trail.next[sample, 0], trail.next[sample, trail.taken[sample]]):
-        asked = asked or not _is_zero(by_values[where[at, sample]])
-    return asked
-
-
-@inner
-def one_given(by: Given, sample: int) -> Given:
-    """Those of one sample."""
-    return Given(
-        by.numbers[sample if len(by.numbers) > 1 else 0],
-        by.cells[sample if len(by.cells) > 1 else 0],
-        by.ends[sample if len(by.ends) > 1 else 0],
-        by.faces[sample if len(by.faces) > 1 else 0],
-    )
 
 
 @kernel
@@ -600,7 +529,7 @@ def rate_1d_gradient(cells: Cell, u: Array, by_slopes: Array, by_u: Array, by: G
         for s in range(species):
             for i in range(n):
                 by_u[sample, s, i] = 0
-        if _is_zero(by_slopes[sample]):
+        if is_zero(by_slopes[sample]):
             continue
         cell, c = one_sample(cells, sample), u[sample]
         g, inverse = cell.faces[CONDUCTANCE], room.cells[INVERSE]

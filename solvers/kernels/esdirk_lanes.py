@@ -36,6 +36,7 @@ from pnpfusion.solvers.kernels.newton_lanes import (
     iterate_lanes,
     make_poisson,
 )
+from pnpfusion.solvers.kernels.trail import Trail
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.plain_steps import Method
@@ -52,6 +53,23 @@ class Stages(NamedTuple):
     weight: Array  #: one over the correction that counts as one
     found: Array  #: the smallest concentration, or a sum, in each lane; (1, 1, 8)
     poisson: Poisson
+
+
+@inner
+def make_stages(method: Method, species: int, n: int) -> Stages:
+    """Room for the steps of one sample at a time."""
+    stages, rows, columns = len(method.error), records(n) + 2, 1 + species
+    slopes = aligned(stages * rows, columns).reshape((stages, rows, columns, WIDTH))
+    return Stages(
+        aligned(rows, columns),
+        slopes,
+        aligned(rows, columns),
+        aligned(rows, columns),
+        aligned(rows, columns),
+        aligned(rows, columns),
+        aligned(1, 1),
+        make_poisson(n),
+    )
 
 
 @written
@@ -124,8 +142,12 @@ def _attempt(
     dt: float,
     room: Workroom,
     work: Stages,
+    tape: Array,
 ) -> tuple[bool, int, bool]:
-    """One step to ``work.stage``, its slope the last of ``work.slopes``; see `ESDIRK.attempt`."""
+    """One step to ``work.stage``, its slope the last of ``work.slopes``; see `ESDIRK.attempt`.
+
+    Its stages are put on ``tape`` ``(R, M+2, 1+S, 8)``, if there is one.
+    """
     slopes, base, ahead, stage = work.slopes, work.base, work.ahead, work.stage
     solved, iterations = True, 0
     _copy(work.u, stage)
@@ -151,6 +173,8 @@ def _attempt(
         now, known = stage.reshape(-1), base.reshape(-1)
         for i in range(len(slope)):
             slope[i] = (now[i] - known[i]) / own
+        if len(tape) > 0:
+            _copy(stage, tape[row])
     return solved, iterations, False
 
 
@@ -222,6 +246,20 @@ def _save(
     return True
 
 
+@inner
+def _remember(
+    trail: Trail, sample: int, t: float, end: float, dt: float, following: int, work: Stages
+) -> None:
+    """Add an accepted step to the trail; its stages may be there already."""
+    k, whole = trail.taken[sample], trail.stages.shape[1]
+    trail.t[sample, k], trail.end[sample, k], trail.dt[sample, k] = t, end, dt
+    if k >= whole and (k - whole) % trail.apart == 0:
+        _copy(work.u, trail.states[sample, (k - whole) // trail.apart, 0])
+        _copy(work.slopes[0], trail.states[sample, (k - whole) // trail.apart, 1])
+    trail.next[sample, k + 1] = following
+    trail.taken[sample] = k + 1
+
+
 @inlined
 def _step(
     kinds: Any,
@@ -233,6 +271,8 @@ def _step(
     sample: int,
     room: Workroom,
     work: Stages,
+    trail: Trail,
+    tape: Array,
 ) -> bool:
     """Try one step; False, with nothing changed, where it is not a plain one."""
     times, t = run.times, run.t[sample]
@@ -252,7 +292,7 @@ def _step(
         _weigh(kinds, work.u, work.weight, method.newton_share, method.atol, method.rtol, at)
     find_potential_of(kinds, line, work.u, 1.0, work.poisson)
     find_potential_of(kinds, line, work.slopes[0], 0.0, work.poisson)
-    solved, iterations, failed = _attempt(kinds, line, method, most, count, dt, room, work)
+    solved, iterations, failed = _attempt(kinds, line, method, most, count, dt, room, work, tape)
     ratio = _error_ratio(kinds, method, count, dt, work)
     if failed or not np.isfinite(ratio):
         return False
@@ -276,6 +316,8 @@ def _step(
         cut_short = dt < wanted and growth >= 1  # by a saved time, not by the error
         run.dt[sample] = max(dt * growth, wanted) if cut_short else dt * growth
         run.failures[sample], run.land[sample] = 0, False
+        if trail.t.shape[1] > 0:
+            _remember(trail, sample, t, end, dt, run.next[sample], work)
         _copy(work.stage, work.u)
         _copy(work.slopes[len(work.slopes) - 1], work.slopes[0])
         run.t[sample] = end
@@ -308,6 +350,7 @@ def esdirk_lanes(
     most: Whole,
     enough: int,
     waits: Truth,
+    trail: Trail,
 ) -> None:
     """See `esdirk_1d`.
 
@@ -321,21 +364,11 @@ def esdirk_lanes(
         most: how many steps each may try, ``(B,)``.
         enough: tries of all samples after which no other one is begun.
         waits: which of them need another step than a plain one; set here, ``(B,)``.
+        trail: what is kept of the steps for the gradient; nothing if it has no room.
     """
     batch, species, n = run.u.shape
-    each, stages = records(n), len(method.error)
-    room, shape = make_workroom(species, n), (each + 2, 1 + species, WIDTH)
-    slopes = aligned(stages * shape[0], shape[1]).reshape((stages, *shape))
-    work = Stages(
-        aligned(shape[0], shape[1]),
-        slopes,
-        aligned(shape[0], shape[1]),
-        aligned(shape[0], shape[1]),
-        aligned(shape[0], shape[1]),
-        aligned(shape[0], shape[1]),
-        aligned(1, 1),
-        make_poisson(n),
-    )
+    room, work = make_workroom(species, n), make_stages(method, species, n)
+    whole, nothing = trail.stages.shape[1], np.empty((0, 1, 1, WIDTH))
     tries = 0
     for sample in range(batch):
         if not going[sample]:
@@ -345,11 +378,19 @@ def esdirk_lanes(
         cell = one_sample(cells, sample)
         line = lay_out(cell, species, n)
         _put_in(cell, run.u[sample], run.slope[sample], work)
+        if trail.t.shape[1] > 0:
+            trail.next[sample, 0] = run.next[sample]
         for _ in range(most[sample]):
             if run.next[sample] >= len(run.times):
                 break
             tries += 1
-            if not _step(kinds, line, method, iterations, n * species, run, sample, room, work):
+            tape = nothing
+            if whole > 0 and trail.taken[sample] < whole:
+                tape = trail.stages[sample, trail.taken[sample]]
+            count = n * species
+            if not _step(
+                kinds, line, method, iterations, count, run, sample, room, work, trail, tape
+            ):
                 waits[sample] = True
                 break
         for s in range(species):

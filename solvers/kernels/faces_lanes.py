@@ -13,7 +13,8 @@ from pnpfusion.solvers.kernels.newton_1d import CENTRAL, HARMONIC
 FLUX, AHEAD, BACK, TURN = range(4)
 
 
-def _central(u: Lanes) -> tuple[Any, Any, Any, Any]:
+def central(u: Lanes) -> tuple[Any, Any, Any, Any]:
+    """a(u), b(u) and their slopes."""
     return 1 - 0.5 * u, 1 + 0.5 * u, -0.5, 0.5
 
 
@@ -31,7 +32,7 @@ def _exponential(w: Lanes) -> tuple[Lanes, Lanes]:
     return two * p + two, (1 - two) - two * p
 
 
-def _bernoulli(u: Lanes) -> tuple[Any, Any, Any, Any]:
+def bernoulli(u: Lanes) -> tuple[Any, Any, Any, Any]:
     """B(u), B(-u) and their slopes, in the forms of `newton_1d`."""
     w = abs(u)
     power, lost = _exponential(w)
@@ -45,7 +46,8 @@ def _bernoulli(u: Lanes) -> tuple[Any, Any, Any, Any]:
     return ahead, back, slope, slope + 1
 
 
-def _harmonic(u: Lanes) -> tuple[Any, Any, Any, Any]:
+def harmonic(u: Lanes) -> tuple[Any, Any, Any, Any]:
+    """The same of harmonic weights."""
     power, _ = _exponential(abs(u))
     power = abs(u).where_less(708.0, power, 0.0)
     high = 2 / (1 + power)
@@ -83,9 +85,9 @@ def _write_faces(weights: Any) -> Any:
     return written(write)
 
 
-_faces_central = _write_faces(_central)
-_faces_bernoulli = _write_faces(_bernoulli)
-_faces_harmonic = _write_faces(_harmonic)
+_faces_central = _write_faces(central)
+_faces_bernoulli = _write_faces(bernoulli)
+_faces_harmonic = _write_faces(harmonic)
 
 
 @inlined

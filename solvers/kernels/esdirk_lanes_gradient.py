@@ -1,0 +1,248 @@
+"""The gradient of the runs of `esdirk_lanes`, in lanes too; see `esdirk_1d_gradient`.
+
+What is kept of a step are records of concentrations and of the potential.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pnpfusion.solvers.kernels.by_cell import Given, one_given
+from pnpfusion.solvers.kernels.counted_lanes import (
+    Counted,
+    count_stage,
+    make_counted,
+    take_out,
+)
+from pnpfusion.solvers.kernels.decorators import Array, free_kernel, inlined, inner
+from pnpfusion.solvers.kernels.elimination_lanes import Workroom, make_workroom
+from pnpfusion.solvers.kernels.esdirk_1d import Truth
+from pnpfusion.solvers.kernels.esdirk_lanes import (
+    Stages,
+    _add,
+    _attempt,
+    _copy,
+    _weigh,
+    make_stages,
+)
+from pnpfusion.solvers.kernels.lanes import WIDTH
+from pnpfusion.solvers.kernels.line_lanes import (
+    Line,
+    aligned,
+    lay_out,
+    put_cells,
+    records,
+    take_cells,
+)
+from pnpfusion.solvers.kernels.newton_1d import VOLUME, Cell, one_sample
+from pnpfusion.solvers.kernels.newton_lanes import find_potential_of
+from pnpfusion.solvers.kernels.trail import Trail, Whole, is_asked, shares
+from pnpfusion.solvers.kernels.transposed_lanes import Turned, make_turned, solve_transposed
+
+if TYPE_CHECKING:
+    from pnpfusion.solvers.plain_steps import Method
+
+
+class Back(NamedTuple):
+    """What the way back through the steps of one sample works with; records as in `Stages`."""
+
+    by_slopes: Array  #: by the slope of each stage, (R+1, M+2, 1+S, 8)
+    by_end: Array  #: by the state that a step ends with, (M+2, 1+S, 8), as the next three
+    by_begin: Array  #: and begins with
+    saved: Array  #: what a saved state counts
+    w: Array  #: the load, then the solution, of the transposed system
+    sizes: Array  #: the volumes in the rows of species, 0 elsewhere
+    turned: Turned
+    counted: Counted
+
+
+@inner
+def _make_back(method: Method, species: int, n: int) -> Back:
+    long, m, stages = records(n) + 2, 1 + species, len(method.error)
+    return Back(
+        aligned(stages * long, m).reshape((stages, long, m, WIDTH)),
+        aligned(long, m),
+        aligned(long, m),
+        aligned(long, m),
+        aligned(long, m),
+        aligned(long, m),
+        make_turned(species, n),
+        make_counted(species, n),
+    )
+
+
+@inlined
+def _again(
+    kinds: Any,
+    line: Line,
+    method: Method,
+    most: int,
+    count: int,
+    trail: Trail,
+    sample: int,
+    steps: range,
+    room: Workroom,
+    work: Stages,
+    tape: Array,
+) -> None:
+    """Take the accepted ``steps`` of a sample once more and put their stages on ``tape``."""
+    begin = trail.states[sample, (steps.start - trail.stages.shape[1]) // trail.apart]
+    _copy(begin[0], work.u)
+    _copy(begin[1], work.slopes[0])
+    for k in steps:
+        for at in range(1, len(work.u) - 1):
+            _weigh(kinds, work.u, work.weight, method.newton_share, method.atol, method.rtol, at)
+        find_potential_of(kinds, line, work.u, 1.0, work.poisson)
+        find_potential_of(kinds, line, work.slopes[0], 0.0, work.poisson)
+        into, dt = tape[k - steps.start], trail.dt[sample, k]
+        _attempt(kinds, line, method, most, count, dt, room, work, into)
+        _copy(work.stage, work.u)
+        _copy(work.slopes[len(method.rows)], work.slopes[0])
+
+
+@inlined
+def _undo_step(
+    kinds: Any,
+    line: Line,
+    method: Method,
+    n: int,
+    stages: Array,
+    dt: float,
+    back: Back,
+) -> None:
+    """From what the end of a step counts, and its slope, to what its beginning does."""
+    cells, valence, load = line.cells, line.valence, back.w
+    faces, eliminated, separators = back.turned
+    by_cells, by_valence, by_reservoir = back.counted
+    w, sizes = back.w.reshape(-1), back.sizes.reshape(-1)
+    by_begin, by_end = back.by_begin.reshape(-1), back.by_end.reshape(-1)
+    for row in range(len(method.rows) - 1, -1, -1):
+        weights, u = method.rows[row], stages[row]
+        own = weights[row + 1] * dt
+        share = 1 / own
+        of_slope = back.by_slopes[row + 1].reshape(-1)
+        if row == len(method.rows) - 1:
+            for i in range(len(w)):
+                w[i] = share * of_slope[i] + by_end[i]
+        else:
+            for i in range(len(w)):
+                w[i] = share * of_slope[i]
+        # From the derivative by a stage's value to that by its base over volumes.
+        solve_transposed(
+            kinds, line.scheme, cells, valence, u, own, load, faces, eliminated, separators
+        )
+        count_stage(
+            kinds,
+            cells,
+            valence,
+            n,
+            u,
+            own,
+            load,
+            faces,
+            by_cells,
+            by_valence,
+            by_reservoir,
+        )
+        for i in range(len(w)):
+            w[i] = sizes[i] * w[i] - share * of_slope[i]
+            by_begin[i] += w[i]
+        for before in range(row + 1):
+            if weights[before] != 0:
+                _add(dt * weights[before], load, back.by_slopes[before])
+
+
+@inlined
+def _undo_saved(
+    times: Array,
+    trail: Trail,
+    sample: int,
+    k: int,
+    where: Whole,
+    by_values: Array,
+    last_slope: Array,
+    back: Back,
+) -> None:
+    """Add what the states that step ``k`` saved count to what its two ends count."""
+    still = np.zeros(2)
+    for at in range(trail.next[sample, k], trail.next[sample, k + 1]):
+        by = by_values[where[at, sample]]
+        for s in range(len(by)):
+            put_cells(by[s], still, back.saved, s)
+        u_0, k_0, k_1 = shares(times[at], trail, sample, k)
+        _add(u_0, back.saved, back.by_begin)
+        _add(1 - u_0, back.saved, back.by_end)
+        _add(k_0, back.saved, back.by_slopes[0])
+        _add(k_1, back.saved, last_slope)
+
+
+@free_kernel
+def esdirk_lanes_gradient(
+    kinds: Any,
+    cells: Cell,
+    method: Method,
+    iterations: int,
+    times: Array,
+    trail: Trail,
+    those: Truth,
+    where: Whole,
+    by_values: Array,
+    by_u: Array,
+    by_slope: Array,
+    by_cells: Given,
+) -> None:
+    """Go back along the trail that :func:`esdirk_lanes` left; see `esdirk_1d_gradient`.
+
+    ``those`` ``(B,)`` says which samples go.
+    """
+    batch, species, n = by_u.shape
+    whole, apart, rows = trail.stages.shape[1], trail.apart, len(method.rows)
+    room, work = make_workroom(species, n), make_stages(method, species, n)
+    back, still = _make_back(method, species, n), np.zeros(2)
+    longest = 0
+    for sample in range(batch):
+        longest = max(longest, trail.taken[sample] - whole)
+    tape = np.empty((min(apart, longest), rows, records(n) + 2, 1 + species, WIDTH))
+    back.saved[:], back.sizes[:] = 0, 0
+    for sample in range(batch):
+        if not those[sample]:
+            continue
+        if not is_asked(trail, sample, where, by_values, by_u[sample], by_slope[sample]):
+            continue
+        cell = one_sample(cells, sample)
+        line = lay_out(cell, species, n)
+        back.by_end[:], back.by_slopes[:] = 0, 0
+        for s in range(species):
+            put_cells(by_u[sample, s], still, back.by_end, s)
+            put_cells(by_slope[sample, s], still, back.by_slopes[rows], s)
+            put_cells(cell.cells[VOLUME], still, back.sizes, s)
+        back.counted.cells[:], back.counted.valence[:], back.counted.reservoir[:] = 0, 0, 0
+        begin = end = trail.taken[sample]  # of the steps on the tape
+        for k in range(trail.taken[sample] - 1, -1, -1):
+            if k >= whole and not begin <= k < end:
+                begin, end = k - (k - whole) % apart, k + 1
+                _again(
+                    kinds,
+                    line,
+                    method,
+                    iterations,
+                    n * species,
+                    trail,
+                    sample,
+                    range(begin, end),
+                    room,
+                    work,
+                    tape,
+                )
+            back.by_begin[:], back.by_slopes[:rows] = 0, 0
+            _undo_saved(times, trail, sample, k, where, by_values, back.by_slopes[rows], back)
+            stages = trail.stages[sample, k] if k < whole else tape[k - begin]
+            _undo_step(kinds, line, method, n, stages, trail.dt[sample, k], back)
+            _copy(back.by_begin, back.by_end)
+            _copy(back.by_slopes[0], back.by_slopes[rows])
+        for s in range(species):
+            take_cells(back.by_end, s, by_u[sample, s])
+            take_cells(back.by_slopes[rows], s, by_slope[sample, s])
+        take_out(cell, back.counted, n, one_given(by_cells, sample))
