@@ -230,7 +230,7 @@ class _Call:
 
         with ThreadPoolExecutor(max(1, threads_for(batch, n))) as pool:
             found = list(pool.map(go_back, range(parts)))
-        return by if parts == 1 else Given(*map(sum, zip(*found, strict=True)))
+        return by if parts == 1 else Given._make(sum(parts) for parts in zip(*found, strict=True))
 
 
 class _Steps(torch.autograd.Function):

@@ -36,7 +36,9 @@ def make_trail(
     few = -(-(steps - whole) // apart)
     return Trail(
         np.zeros(batch, np.int64),
-        *(np.empty((batch, steps)) for _ in range(3)),
+        np.empty((batch, steps)),
+        np.empty((batch, steps)),
+        np.empty((batch, steps)),
         np.empty((batch, steps + 1), np.int64),
         np.empty((batch, whole, stages, *state)),
         np.empty((batch, few, 2, *state)),
