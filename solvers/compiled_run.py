@@ -92,8 +92,10 @@ class CompiledRun(StartingSteps):
         """``run``, moved; ``before`` are the times that were next, ``rates`` the calls so far."""
         (count, batch), steps = run.lowest_saved.shape, run.steps
         waits = self._move(run, going, left)
-        waits |= going & (steps + run.rejected >= left)
-        waits &= run.next < count
+        under_way = run.next < count
+        if under_way.any():
+            waits |= going & (steps + run.rejected >= left)
+            waits &= under_way
         if batch and ((before == before[0]) & (run.next == run.next[0])).all():
             rows = slice(before[0], run.next[0])
             which, sample = np.divmod(np.arange(rows.start * batch, rows.stop * batch), batch)

@@ -23,7 +23,7 @@ from pnpfusion.dynamics.pnp_description import (
 from pnpfusion.dynamics.pnp_input import walls_under
 from pnpfusion.dynamics.pnp_invariants import invariants
 from pnpfusion.dynamics.pnp_ledger import keep_ledger
-from pnpfusion.dynamics.pnp_memory import MOST_REMEMBERED, Memory, are_lasting, facts_of
+from pnpfusion.dynamics.pnp_memory import MOST_REMEMBERED, Facts, Memory, are_lasting, facts_of
 from pnpfusion.dynamics.pnp_observables import CellObservables, Time
 from pnpfusion.dynamics.resolution import warn_if_coarse, warn_if_long, warn_if_steep
 from pnpfusion.dynamics.species import Species
@@ -195,11 +195,10 @@ class PNP(CellObservables):
     def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
         """Raise ValueError unless ``u`` holds concentrations this cell can start from."""
         self.check_shape(name, u)
-        values, fit = u.detach(), self._memory.fit_for(u)
-        with torch.no_grad():
-            if fit is not None and self.bind(values, x, t) is fit:
-                return
+        if self._memory.is_fit(self._facts(u, x), u):
+            return
         super().check_state(name, u, x, t)
+        values = u.detach()
         lowest = float(values.min()) if values.numel() else 0.0
         if lowest < 0:
             raise ValueError(f"`{name}` holds concentrations and must be >= 0, got {lowest:.3g}.")
@@ -220,15 +219,7 @@ class PNP(CellObservables):
 
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> BoundPNP:
         """See :meth:`Dynamics.bind`; the last one is remembered, see :class:`Memory`."""
-        batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
-        facts = facts_of(
-            u0,
-            (batch, self.grid, self.scheme, self.permittivity, self.fixed_charge, self.steric),
-            self.species,
-            self.walls,
-            self.reactions,
-            x,
-        )
+        batch, facts = tuple(u0.shape[: u0.ndim - self.state_ndim]), self._facts(u0, x)
         known = self._memory.recall(facts)
         if known is not None:
             return known
@@ -244,6 +235,19 @@ class PNP(CellObservables):
         if plain and u0.numel() <= MOST_REMEMBERED:
             self._memory.keep(facts, bound)
         return bound
+
+    def _facts(self, u0: Tensor, x: Input) -> Facts:
+        """All that the cell for a run from ``u0`` is made from."""
+        batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
+        settings = self.permittivity, self.fixed_charge, self.steric
+        return facts_of(
+            u0,
+            (batch, self.grid, self.scheme, *settings),
+            self.species,
+            self.walls,
+            self.reactions,
+            x,
+        )
 
     @property
     def state_shape(self) -> tuple[int, ...]:
@@ -305,6 +309,8 @@ class PNP(CellObservables):
 
     def check_run(self, stepper: Stepper, u0: Tensor, times: Tensor, x: Input) -> None:
         """Warn of explicit steps that are too long; walls that change must keep a box neutral."""
+        if not (self._driven or isinstance(stepper, ExplicitRK)):
+            return
         flat = u0.detach().reshape(-1, *u0.shape[-self.state_ndim :])
         if self._driven:
             law = self.bind(u0, x, float(times[0]))

@@ -54,12 +54,10 @@ class Memory:
         """Remember ``bound``, made from ``facts`` that :func:`are_lasting`, and nothing else."""
         self._last = tuple(map(_copied, facts)), bound
 
-    def fit_for(self, u: Tensor) -> BoundPNP | None:
-        """The cell that was last found fit to start, if that was from ``u`` by value."""
+    def is_fit(self, facts: Facts, u: Tensor) -> bool:
+        """Whether a cell made of ``facts`` was last found fit to start, from ``u`` by value."""
         fit = self._fit
-        if fit is None or is_transformed() or not _is_same(fit[0], u.detach()):
-            return None
-        return fit[1]
+        return fit is not None and self.recall(facts) is fit[1] and _is_same(fit[0], u.detach())
 
     def found_fit(self, bound: BoundPNP, u: Tensor) -> None:
         """Remember that ``bound`` may start from ``u`` and that there is nothing to warn of."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -192,11 +192,12 @@ def _earlier(resume: Solution, law: Law, u0: Tensor, times: Tensor, state: tuple
     )
 
 
+def _progress_bar(wanted: bool) -> AbstractContextManager[Report | None]:
+    return _shown() if wanted else nullcontext()
+
+
 @contextmanager
-def _progress_bar(wanted: bool) -> Iterator[Report | None]:
-    if not wanted:
-        yield None
-        return
+def _shown() -> Iterator[Report]:
     from tqdm import tqdm
 
     bar = tqdm(
