@@ -23,7 +23,7 @@ from pnpfusion.dynamics.pnp_description import (
 from pnpfusion.dynamics.pnp_input import walls_under
 from pnpfusion.dynamics.pnp_invariants import invariants
 from pnpfusion.dynamics.pnp_ledger import keep_ledger
-from pnpfusion.dynamics.pnp_memory import MOST_REMEMBERED, Memory, are_lasting, facts_of
+from pnpfusion.dynamics.pnp_memory import MOST_REMEMBERED, Facts, Memory, are_lasting, facts_of
 from pnpfusion.dynamics.pnp_observables import CellObservables, Time
 from pnpfusion.dynamics.resolution import warn_if_coarse, warn_if_long, warn_if_steep
 from pnpfusion.dynamics.species import Species
@@ -200,11 +200,12 @@ class PNP(CellObservables):
         lowest = float(values.min()) if values.numel() else 0.0
         if lowest < 0:
             raise ValueError(f"`{name}` holds concentrations and must be >= 0, got {lowest:.3g}.")
-        with torch.no_grad():
-            law = self.bind(values, x, t)
+        self._memory.borrow(())
+        law = self._bind_and_lend(u, x, t)
         cell, flat = law.cell, values.reshape(-1, *u.shape[-self.state_ndim :])
-        cell.check_neutral(name, flat)
-        room = cell.room(flat)
+        with torch.no_grad():
+            cell.check_neutral(name, flat)
+            room = cell.room(flat)
         if room is not None and (room <= 0).any():
             raise ValueError(
                 f"`{name}` leaves no room: the sum of its concentrations is "
@@ -216,8 +217,20 @@ class PNP(CellObservables):
 
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> BoundPNP:
         """See :meth:`Dynamics.bind`; the last one is remembered, see :class:`Memory`."""
+        return self._bind(self._facts(u0, x), u0, x, t)
+
+    def _bind_and_lend(self, u0: Tensor, x: Input, t: float) -> BoundPNP:
+        """:meth:`bind` for checks, after which the same call will bind once more."""
+        facts = self._facts(u0, x)
+        bound = self._bind(facts, u0, x, t)
+        if not (bound.plain or self._driven):
+            self._memory.lend(facts, bound)
+        return bound
+
+    def _facts(self, u0: Tensor, x: Input) -> Facts:
+        """What a cell for ``u0`` is made from."""
         batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
-        facts = facts_of(
+        return facts_of(
             u0,
             (batch, self.grid, self.scheme, self.permittivity, self.fixed_charge, self.steric),
             self.species,
@@ -225,9 +238,14 @@ class PNP(CellObservables):
             self.reactions,
             x,
         )
+
+    def _bind(self, facts: Facts, u0: Tensor, x: Input, t: float) -> BoundPNP:
         known = self._memory.recall(facts)
+        if known is None:
+            known = self._memory.borrow(facts)
         if known is not None:
             return known
+        batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
         plain, like = are_lasting(facts), u0.detach().new_empty(())
         bound = BoundPNP(
             grid=self.grid,
@@ -297,7 +315,7 @@ class PNP(CellObservables):
         self, u0: Tensor, x: Input, t: float, rtol: float | None, atol: float | None
     ) -> tuple[Stepper, str]:
         """See :meth:`Dynamics.choose_stepper` and :func:`choose`."""
-        return choose(self.grid, self.scheme, self.bind(u0, x, t), u0, rtol, atol)
+        return choose(self.grid, self.scheme, self._bind_and_lend(u0, x, t), u0, rtol, atol)
 
     def check_run(self, stepper: Stepper, u0: Tensor, times: Tensor, x: Input) -> None:
         """Warn of explicit steps that are too long; walls that change must keep a box neutral."""
