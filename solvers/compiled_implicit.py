@@ -220,17 +220,23 @@ class _Call:
         from pnpfusion.solvers.kernels.esdirk_lanes_gradient import esdirk_lanes_gradient
 
         batch, species, n = by_u.shape
-        parts = PARTS if batch * n >= ENOUGH_FOR_A_THREAD else 1  # as many on any number of threads
+        parts = min(PARTS, batch) if batch * n >= ENOUGH_FOR_A_THREAD else 1
 
         def go_back(first: int) -> Given:
-            mine = Given(*map(np.zeros_like, by)) if parts > 1 else by
+            # What samples share is summed for each part, so that threads do not show in the bits.
+            mine = Given._make(np.zeros_like(one) if len(one) == 1 else one for one in by)
             those = np.arange(batch) % parts == first
             esdirk_lanes_gradient((0,) * species, *way, those, *counts, mine)
             return mine
 
-        with ThreadPoolExecutor(max(1, threads_for(batch, n))) as pool:
-            found = list(pool.map(go_back, range(parts)))
-        return by if parts == 1 else Given._make(sum(parts) for parts in zip(*found, strict=True))
+        threads = threads_for(batch, n)
+        if threads < 2:
+            found = [*map(go_back, range(parts))]
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                found = list(pool.map(go_back, range(parts)))
+        each = zip(by, *found, strict=True)
+        return Given._make(sum(ones) if len(one) == 1 else one for one, *ones in each)
 
 
 class _Steps(torch.autograd.Function):

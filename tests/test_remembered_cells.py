@@ -11,6 +11,7 @@ import torch
 import pnpfusion as pf
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import TRBDF2, Field
+from pnpfusion.solvers.nernst_planck import Electrolyte
 from tests.registry import f64, times
 
 SPAN = times(0, 0.05)
@@ -250,3 +251,34 @@ def test_large_states_are_not_remembered(monkeypatch):
     cell, _ = cell_with()
     final(cell)
     assert cell._memory._last is None
+
+
+@pytest.mark.parametrize("stepper", [TRBDF2(rtol=1e-3), None])
+def test_a_run_with_gradient_builds_its_cell_once_and_each_run_its_own(stepper, monkeypatch):
+    builds, build = [], Electrolyte.build
+    monkeypatch.setattr(Electrolyte, "build", lambda *a, **k: builds.append(1) or build(*a, **k))
+    leaf = torch.tensor(1.0, dtype=f64, requires_grad=True)
+    cell, _ = cell_with(permittivity=leaf)
+    builds.clear()
+    runs = [pf.simulate(cell, START, SPAN, stepper=stepper) for _ in range(2)]
+    assert len(builds) == 2
+    grads = [torch.autograd.grad(run.final.square().sum(), leaf)[0] for run in runs]
+    assert torch.equal(*grads)
+    with torch.no_grad():
+        leaf.mul_(1.25)
+    run = pf.simulate(cell, START, SPAN, stepper=stepper)
+    fresh, _ = cell_with(permittivity=torch.tensor(1.25, dtype=f64))
+    assert torch.equal(run.final, pf.simulate(fresh, START, SPAN, stepper=stepper).final)
+
+
+def test_what_is_lent_for_a_run_is_not_for_a_changed_parameter():
+    leaf = torch.tensor(1.0, dtype=f64, requires_grad=True)
+    cell, _ = cell_with(permittivity=leaf)
+    cell.check_state("u0", START)
+    with torch.no_grad():
+        leaf.mul_(2)
+    assert float(cell.bind(START).cell.dielectric.permittivity.detach()) == 2.0
+    leaf.data.mul_(2)  # which leaves the counter of versions as it was
+    cell.check_state("u0", START)
+    assert float(cell.bind(START).cell.dielectric.permittivity.detach()) == 4.0
+    assert float(cell.bind(START).cell.dielectric.permittivity.detach()) == 4.0

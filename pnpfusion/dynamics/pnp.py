@@ -202,11 +202,12 @@ class PNP(CellObservables):
         lowest = float(values.min()) if values.numel() else 0.0
         if lowest < 0:
             raise ValueError(f"`{name}` holds concentrations and must be >= 0, got {lowest:.3g}.")
-        with torch.no_grad():
-            law = self.bind(values, x, t)
+        self._memory.borrow(())
+        law = self._bind_and_lend(u, x, t)
         cell, flat = law.cell, values.reshape(-1, *u.shape[-self.state_ndim :])
-        cell.check_neutral(name, flat)
-        room = cell.room(flat)
+        with torch.no_grad():
+            cell.check_neutral(name, flat)
+            room = cell.room(flat)
         if room is not None and (room <= 0).any():
             raise ValueError(
                 f"`{name}` leaves no room: the sum of its concentrations is "
@@ -219,10 +220,21 @@ class PNP(CellObservables):
 
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> BoundPNP:
         """See :meth:`Dynamics.bind`; the last one is remembered, see :class:`Memory`."""
-        batch, facts = tuple(u0.shape[: u0.ndim - self.state_ndim]), self._facts(u0, x)
-        known = self._memory.recall(facts)
+        return self._bind(self._facts(u0, x), u0, x, t)
+
+    def _bind_and_lend(self, u0: Tensor, x: Input, t: float) -> BoundPNP:
+        """:meth:`bind` for checks, after which the same call will bind once more."""
+        facts = self._facts(u0, x)
+        bound = self._bind(facts, u0, x, t)
+        if not (bound.plain or self._driven):
+            self._memory.lend(facts, bound)
+        return bound
+
+    def _bind(self, facts: Facts, u0: Tensor, x: Input, t: float) -> BoundPNP:
+        known = self._memory.recall(facts) or self._memory.borrow(facts)
         if known is not None:
             return known
+        batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
         plain, like = are_lasting(facts), u0.detach().new_empty(())
         bound = BoundPNP(
             grid=self.grid,
@@ -305,7 +317,7 @@ class PNP(CellObservables):
         self, u0: Tensor, x: Input, t: float, rtol: float | None, atol: float | None
     ) -> tuple[Stepper, str]:
         """See :meth:`Dynamics.choose_stepper` and :func:`choose`."""
-        return choose(self.grid, self.scheme, self.bind(u0, x, t), u0, rtol, atol)
+        return choose(self.grid, self.scheme, self._bind_and_lend(u0, x, t), u0, rtol, atol)
 
     def check_run(self, stepper: Stepper, u0: Tensor, times: Tensor, x: Input) -> None:
         """Warn of explicit steps that are too long; walls that change must keep a box neutral."""

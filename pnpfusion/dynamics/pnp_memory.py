@@ -39,6 +39,7 @@ class Memory:
     def __init__(self) -> None:
         self._last: tuple[Facts, BoundPNP] | None = None
         self._fit: tuple[Tensor, BoundPNP] | None = None
+        self._lent: list[tuple[Facts, list[int], BoundPNP]] = []
 
     def recall(self, facts: Facts) -> BoundPNP | None:
         """What was kept under the same facts."""
@@ -63,6 +64,28 @@ class Memory:
         """Remember that ``bound`` may start from ``u`` and that there is nothing to warn of."""
         if self._last is not None and self._last[1] is bound:  # else it is not met again
             self._fit = u.clone(), bound
+
+    def lend(self, facts: Facts, bound: BoundPNP) -> None:
+        """Keep ``bound``, with whatever gradient, for the next call from the very same ``facts``.
+
+        A graph serves one run, so it is lent once.
+        """
+        with torch.no_grad():
+            lasting = are_lasting(facts)
+        if lasting and torch.is_grad_enabled():
+            self._lent[:] = [(facts, _versions(facts), bound)]
+
+    def borrow(self, facts: Facts) -> BoundPNP | None:
+        """What was lent for the same ``facts``; in any case nothing is lent any more."""
+        try:
+            known, versions, bound = self._lent.pop()
+        except IndexError:
+            return None
+        if len(known) != len(facts) or is_transformed() or not torch.is_grad_enabled():
+            return None
+        pairs = zip(known, facts, strict=True)
+        same = all(a is b or (not isinstance(a, Tensor | Field) and a == b) for a, b in pairs)
+        return bound if same and versions == _versions(facts) else None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Memory:
         return Memory()
@@ -146,6 +169,11 @@ def _is_same(known: Any, fact: Any) -> bool:
             and torch.equal(known, fact)
         )
     return type(known) is type(fact) and bool(known == fact)
+
+
+def _versions(facts: Facts) -> list[int]:
+    tensors = (fact.values if type(fact) is Field else fact for fact in facts)
+    return [one._version for one in tensors if isinstance(one, Tensor)]
 
 
 def _is_plain(values: Tensor) -> bool:

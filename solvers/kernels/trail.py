@@ -34,15 +34,16 @@ def make_trail(
 ) -> Trail:
     """An empty one."""
     few = -(-(steps - whole) // apart)
+    t, end, dt = np.empty((3, batch, steps))
     return Trail(
-        np.zeros(batch, np.int64),
-        np.empty((batch, steps)),
-        np.empty((batch, steps)),
-        np.empty((batch, steps)),
-        np.empty((batch, steps + 1), np.int64),
-        np.empty((batch, whole, stages, *state)),
-        np.empty((batch, few, 2, *state)),
-        apart,
+        taken=np.zeros(batch, np.int64),
+        t=t,
+        end=end,
+        dt=dt,
+        next=np.empty((batch, steps + 1), np.int64),
+        stages=np.empty((batch, whole, stages, *state)),
+        states=np.empty((batch, few, 2, *state)),
+        apart=apart,
     )
 
 
