@@ -14,7 +14,10 @@ lambda = 1e-4, beta = 1) on the whole state from 0 until the residual of the who
 1e-5, absolute forward, relative backward, at most 105 + 106 evaluations, the best iterate counts;
 then one evaluation with a graph, whose gradient a hook replaces by the solve of the transposed
 equation, by products with that graph. "faithful*" is the same with our products and norms. "ours"
-is `pnpfusion.fusion.DEQ` at tolerances forward/backward (one number: both). `faster` is the median
+is `pnpfusion.fusion.DEQ` at tolerances forward/backward (one number: both), "plain" the last of
+them with products by `torch.nn.functional.linear` alone. `contractive` is `ContractiveDEQ` instead,
+as initialised, at the layer's own tolerances, and the part of its step that the bound of its
+weights' spectral norms takes, forward and backward. `faster` is the median
 over the turns of faithful's time by that of the method, of the same turn.
 """
 
@@ -23,16 +26,18 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 import pnpfusion as pf
-from pnpfusion.solvers import ConvergenceWarning
+from pnpfusion.solvers import ConvergenceWarning, products
 
 N, CLASSES = 3, 5  # modalities of the timed steps
 MEMORY, RIDGE, FORWARD, BACKWARD, EPS = 6, 1e-4, 105, 106, 1e-5
@@ -131,6 +136,17 @@ class Faithful(nn.Module):
         return z.reshape(len(z), x.shape[1] + 1, -1)[:, -1]
 
 
+@contextmanager
+def plain_products() -> Iterator[None]:
+    """Within it all products are those of PyTorch."""
+    smallest = products.SMALLEST
+    products.SMALLEST = sys.maxsize
+    try:
+        yield
+    finally:
+        products.SMALLEST = smallest
+
+
 class Ours(nn.Module):
     """`pnpfusion.fusion.DEQ` around ``law``."""
 
@@ -177,7 +193,10 @@ class Task:
 class Runner:
     """One method on one task."""
 
-    def __init__(self, task: Task, make: Callable[[pf.DEQ], nn.Module]) -> None:
+    def __init__(
+        self, task: Task, make: Callable[[pf.DEQ], nn.Module], *, plain: bool = False
+    ) -> None:
+        self.plain = plain
         law, self.head, self.x = task.fresh()
         self.task, self.layer, self.law = task, make(law), law
         self.seconds: list[float] = []
@@ -193,6 +212,10 @@ class Runner:
 
     def step(self) -> None:
         """One training step, timed; its weights are then as before, so that all steps are alike."""
+        with plain_products() if self.plain else nullcontext():
+            self._step()
+
+    def _step(self) -> None:
         begin = time.process_time()
         self.optimiser.zero_grad()
         self.task.loss(self.layer, self.head, self.x).backward()
@@ -210,6 +233,36 @@ def exact_gradient(task: Task) -> Tensor:
     return torch.cat([g.reshape(-1) for g in grads])
 
 
+def contractive(batch: int, width: int, turns: int) -> Iterator[dict[str, object]]:
+    """Times of the cell that contracts, and of the bound within them."""
+    torch.manual_seed(0)
+    layer = pf.fusion.DEQ({str(i): width for i in range(N)}, width, cell="contractive")
+    law, features = layer.dynamics, [torch.randn(batch, width) for _ in range(N)]
+    if not isinstance(law, pf.ContractiveDEQ):
+        raise TypeError(f"the layer's law must be the contractive one, got {law!r}.")
+
+    def bound() -> Tensor:
+        weights = law.scaled_weights()
+        return weights.recurrent.sum() + weights.out.sum()
+
+    parts = {"step": lambda: layer(features).square().sum(), "bound": bound}
+    taken: dict[str, list[float]] = {name: [] for name in parts}
+    for _ in range(turns + 1):
+        for name, loss in parts.items():
+            layer.zero_grad()
+            begin = time.process_time()
+            loss().backward()
+            taken[name].append(1e3 * (time.process_time() - begin))
+    for name, all_of_them in taken.items():
+        yield {
+            "case": "contractive",
+            "batch": batch,
+            "method": name,
+            "median_ms": round(statistics.median(all_of_them[1:]), 1),
+            "least_ms": round(min(all_of_them[1:]), 1),
+        }
+
+
 def main() -> None:
     """Time everything and print it."""
     parser = argparse.ArgumentParser(
@@ -219,13 +272,18 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 128])
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--tol", nargs="+", default=["1e-3", "1e-4", "1e-4/1e-3", "3e-6/1e-4"])
-    parser.add_argument("--cases", nargs="+", default=["contracting", "initial"])
+    parser.add_argument("--cases", nargs="+", default=["contracting", "initial", "contractive"])
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", ConvergenceWarning)
-    rows = []
+    rows: list[dict[str, object]] = []
     for case in args.cases:
         for batch in args.batch:
+            if case == "contractive":
+                for row in contractive(batch, args.width, args.turns):
+                    print(json.dumps(row), flush=True)
+                    rows.append(row)
+                continue
             task = Task(0.3 if case == "contracting" else 1.0, batch, args.width)
             exact = exact_gradient(task) if case == "contracting" else None
             runners = {
@@ -235,6 +293,9 @@ def main() -> None:
             for tol in args.tol:
                 both = [float(one) for one in tol.split("/")]
                 runners[f"ours {tol}"] = Runner(task, partial(Ours, tol=both[0], linear=both[-1]))
+            both = [float(one) for one in args.tol[-1].split("/")]
+            plain = partial(Ours, tol=both[0], linear=both[-1])
+            runners[f"plain {args.tol[-1]}"] = Runner(task, plain, plain=True)
             for _ in range(args.turns + 1):
                 for runner in runners.values():
                     runner.step()
@@ -242,7 +303,7 @@ def main() -> None:
             for name, runner in runners.items():
                 taken = [1e3 * s for s in runner.seconds[1:]]
                 pairs = zip(reference.seconds[1:], runner.seconds[1:], strict=True)
-                row: dict[str, object] = {"case": case, "batch": batch, "method": name}
+                row = {"case": case, "batch": batch, "method": name}
                 row["median_ms"] = round(statistics.median(taken), 1)
                 row["least_ms"] = round(min(taken), 1)
                 row["faster"] = round(statistics.median(a / b for a, b in pairs), 2)
