@@ -170,6 +170,10 @@ class ModalSteps:
         """What a mode may hold of the largest one: hundreds of them are still far below rtol."""
         return 3e-5 * self.control.tolerance.rtol
 
+    def follows(self, u: Tensor) -> bool:
+        """See :class:`FollowedSteps`."""
+        return is_followed(u, self.split.part.linear)
+
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """See :class:`FollowedSteps`."""
         with torch.no_grad():
