@@ -18,8 +18,9 @@ from torch import Tensor
 
 from pnpfusion.solvers.axis_modes import AxisModes, axis_modes, drift, values_at_points
 from pnpfusion.solvers.bases import Basis, cut, extended
+from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.steppers.base import Semilinear
-from pnpfusion.solvers.transforms import from_modes, to_modes
+from pnpfusion.solvers.transforms import from_modes, laplacian_symbols, sum_over_axes, to_modes
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.spectral import SpectralElectrolyte
@@ -122,6 +123,7 @@ class LowModes:
             - pull.unsqueeze(2) * cell.valence.unsqueeze(1) * moving,
             remainder=remainder,
             resolution=self,
+            alike=_alike(cell.grid, cell.bases, kept, symbol.device),
         )
 
     @property
@@ -247,6 +249,26 @@ class LowModes:
         if self.cell.bases[axis] == "fourier":
             count = 2 * count + 1
         return count if count <= self.cell.resolved[axis] else self.cell.grid.shape[axis]
+
+
+@lru_cache(maxsize=64)
+def _alike(
+    grid: Grid, bases: tuple[Basis, ...], kept: tuple[int, ...], device: torch.device
+) -> Tensor | None:
+    """Of each of the lowest modes, flattened, one of the same k²; None where they are too few.
+
+    A box of equal sides has many modes of each wave length, whose matrices are the same.
+    """
+    if grid.ndim == 1 or math.prod(kept) < 256:
+        return None
+    with torch.inference_mode(False):
+        symbol = sum_over_axes(laplacian_symbols(grid, bases, spectral=True))
+        values, order = cut(symbol, bases, kept).flatten().sort()
+        begins = torch.cat([torch.ones(1), values.diff() > 1e-14 * values[1:]]).bool()
+        if 2 * int(begins.sum()) > len(values):
+            return None
+        first = order[begins][begins.cumsum(0) - 1]
+        return torch.empty_like(order).scatter(0, order, first).to(device)
 
 
 @lru_cache(maxsize=64)

@@ -107,7 +107,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, left: Any, right: Any, _: None) -> Tensor:
         a, b = ctx.saved_tensors
-        total = a.new_zeros((1,) * a.ndim)
+        total: Tensor = a.new_zeros((1,) * a.ndim)
         if left is not None:
             total = product(left, b, plus=total, times=ctx.times)
         if right is not None:

@@ -126,7 +126,7 @@ class Exponential(OneStep):
             raise TypeError("an exponential step is taken by `integrate` only.")
         part, matrices = law.whole(self)
         if torch.is_grad_enabled():  # what a graph holds serves one step
-            matrices = Matrices(self, part.linear)
+            matrices = Matrices(self, part.linear, part.alike)
         v = part.to_modes(start.u)
         n = part.to_modes(start.slope) - apply(part.linear, v)
         v, n, error = self.step(part, matrices.of(start.dt), start.t, start.dt, v, n)

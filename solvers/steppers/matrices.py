@@ -21,8 +21,12 @@ SIZES_KEPT = 4  # sizes of steps whose coefficients are remembered
 class Matrices:
     """The coefficients of a method for a linear part, by size of step."""
 
-    def __init__(self, method: Exponential, linear: Tensor) -> None:
-        self.method, self.linear = method, linear
+    def __init__(self, method: Exponential, linear: Tensor, alike: Tensor | None) -> None:
+        self.method, self.linear, self.alike = method, linear, alike
+        self.few: tuple[Tensor, Tensor] | None = None
+        if alike is not None:
+            few, back = alike.unique(return_inverse=True)
+            self.few = few, back
         self.known: dict[str, Coefficients] = {}
         self.phis: dict[str, tuple[Tensor, ...]] = {}
 
@@ -49,15 +53,23 @@ class Matrices:
         return self.known[key]
 
     def made(self, sizes: Tensor) -> Coefficients:
-        """Those for ``sizes``, found anew."""
-        h = sizes.reshape(-1, *(1 for _ in self.linear.shape[1:]))
+        """Those for ``sizes``, found anew, once for modes that are alike."""
+        if self.few is None:
+            return self._made(self.linear, sizes)
+        few, back = self.few
+        found = self._made(self.linear.flatten(3)[..., few], sizes)
+        modes = self.linear.shape[3:]
+        return tuple(c[..., back].reshape(*c.shape[:3], *modes) for c in found)
+
+    def _made(self, linear: Tensor, sizes: Tensor) -> Coefficients:
+        h = sizes.reshape(-1, *(1 for _ in linear.shape[1:]))
         if self.method.highest == 0:
-            return self.method.coefficients(phi_functions(h / 2 * self.linear, 1), (), h)
+            return self.method.coefficients(phi_functions(h / 2 * linear, 1), (), h)
         at_half = None
         if len(sizes) == 1:
             at_half = self.phis.get(self._key(float(sizes) / 2))
         if at_half is None:
-            at_half = phi_functions(h / 2 * self.linear, self.method.highest)
+            at_half = phi_functions(h / 2 * linear, self.method.highest)
         whole = doubled(at_half)
         if len(sizes) == 1:  # the next size is often twice this one
             _make_room(self.phis)

@@ -41,7 +41,7 @@ class Split:
     def whole(self, method: Exponential) -> tuple[Semilinear, Matrices]:
         """The law in all of its modes."""
         if self.matrices is None:
-            self.matrices = Matrices(method, self.part.linear)
+            self.matrices = Matrices(method, self.part.linear, self.part.alike)
         return self.part, self.matrices
 
     def part_at(self, u: Tensor, negligible: float) -> Semilinear:
@@ -83,7 +83,7 @@ class _Here:
 
     @classmethod
     def of(cls, method: Exponential, part: Semilinear, t: Tensor, v: Tensor) -> _Here:
-        return cls(method, part, Matrices(method, part.linear), v, part.remainder(t, v))
+        return cls(method, part, Matrices(method, part.linear, part.alike), v, part.remainder(t, v))
 
     def reduced(self) -> _Here:
         """The same in the modes that it needs."""
@@ -92,7 +92,7 @@ class _Here:
         if part is None or part.resolution is None:
             return self
         v, n = (part.resolution.fitted(modes) for modes in (self.v, self.n))
-        return _Here(self.method, part, Matrices(self.method, part.linear), v, n)
+        return _Here(self.method, part, Matrices(self.method, part.linear, part.alike), v, n)
 
     def stepped(self, t: Tensor, dt: Tensor) -> tuple[_Here, Tensor, Tensor, Tensor | None]:
         """Modes, remainder and error after a step from here, in more modes if these are too few."""

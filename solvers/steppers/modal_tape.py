@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pnpfusion.solvers.steppers.exponential import Exponential
 
 Modes = tuple[Tensor, Tensor]  #: v and the remainder there
-BYTES_KEPT = 2**24  # of places from which steps are taken again, unless their root is more
+BYTES_KEPT = 2**25  # of places from which steps are taken again, unless their root is more
 
 
 @runtime_checkable
@@ -40,8 +40,8 @@ class Separable(Resolution, Protocol):
 class _Leaves(Matrices):
     """Coefficients that are leaves; :attr:`used` are those given out since it was cleared."""
 
-    def __init__(self, method: Exponential, linear: Tensor) -> None:
-        super().__init__(method, linear)
+    def __init__(self, method: Exponential, linear: Tensor, alike: Tensor | None) -> None:
+        super().__init__(method, linear, alike)
         self.used: dict[str, tuple[Tensor, Coefficients]] = {}
 
     def _of_size(self, key: str, size: Tensor) -> Coefficients:
@@ -68,7 +68,7 @@ class _Separate:
             self.part, self.pairs = whole.resolution.on_leaves()
         linear = whole.linear.detach().requires_grad_(whole.linear.requires_grad)
         self.pairs.append((whole.linear, linear))
-        self.matrices = _Leaves(method, linear)
+        self.matrices = _Leaves(method, linear, whole.alike)
         self.totals: dict[int, Tensor] = {}
         self.sizes: dict[str, tuple[Tensor, list[Tensor | None]]] = {}
 
@@ -108,7 +108,7 @@ class _Separate:
         """Bring what the coefficients hold to the linear part: one size from its half."""
         linear, outputs, weights = self.matrices.linear, [], []
         with torch.enable_grad():
-            again = Matrices(self.method, linear)
+            again = Matrices(self.method, linear, self.part.alike)
             for size, grads in sorted(self.sizes.values(), key=lambda entry: float(entry[0])):
                 pairs = zip(again.made(size), grads, strict=True)
                 known = [(m, g) for m, g in pairs if g is not None]
@@ -216,7 +216,9 @@ class ModalTape:
     def _keep(self, index: int, place: Modes) -> None:
         if index % self.stride:
             return
-        most = max(1, self.room(index + 1) // 2)
+        most = self.room(index + 1)
+        if self.checkpoints is not None:  # half is left to the backward pass
+            most = max(1, most // 2)
         if len(self.kept) >= most:
             self.stride *= 2
             self.kept = [entry for entry in self.kept if entry[0] % self.stride == 0]
@@ -226,6 +228,7 @@ class ModalTape:
     def backward(self, grads: list[Tensor | None], last: Tensor | None) -> list[Tensor | None]:
         """Gradients of v and n at the start and of :attr:`base`, from those of what was saved."""
         stack, end, room = list(self.kept), len(self.steps), self.room(len(self.steps))
+        room += self.stride if self.checkpoints is None else 0
         after: tuple[Tensor | None, Tensor | None] = last, None
         saved = list(zip(self.saved, grads, strict=True))
         while end:
@@ -299,7 +302,7 @@ class ModalTape:
                 like = self.laws[len(laws)].part.resolution
                 assert isinstance(like, Separable)
                 part = like.about(base)
-                laws.append((part, Matrices(self.method, part.linear)))
+                laws.append((part, Matrices(self.method, part.linear, part.alike)))
             part, matrices = laws[step.law]
             v, n = place
             if step.refitted:
