@@ -332,6 +332,7 @@ class _Attach(torch.autograd.Function):
         tape, inputs = ctx.tape, ctx.saved_tensors
         none = (None,) * (2 + ctx.count)
         if torch.is_grad_enabled():  # create_graph=True
+            inputs = [tensor.view_as(tensor) for tensor in inputs]  # one may depend on another
             results = tape.recorded((inputs[0], inputs[1]), inputs[2:])
             wanted = [i for i, tensor in enumerate(inputs) if tensor.requires_grad]
             pairs = [(r, g) for r, g in zip(results, grads, strict=True) if g is not None]
