@@ -37,6 +37,12 @@ class Separable(Resolution, Protocol):
         """The same law, its tensors leaves, each beside the one that it stands for."""
 
 
+def _separable(part: Semilinear) -> Separable:
+    if not isinstance(part.resolution, Separable):
+        raise TypeError("a law in other modes must tell its tensors, as the one before it did.")
+    return part.resolution
+
+
 class _Leaves(Matrices):
     """Coefficients that are leaves; :attr:`used` are those given out since it was cleared."""
 
@@ -64,8 +70,7 @@ class _Separate:
         self.method, self.base = method, base
         with torch.enable_grad():
             whole = resolution.about(base)
-            assert isinstance(whole.resolution, Separable)
-            self.part, self.pairs = whole.resolution.on_leaves()
+            self.part, self.pairs = _separable(whole).on_leaves()
         linear = whole.linear.detach().requires_grad_(whole.linear.requires_grad)
         self.pairs.append((whole.linear, linear))
         self.matrices = _Leaves(method, linear, whole.alike)
@@ -77,8 +82,7 @@ class _Separate:
         self.matrices.used = {}
         v, n = before
         if step.refitted:
-            assert self.part.resolution is not None
-            v = self.part.resolution.fitted(v)
+            v = _separable(self.part).fitted(v)
             n = self.part.remainder(step.t, v)
         end, _, _ = self.method.advance(self.part, self.matrices.of(step.dt), step.t, step.dt, v, n)
         n_end = self.part.remainder(step.t + step.dt, end)
@@ -185,8 +189,7 @@ class ModalTape:
         """Write down steps of ``part`` that stand; ``dt`` is 0 where one was not finite."""
         refitted = part is not self.part
         if refitted:
-            assert isinstance(part.resolution, Separable)
-            self.laws.append(_Separate(self.method, part.resolution, self.base))
+            self.laws.append(_Separate(self.method, _separable(part), self.base))
         self._keep(len(self.steps), self.place)
         whole = bool(accept.all())
         self.steps.append(_Step(len(self.laws) - 1, refitted, t, dt, accept, whole))
@@ -299,15 +302,12 @@ class ModalTape:
         results, at = [], 0
         for index, step in enumerate(self.steps):
             while len(laws) <= step.law:
-                like = self.laws[len(laws)].part.resolution
-                assert isinstance(like, Separable)
-                part = like.about(base)
+                part = _separable(self.laws[len(laws)].part).about(base)
                 laws.append((part, Matrices(self.method, part.linear, part.alike)))
             part, matrices = laws[step.law]
             v, n = place
             if step.refitted:
-                assert part.resolution is not None
-                v = part.resolution.fitted(v)
+                v = _separable(part).fitted(v)
                 n = part.remainder(step.t, v)
             end, _, _ = self.method.advance(part, matrices.of(step.dt), step.t, step.dt, v, n)
             n_end = part.remainder(step.t + step.dt, end)
