@@ -8,8 +8,7 @@ largest difference at the centres of the cells from a run with rtol 1e-9 on cell
 of which every third has a centre in common, divided by the largest concentration.
 
 One JSON line per run, then a table. Seconds are medians of three runs on one thread after one that
-warms up; memory is what the process held at most so far. No other program was found that solves
-this case in time that can be waited for, so none is compared with.
+warms up; memory is what the process held at most so far. It is compared with none.
 """
 
 from __future__ import annotations

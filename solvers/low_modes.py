@@ -8,7 +8,8 @@ the ones below them fill up: a step costs what the state asks for, not the grid.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from pnpfusion.solvers.axis_modes import AxisModes, axis_modes, drift, values_at_points
 from pnpfusion.solvers.bases import Basis, cut, extended
+from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.steppers.base import Semilinear
-from pnpfusion.solvers.transforms import from_modes, to_modes
+from pnpfusion.solvers.transforms import from_modes, laplacian_symbols, sum_over_axes, to_modes
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.spectral import SpectralElectrolyte
@@ -47,6 +49,7 @@ class LowModes:
     axes: tuple[AxisModes, ...]  #: of these
     green: Tensor  #: 1 / (eps k²) of these, for values at the points, (B|1, *resolved)
     fixed: Tensor | None  #: fixed charge in these, (B|1, *resolved); None if there is none
+    source: Tensor | None  #: by which fixed charge moves ions, (B, S, *kept); None likewise
     constant: Tensor  #: modes of the mean concentrations, (B, S, *resolved)
     mobility: Tensor  #: D z, (B|1, S, 1, ...)
     stretch: float  #: values at the points over those of the same modes at the cells
@@ -70,6 +73,12 @@ class LowModes:
             cut(modes, cell.bases, resolved)
             for modes in (cell.inverse_symbol, cell.fixed_modes, cell.mean_mode)
         )
+        mobility = cell.diffusivity * cell.valence
+        source = None
+        if cell.charged:
+            pull = mobility * mean / cell.permittivity.unsqueeze(1)
+            moving = cut(cell.moving, cell.bases, kept)
+            source = pull * cut(cell.fixed_modes, cell.bases, kept).unsqueeze(1) * moving
         return cls(
             cell=cell,
             mean=mean,
@@ -80,7 +89,8 @@ class LowModes:
             green=inverse * stretch / cell.permittivity,
             fixed=fixed if cell.charged else None,
             constant=mean * one,
-            mobility=cell.diffusivity * cell.valence,
+            source=source,
+            mobility=mobility,
             stretch=stretch,
             negligible=negligible,
         )
@@ -97,17 +107,14 @@ class LowModes:
     def semilinear(self) -> Semilinear:
         """The law as steppers see it."""
         cell, kept = self.cell, self.kept
-        symbol, moving, fixed = (
-            cut(modes, cell.bases, kept) for modes in (cell.symbol, cell.moving, cell.fixed_modes)
-        )
+        symbol, moving = (cut(modes, cell.bases, kept) for modes in (cell.symbol, cell.moving))
         pull = self.mobility * self.mean / cell.permittivity.unsqueeze(1)
         size = cell.valence.shape[1]
         eye = torch.eye(size).to(symbol).reshape(1, size, size, *(1 for _ in kept))
-        source = pull * fixed.unsqueeze(1) * moving
 
         def remainder(t: Tensor, modes: Tensor) -> Tensor:
             drift = self.drift(modes)
-            return drift - source if cell.charged else drift
+            return drift if self.source is None else drift - self.source
 
         return Semilinear(
             to_modes=lambda u: to_modes(u, cell.bases, kept),
@@ -116,7 +123,45 @@ class LowModes:
             - pull.unsqueeze(2) * cell.valence.unsqueeze(1) * moving,
             remainder=remainder,
             resolution=self,
+            alike=_alike(cell.grid, cell.bases, kept, symbol.device),
         )
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """See :class:`Separable`."""
+        cell = self.cell
+        return self.mean, cell.permittivity, cell.valence, cell.diffusivity, cell.fixed_modes
+
+    def about(self, parameters: Sequence[Tensor]) -> Semilinear:
+        """See :class:`Separable`."""
+        mean, epsilon, valence, diffusivity, fixed = parameters
+        cell = replace(
+            self.cell,
+            permittivity=epsilon,
+            valence=valence,
+            diffusivity=diffusivity,
+            fixed_modes=fixed,
+        )
+        return LowModes.of(cell, mean, self.quickest, self.kept, self.negligible).semilinear()
+
+    def on_leaves(self) -> tuple[Semilinear, list[tuple[Tensor, Tensor]]]:
+        """See :class:`Separable`."""
+        pairs: list[tuple[Tensor, Tensor]] = []
+
+        def leaf(tensor: Tensor) -> Tensor:
+            pairs.append((tensor, tensor.detach().requires_grad_(tensor.requires_grad)))
+            return pairs[-1][1]
+
+        law = replace(
+            self,
+            cell=replace(self.cell, valence=leaf(self.cell.valence)),
+            green=leaf(self.green),
+            fixed=None if self.fixed is None else leaf(self.fixed),
+            source=None if self.source is None else leaf(self.source),
+            constant=leaf(self.constant),
+            mobility=leaf(self.mobility),
+        )
+        return law.semilinear(), pairs
 
     def lowest(self, modes: Tensor) -> Tensor:
         """See :class:`Resolution`."""
@@ -204,6 +249,26 @@ class LowModes:
         if self.cell.bases[axis] == "fourier":
             count = 2 * count + 1
         return count if count <= self.cell.resolved[axis] else self.cell.grid.shape[axis]
+
+
+@lru_cache(maxsize=64)
+def _alike(
+    grid: Grid, bases: tuple[Basis, ...], kept: tuple[int, ...], device: torch.device
+) -> Tensor | None:
+    """Of each of the lowest modes, flattened, one of the same k²; None where they are too few.
+
+    A box of equal sides has many modes of each wave length, whose matrices are the same.
+    """
+    if grid.ndim == 1 or math.prod(kept) < 256:
+        return None
+    with torch.inference_mode(False):
+        symbol = sum_over_axes(laplacian_symbols(grid, bases, spectral=True))
+        values, order = cut(symbol, bases, kept).flatten().sort()
+        begins = torch.cat([torch.ones(1), values.diff() > 1e-14 * values[1:]]).bool()
+        if 2 * int(begins.sum()) > len(values):
+            return None
+        first = order[begins][begins.cumsum(0) - 1]
+        return torch.empty_like(order).scatter(0, order, first).to(device)
 
 
 @lru_cache(maxsize=64)

@@ -3,6 +3,7 @@ r"""The functions that exponential time steps are made of, for a small matrix pe
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,18 +78,98 @@ def _doubled(change: Tensor, phis: list[Tensor]) -> list[Tensor]:
 
 def product(left: Tensor, right: Tensor, *, plus: Tensor, times: float = 1.0) -> Tensor:
     """``plus`` and ``times`` the matrix product of each mode, ``(B, S, S, *modes)``."""
+    if torch.is_grad_enabled() and (left.requires_grad or right.requires_grad):
+        total: Tensor = _Product.apply(left, right, times)  # type: ignore[no-untyped-call]
+        return plus + total
+    return _added(left, right, plus, times)
+
+
+def _added(left: Tensor, right: Tensor, plus: Tensor, times: float) -> Tensor:
     total = plus
     for j in range(left.shape[2]):
         total = torch.addcmul(total, left[:, :, j : j + 1], right[:, j : j + 1], value=times)
     return total
 
 
+class _Product(torch.autograd.Function):
+    """The product alone; the graph of its slices would cost several times more."""
+
+    @staticmethod
+    def forward(left: Tensor, right: Tensor, times: float) -> Tensor:
+        return _added(left, right, left.new_zeros((1,) * left.ndim), times)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        left, right, ctx.times = inputs
+        ctx.save_for_backward(left, right)
+        ctx.save_for_forward(left, right)
+
+    @staticmethod
+    def jvp(ctx: Any, left: Any, right: Any, _: None) -> Tensor:
+        a, b = ctx.saved_tensors
+        total: Tensor = a.new_zeros((1,) * a.ndim)
+        if left is not None:
+            total = product(left, b, plus=total, times=ctx.times)
+        if right is not None:
+            total = product(a, right, plus=total, times=ctx.times)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        left, right = ctx.saved_tensors
+        none = grad.new_zeros((1,) * grad.ndim)
+        by_left = by_right = None
+        if ctx.needs_input_grad[0]:
+            by_left = product(grad, right.transpose(1, 2), plus=none, times=ctx.times)
+        if ctx.needs_input_grad[1]:
+            by_right = product(left.transpose(1, 2), grad, plus=none, times=ctx.times)
+        return by_left, by_right, None
+
+
 def apply(matrices: Tensor, modes: Tensor, *, plus: Tensor | None = None) -> Tensor:
     """Matrices ``(B|1, S, S, *modes)`` times vectors ``(B, S, *modes)``, added to ``plus``."""
+    if torch.is_grad_enabled() and (matrices.requires_grad or modes.requires_grad):
+        image: Tensor = _Apply.apply(matrices, modes)  # type: ignore[no-untyped-call]
+        return image if plus is None else plus + image
+    return _applied(matrices, modes, plus)
+
+
+def _applied(matrices: Tensor, modes: Tensor, plus: Tensor | None = None) -> Tensor:
     total = matrices[:, :, 0] * modes[:, :1] if plus is None else plus
     for j in range(1 if plus is None else 0, modes.shape[1]):
         total = torch.addcmul(total, matrices[:, :, j], modes[:, j : j + 1])
     return total
+
+
+class _Apply(torch.autograd.Function):
+    """Matrices times vectors; see :class:`_Product`."""
+
+    @staticmethod
+    def forward(matrices: Tensor, modes: Tensor) -> Tensor:
+        return _applied(matrices, modes)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx: Any, matrices: Any, modes: Any) -> Tensor:
+        a, v = ctx.saved_tensors
+        parts = [] if matrices is None else [apply(matrices, v)]
+        parts += [] if modes is None else [apply(a, modes)]
+        total: Tensor = sum(parts[1:], parts[0])
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        matrices, modes = ctx.saved_tensors
+        by_matrices = by_modes = None
+        if ctx.needs_input_grad[0]:
+            by_matrices = (grad.unsqueeze(2) * modes.unsqueeze(1)).sum_to_size(matrices.shape)
+        if ctx.needs_input_grad[1]:
+            by_modes = apply(matrices.transpose(1, 2), grad).sum_to_size(modes.shape)
+        return by_matrices, by_modes
 
 
 def identity_like(matrices: Tensor) -> Tensor:

@@ -50,6 +50,7 @@ class Semilinear:
     linear: Tensor  #: M, (B|1, S, S, *modes)
     remainder: Callable[[Tensor, Tensor], Tensor]  #: N, from t (B,) and modes
     resolution: Resolution | None = None  #: None: all modes that there are
+    alike: Tensor | None = None  #: of each mode, flattened, one whose M is the same; None: unknown
 
 
 class Resolution(Protocol):

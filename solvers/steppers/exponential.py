@@ -15,7 +15,9 @@ from pnpfusion.solvers.plain_steps import PlainSteps
 from pnpfusion.solvers.steppers.base import Law, Path, Report, Semilinear, SemilinearLaw
 from pnpfusion.solvers.steppers.control import Control, FixedSteps
 from pnpfusion.solvers.steppers.halving import HalvedSteps, MeanSquare
-from pnpfusion.solvers.steppers.modal import Coefficients, Matrices, ModalSteps, Split
+from pnpfusion.solvers.steppers.matrices import Coefficients, Matrices
+from pnpfusion.solvers.steppers.modal import ModalSteps, Split
+from pnpfusion.solvers.steppers.modal_tape import Separable
 from pnpfusion.solvers.steppers.one_step import Attempt, OneStep, Start
 
 
@@ -113,7 +115,10 @@ class Exponential(OneStep):
                 f"`{type(self).__name__}` follows the linear part of a law exactly, but this law "
                 f"offers none; use another stepper, e.g. KenCarp4(), or for PNP series in space."
             )
-        return super().integrate(Split(law, part), u0, times, report, checkpoints, resume)
+        split = Split(law, part)
+        if isinstance(part.resolution, Separable):  # steps in modes keep places themselves
+            split, checkpoints = replace(split, checkpoints=checkpoints), None
+        return super().integrate(split, u0, times, report, checkpoints, resume)
 
     def attempt(self, law: Law, start: Start) -> Attempt:
         """See :class:`OneStep`."""
@@ -121,7 +126,7 @@ class Exponential(OneStep):
             raise TypeError("an exponential step is taken by `integrate` only.")
         part, matrices = law.whole(self)
         if torch.is_grad_enabled():  # what a graph holds serves one step
-            matrices = Matrices(self, part.linear)
+            matrices = Matrices(self, part.linear, part.alike)
         v = part.to_modes(start.u)
         n = part.to_modes(start.slope) - apply(part.linear, v)
         v, n, error = self.step(part, matrices.of(start.dt), start.t, start.dt, v, n)

@@ -3,77 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import isqrt
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed, per_state
-from pnpfusion.solvers.phi_functions import apply, doubled, phi_functions
-from pnpfusion.solvers.plain_steps import Advance, Place, PlainSteps
+from pnpfusion.solvers.implicit_solve import (
+    ImplicitSolve,
+    is_followed,
+    per_state,
+    runs_forward,
+)
+from pnpfusion.solvers.phi_functions import apply
+from pnpfusion.solvers.plain_steps import Advance, FollowedSteps, Place
 from pnpfusion.solvers.steppers.base import Law, Pace, Semilinear, SemilinearLaw
 from pnpfusion.solvers.steppers.control import Control, Plan, Verdict
+from pnpfusion.solvers.steppers.matrices import Matrices
+from pnpfusion.solvers.steppers.modal_tape import ModalTape
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.steppers.exponential import Exponential
 
-#: One tensor per coefficient of a method, each (B|1, S, S, *modes).
-Coefficients = tuple[Tensor, ...]
-
-SIZES_KEPT = 4  # sizes of steps whose coefficients are remembered
 REDUCED_AFTER = 4  # steps, since what a state needs changes slowly
 MOST_AT_ONCE = 20_000_000  # modes times steps, so that Ctrl-C and progress bars wait a moment only
-
-
-class Matrices:
-    """The coefficients of a method for a linear part, by size of step."""
-
-    def __init__(self, method: Exponential, linear: Tensor) -> None:
-        self.method, self.linear = method, linear
-        self.known: dict[str, Coefficients] = {}
-        self.phis: dict[str, tuple[Tensor, ...]] = {}
-
-    def of(self, dt: Tensor) -> Coefficients:
-        """Those for steps ``dt`` ``(B,)``; sizes that differ by round-off share them."""
-        keys = [self._key(size) for size in dt.tolist()]
-        kinds = dict.fromkeys(keys)
-        if len(kinds) == 1:
-            return self._of_size(keys[0], dt[:1])
-        if len(kinds) > SIZES_KEPT:
-            return self._made(dt)
-        each = {key: self._of_size(key, dt[keys.index(key)].reshape(1)) for key in kinds}
-        rows = [[c[i : i + 1] if len(c) > 1 else c for c in each[k]] for i, k in enumerate(keys)]
-        return tuple(torch.cat(parts) for parts in zip(*rows, strict=True))
-
-    def _key(self, size: float) -> str:
-        digits = 12 if self.linear.dtype == torch.float64 else 6
-        return f"{torch.is_grad_enabled()} {size:.{digits}e}"
-
-    def _of_size(self, key: str, size: Tensor) -> Coefficients:
-        if key not in self.known:
-            _make_room(self.known)
-            self.known[key] = self._made(size)
-        return self.known[key]
-
-    def _made(self, sizes: Tensor) -> Coefficients:
-        h = sizes.reshape(-1, *(1 for _ in self.linear.shape[1:]))
-        if self.method.highest == 0:
-            return self.method.coefficients(phi_functions(h / 2 * self.linear, 1), (), h)
-        at_half = None
-        if len(sizes) == 1:
-            at_half = self.phis.get(self._key(float(sizes) / 2))
-        if at_half is None:
-            at_half = phi_functions(h / 2 * self.linear, self.method.highest)
-        whole = doubled(at_half)
-        if len(sizes) == 1:  # the next size is often twice this one
-            _make_room(self.phis)
-            self.phis[self._key(float(sizes))] = whole
-        return self.method.coefficients(at_half, whole, h)
-
-
-def _make_room(known: dict[str, tuple[Tensor, ...]]) -> None:
-    if len(known) >= SIZES_KEPT:
-        known.pop(next(iter(known)))
 
 
 @dataclass(eq=False)
@@ -82,12 +35,13 @@ class Split:
 
     law: Law
     part: Semilinear
+    checkpoints: int | None = None  #: places kept for the gradient; None: as many as fit
     matrices: Matrices | None = field(default=None)
 
     def whole(self, method: Exponential) -> tuple[Semilinear, Matrices]:
         """The law in all of its modes."""
         if self.matrices is None:
-            self.matrices = Matrices(method, self.part.linear)
+            self.matrices = Matrices(method, self.part.linear, self.part.alike)
         return self.part, self.matrices
 
     def part_at(self, u: Tensor, negligible: float) -> Semilinear:
@@ -129,7 +83,7 @@ class _Here:
 
     @classmethod
     def of(cls, method: Exponential, part: Semilinear, t: Tensor, v: Tensor) -> _Here:
-        return cls(method, part, Matrices(method, part.linear), v, part.remainder(t, v))
+        return cls(method, part, Matrices(method, part.linear, part.alike), v, part.remainder(t, v))
 
     def reduced(self) -> _Here:
         """The same in the modes that it needs."""
@@ -138,7 +92,7 @@ class _Here:
         if part is None or part.resolution is None:
             return self
         v, n = (part.resolution.fitted(modes) for modes in (self.v, self.n))
-        return _Here(self.method, part, Matrices(self.method, part.linear), v, n)
+        return _Here(self.method, part, Matrices(self.method, part.linear, part.alike), v, n)
 
     def stepped(self, t: Tensor, dt: Tensor) -> tuple[_Here, Tensor, Tensor, Tensor | None]:
         """Modes, remainder and error after a step from here, in more modes if these are too few."""
@@ -154,21 +108,44 @@ class _Here:
 
 
 @dataclass(frozen=True, eq=False)
-class ModalSteps(PlainSteps):
+class _Saved:
+    """Modes of samples at a saved time, to be brought back to the cells."""
+
+    following: Tensor  #: the index of each sample's time, (B,)
+    sample: Tensor  #: which of them, (P,)
+    part: Semilinear
+    modes: Tensor  #: theirs, (P, S, *modes)
+    lowest: Tensor  #: the smallest value since the time before, (P,)
+
+
+def _together(plan: Plan, moving: Tensor, like: Tensor) -> Tensor:
+    """Steps of all samples: who rests steps along, for coefficients to share, and is put back."""
+    return torch.where(moving, plan.dt, plan.dt.max()).to(like.dtype)
+
+
+@dataclass(eq=False)
+class ModalSteps(FollowedSteps):
     """Takes the steps of `march` in modes, which carry the gradient; see :class:`FollowedSteps`.
 
     A step whose end is not finite is not plain. Between saved times the smallest concentration is
-    looked for at the points where products are formed.
+    looked for at the points where products are formed. Backward, steps are taken again from a few
+    places (:class:`ModalTape`); forward derivatives, and laws that do not tell what they are made
+    of, are recorded.
     """
 
     method: Exponential
     split: Split
     control: Control
+    tried: int = 0  #: steps so far, for what a gradient needs at once to grow with their root
 
     @property
     def negligible(self) -> float:
         """What a mode may hold of the largest one: hundreds of them are still far below rtol."""
         return 3e-5 * self.control.tolerance.rtol
+
+    def follows(self, u: Tensor) -> bool:
+        """See :class:`FollowedSteps`."""
+        return is_followed(u, self.split.part.linear)
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """See :class:`FollowedSteps`."""
@@ -185,22 +162,34 @@ class ModalSteps(PlainSteps):
         if followed:
             part = surviving(part, float((times[place.next[going]] - place.t[going]).min()))
         here = _Here.of(self.method, part, place.t.to(u.dtype), part.to_modes(u))
+        began, tape = (here.v, here.n), None
+        if followed and not runs_forward():
+            tape = ModalTape.of(self.method, part, began, self.split.checkpoints)
+        if tape is not None:
+            here = replace(here, v=here.v.detach(), n=here.n.detach())
         t, following, lowest = place.t, place.next, place.lowest
         pace = Pace(place.dt, place.failures, place.land)
         moving, lost = going & (left > 0), torch.zeros_like(going)
         steps = rejected = torch.zeros_like(following)
         calls = torch.where(going, 2, 0)  # here and at the end
-        saved: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-        for count in range(1, 1 + max(8, MOST_AT_ONCE // max(1, here.v.numel()))):
+        saved: list[_Saved] = []
+        most = max(8, MOST_AT_ONCE // max(1, here.v.numel()), isqrt(self.tried))
+        for count in range(1, 1 + most):
             if not moving.any():
                 break
-            plan = control.plan(pace, t, following, moving)
-            here, end, n, verdict = self._tried(here, t, plan, moving)
+            plan, self.tried = control.plan(pace, t, following, moving), self.tried + 1
+            with torch.set_grad_enabled(followed and tape is None):
+                here, end, n, verdict = self._tried(here, t, plan, moving)
             accept, failed = verdict.accept, moving & ~verdict.valid
+            if tape is not None and accept.any():
+                dt = torch.where(verdict.valid, _together(plan, moving, here.v), 0)
+                tape.add(here.part, t.to(here.v), dt, accept)
             if not accept.all():
                 keep = per_state(accept, end)
                 end, n = torch.where(keep, end, here.v), torch.where(keep, n, here.n)
             here = replace(here, v=end, n=n)
+            if tape is not None and accept.any():
+                tape.came_to(end, n)
             learnt = control.learn(pace, plan, verdict)
             pace = Pace(  # `march` is to see the step fail for the first time
                 torch.where(failed, pace.dt, learnt.dt),
@@ -213,11 +202,9 @@ class ModalSteps(PlainSteps):
             reached = accept & (t >= times[following.clamp_max(len(times) - 1)])
             if reached.any():
                 sample = reached.nonzero().squeeze(1)
-                states = here.part.from_modes(here.v[sample])
-                least = self.split.lowest(states.detach(), sample)
-                before = lowest[sample]
-                least = before if least is None else torch.minimum(before, least.to(before))
-                saved.append((following[sample], sample, states, least))
+                saved.append(_Saved(following, sample, here.part, here.v[sample], lowest[sample]))
+                if tape is not None:
+                    tape.save(sample)
                 following = following + reached
                 lowest = torch.where(reached, torch.inf, lowest)
             if bool((accept & ~reached).any()):
@@ -225,16 +212,25 @@ class ModalSteps(PlainSteps):
             if not followed and count % REDUCED_AFTER == 0:
                 here = here.reduced()
             moving = moving & ~lost & (following < len(times)) & (steps + rejected < left)
+        if tape is not None:
+            wanted = [*(one.modes for one in saved), here.v]
+            *modes, end = tape.attached(began, wanted)
+            here = replace(here, v=end)
+            saved = [replace(one, modes=v) for one, v in zip(saved, modes, strict=True)]
         with torch.no_grad():
             v, n = here.v.detach(), here.n.detach()
             slope = here.part.from_modes(apply(here.part.linear, v, plus=n))
         moved = per_state(steps > 0, u)
         empty = following[:0], following[:0], u[:0], lowest[:0]
         which, sample, values, smallest = (
-            torch.cat(p) for p in zip(*(saved or [empty]), strict=True)
+            torch.cat(p)
+            for p in zip(*([self._in_cells(one) for one in saved] or [empty]), strict=True)
         )
-        whole = bool(saved) and len(saved[-1][1]) == len(u) and not bool(moving.any())
+        whole = bool(saved) and len(saved[-1].sample) == len(u) and not bool(moving.any())
         ends = values[-len(u) :] if whole else here.part.from_modes(here.v)
+        order = (which * len(u) + sample).argsort()  # samples have their own pace
+        if bool((order.diff() < 0).any()):
+            which, sample, values, smallest = (p[order] for p in (which, sample, values, smallest))
         return Advance(
             place=Place(
                 t=t,
@@ -257,6 +253,13 @@ class ModalSteps(PlainSteps):
             lowest=smallest,
         )
 
+    def _in_cells(self, saved: _Saved) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Which times and samples they are, their states, and the smallest value up to there."""
+        states = saved.part.from_modes(saved.modes)
+        found, least = self.split.lowest(states.detach(), saved.sample), saved.lowest
+        least = least if found is None else torch.minimum(least, found.to(least))
+        return saved.following[saved.sample], saved.sample, states, least
+
     def _lowest(self, here: _Here, so_far: Tensor) -> Tensor:
         v = here.v.detach()
         if here.part.resolution is not None:
@@ -270,8 +273,7 @@ class ModalSteps(PlainSteps):
     ) -> tuple[_Here, Tensor, Tensor, Verdict]:
         """The end of a step of the samples that move, and whether it stands."""
         clock = t.to(here.v.dtype)
-        # Who rests steps along, for coefficients to share, and is put back:
-        dt = torch.where(moving, plan.dt, plan.dt.max()).to(here.v.dtype)
+        dt = _together(plan, moving, here.v)
         after, end, n, error = here.stepped(clock, dt)
         with torch.no_grad():
             ratio = self.control.tolerance.ratio(error, here.v, end)

@@ -141,7 +141,7 @@ class _Replayed:
             while index < end - 1:
                 ahead = end - 1 - index
                 if len(stack) < self.checkpoints:
-                    ahead = _advance(end - index, self.checkpoints - len(stack) + 1)
+                    ahead = steps_ahead(end - index, self.checkpoints - len(stack) + 1)
                 for sweep, _ in self.steps[index : index + ahead]:
                     state = self._forward(sweep, state)
                 index += ahead
@@ -215,7 +215,7 @@ def _leaves(state: State) -> State:
     return u, slope
 
 
-def _advance(steps: int, room: int) -> int:
+def steps_ahead(steps: int, room: int) -> int:
     """How far to go before the next state is kept, to reverse ``steps`` with ``room`` states."""
     repeats = 1
     while comb(room + repeats, room) < steps:

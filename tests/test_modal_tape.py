@@ -1,0 +1,120 @@
+"""The gradient of runs in series, which takes steps again."""
+
+import pytest
+import torch
+
+import pnpfusion as pf
+from pnpfusion.solvers import ETDRK4, IFRK4
+from pnpfusion.solvers.plain_steps import FollowedSteps
+from pnpfusion.solvers.steppers import modal, modal_tape
+from tests.series import SeriesLaw, box, series_cell, smooth_state
+
+f64 = torch.float64
+SPAN = torch.tensor([0, 0.003, 0.01], dtype=f64)
+STEPPERS = [ETDRK4(dt=5e-4), IFRK4(dt=5e-4), ETDRK4(rtol=1e-6)]
+
+
+def inputs(grid):
+    """A start of two samples and parameters of the law, all with a gradient."""
+    u0 = torch.cat([smooth_state(grid), smooth_state(grid, 0.05)])
+    eps, diffusivity = torch.tensor([0.01, 0.2], dtype=f64), torch.tensor(1.3, dtype=f64)
+    charge = 0.1 * torch.cos(3 * torch.pi * grid.coordinates(0))
+    charge = (charge - charge.mean()).reshape(-1, *(1,) * (grid.ndim - 1)).expand(grid.shape)
+    return [values.clone().requires_grad_() for values in (u0, eps, diffusivity, charge)]
+
+
+def states(grid, given, stepper, **more):
+    u0, eps, diffusivity, charge = given
+    ions = [pf.Species("cation", 1, diffusivity), pf.Species("anion", -1)]
+    law = pf.PNP(grid, ions, permittivity=eps, fixed_charge=pf.Field(charge), scheme="spectral")
+    return pf.simulate(law, u0, SPAN, stepper=stepper, **more).states
+
+
+def gradients(grid, stepper, **more):
+    given = inputs(grid)
+    found = states(grid, given, stepper, **more)
+    weights = torch.rand(found.shape, dtype=f64, generator=torch.Generator().manual_seed(0))
+    return torch.autograd.grad((found * weights).sum(), given)
+
+
+def recorded(monkeypatch):
+    """Runs as if the law did not tell what it is made of."""
+    monkeypatch.setattr(modal.ModalTape, "of", classmethod(lambda *_: None))
+
+
+@pytest.mark.parametrize("stepper", STEPPERS, ids=str)
+@pytest.mark.parametrize("shape", [(16,), (12, 9)], ids=str)
+def test_the_gradient_is_that_of_the_recorded_run(stepper, shape, monkeypatch):
+    grid = box(shape, ("wall", "periodic")[: len(shape)])
+    found = [gradients(grid, stepper, checkpoints=n) for n in (None, 1, 3)]
+    recorded(monkeypatch)
+    wanted = gradients(grid, stepper)
+    for one in found:
+        for a, b in zip(one, wanted, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_second_derivatives_are_those_of_the_recorded_run(monkeypatch):
+    grid = box((12,), ("wall",))
+
+    def second():
+        given = inputs(grid)
+        found = states(grid, given, ETDRK4(dt=2e-3))
+        first = torch.autograd.grad(found.square().sum(), given[1], create_graph=True)[0]
+        return torch.autograd.grad(first.square().sum(), given)
+
+    found = second()
+    recorded(monkeypatch)
+    for a, b in zip(found, second(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+def test_more_modes_in_the_middle_of_a_run_keep_the_gradient(monkeypatch):
+    grid = box((128,), ("wall",))
+    law = SeriesLaw(series_cell(grid, permittivity=0.002))
+    turns = []
+    add = modal_tape.ModalTape.add
+
+    def counted(tape, part, *step):
+        turns.append(part is not tape.part)
+        add(tape, part, *step)
+
+    monkeypatch.setattr(modal_tape.ModalTape, "add", counted)
+    monkeypatch.setattr(modal, "surviving", lambda part, span: part)  # as few as the start needs
+
+    def slope(shift):
+        u0 = smooth_state(grid, 0.3 + shift)
+        times = torch.tensor([0, 0.02], dtype=f64)
+        return ETDRK4(dt=2.5e-4).integrate(law, u0, times).states[-1].square().sum()
+
+    shift = torch.tensor(0.0, dtype=f64, requires_grad=True)
+    (found,) = torch.autograd.grad(slope(shift), shift)
+    with torch.no_grad():
+        wanted = (slope(shift + 1e-5) - slope(shift - 1e-5)) / 2e-5
+    assert any(turns)
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0)
+
+
+def test_places_kept_grow_as_the_root_of_the_number_of_steps(monkeypatch):
+    monkeypatch.setattr(modal_tape, "BYTES_KEPT", 0)
+    grid, kept = box((16,), ("wall",)), []
+    backward = modal_tape.ModalTape.backward
+
+    def counted(tape, *grads):
+        kept.append((len(tape.steps), len(tape.kept)))
+        return backward(tape, *grads)
+
+    monkeypatch.setattr(modal_tape.ModalTape, "backward", counted)
+    for dt in (1e-3, 1e-4, 1e-5):
+        gradients(grid, ETDRK4(dt=dt))
+    for steps, places in kept:
+        assert places <= 2 * steps**0.5 + 2
+    assert kept[-1][0] == 1000
+
+
+def test_steps_in_modes_carry_the_gradient():
+    law = SeriesLaw(series_cell(box((16,), ("wall",))))
+    stepper = ETDRK4(dt=1e-3)
+    u0 = smooth_state(box((16,), ("wall",)))
+    split = modal.Split(law, law.semilinear(u0))
+    assert isinstance(stepper.plain_steps(split, stepper.control(u0, SPAN)), FollowedSteps)
