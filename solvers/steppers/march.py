@@ -142,7 +142,10 @@ def _start(
     rate = law.rate if follower is None else follower.rate
     slope = rate(times[:1].to(u0.dtype).expand(batch), u0)
     with torch.no_grad():  # the sizes of steps count as constants
-        pace = control.first(law, u0.detach(), slope.detach())
+        if isinstance(follower, StartingSteps):  # as it begins without gradient
+            pace = Pace.of(follower.start(u0, 0).place.dt)
+        else:
+            pace = control.first(law, u0.detach(), slope.detach())
     work, lowest = Work.none(batch, u0.device), record.begin(u0)
     first = work.steps + 1
     return Standing(
