@@ -6,6 +6,8 @@ from hypothesis import given, settings
 
 import pnpfusion as pf
 from pnpfusion.solvers import KenCarp4
+from pnpfusion.solvers.compiled_implicit import CompiledImplicit
+from pnpfusion.solvers.compiled_run import CompiledRun
 from tests.registry import ALL_SCHEMES, blocking_cell, f64, times
 from tests.test_compiled_newton import cells
 
@@ -52,6 +54,21 @@ def test_any_run_begins_with_the_step_of_torch(made):
     assert torch.equal(ahead.lowest, law.lowest(c))
     assert place.next.tolist() == [1] * len(c)
     assert ahead.waits.all()
+
+
+def test_a_run_with_gradient_begins_with_the_same_step(monkeypatch):
+    seen = []
+
+    def noted(self, place, going, left):
+        seen.append(place)
+        return CompiledRun.advance(self.plain, place, going, left)
+
+    monkeypatch.setattr(CompiledImplicit, "advance", noted)
+    cell, c, span = blocking_cell(), torch.ones(1, 2, 32, dtype=f64), times(0, 0.3)
+    place = started(cell, c, span, KenCarp4())[2].place
+    pf.simulate(cell, c.requires_grad_(), span)
+    assert torch.equal(seen[0].dt, place.dt)
+    assert torch.equal(seen[0].slope, place.slope)
 
 
 def test_what_is_not_finite_begins_with_a_small_step():
