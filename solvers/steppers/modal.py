@@ -237,6 +237,10 @@ class ModalSteps:
         which, sample, values, smallest = (
             torch.cat(p) for p in zip(*(saved or [empty]), strict=True)
         )
+        row = which * len(u) + sample
+        if bool((row.diff() < 0).any()):  # each came as its sample got there
+            order = row.argsort()
+            which, sample, values, smallest = (p[order] for p in (which, sample, values, smallest))
         whole = bool(saved) and len(saved[-1][1]) == len(u) and not bool(moving.any())
         ends = values[-len(u) :] if whole else here.part.from_modes(here.v)
         return Advance(
