@@ -195,6 +195,7 @@ class ModalSteps:
         steps = rejected = torch.zeros_like(following)
         calls = torch.where(going, 2, 0)  # here and at the end
         saved: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        ends: Tensor | None = None  # where the samples stand, if all have just been saved
         for count in range(1, 1 + max(8, MOST_AT_ONCE // max(1, here.v.numel()))):
             if not moving.any():
                 break
@@ -215,6 +216,7 @@ class ModalSteps:
             rejected = rejected + (moving & ~accept & ~failed)
             t, lost = torch.where(accept, plan.ends, t), lost | failed
             reached = accept & (t >= times[following.clamp_max(len(times) - 1)])
+            ends = None if accept.any() else ends
             if reached.any():
                 sample = reached.nonzero().squeeze(1)
                 states = here.part.from_modes(here.v[sample])
@@ -222,6 +224,7 @@ class ModalSteps:
                 before = lowest[sample]
                 least = before if least is None else torch.minimum(before, least.to(before))
                 saved.append((following[sample], sample, states, least))
+                ends = states if len(sample) == len(u) else None
                 following = following + reached
                 lowest = torch.where(reached, torch.inf, lowest)
             if bool((accept & ~reached).any()):
@@ -241,8 +244,7 @@ class ModalSteps:
         if bool((row.diff() < 0).any()):  # each came as its sample got there
             order = row.argsort()
             which, sample, values, smallest = (p[order] for p in (which, sample, values, smallest))
-        whole = bool(saved) and len(saved[-1][1]) == len(u) and not bool(moving.any())
-        ends = values[-len(u) :] if whole else here.part.from_modes(here.v)
+        ends = here.part.from_modes(here.v) if ends is None else ends
         return Advance(
             place=Place(
                 t=t,
