@@ -140,14 +140,17 @@ class _Here:
         v, n = (part.resolution.fitted(modes) for modes in (self.v, self.n))
         return _Here(self.method, part, Matrices(self.method, part.linear), v, n)
 
-    def stepped(self, t: Tensor, dt: Tensor) -> tuple[_Here, Tensor, Tensor, Tensor | None]:
-        """Modes, remainder and error after a step from here, in more modes if these are too few."""
+    def stepped(
+        self, t: Tensor, dt: Tensor, moving: Tensor
+    ) -> tuple[_Here, Tensor, Tensor, Tensor | None]:
+        """Modes, remainder and error after a step, in more modes if ``moving`` have too few."""
         here = self
         while True:
             part = here.part
             end, n, error = self.method.step(part, here.matrices.of(dt), t, dt, here.v, here.n)
             resolution = part.resolution
-            finer = None if resolution is None else resolution.finer(end)
+            asked = end if moving.all() else torch.where(per_state(moving, end), end, here.v)
+            finer = None if resolution is None else resolution.finer(asked)
             if finer is None or finer.resolution is None:
                 return here, end, n, error
             here = _Here.of(self.method, finer, t, finer.resolution.fitted(here.v))
@@ -214,7 +217,8 @@ class ModalSteps:
             )
             steps, calls = steps + accept, calls + 4 * moving
             rejected = rejected + (moving & ~accept & ~failed)
-            t, lost = torch.where(accept, plan.ends, t), lost | failed
+            stuck = moving & ~accept & control.hopeless(pace, t)  # `march` ends them
+            t, lost = torch.where(accept, plan.ends, t), lost | failed | stuck
             reached = accept & (t >= times[following.clamp_max(len(times) - 1)])
             ends = None if accept.any() else ends
             if reached.any():
@@ -282,13 +286,13 @@ class ModalSteps:
         clock = t.to(here.v.dtype)
         # Who rests steps along, for coefficients to share, and is put back:
         dt = torch.where(moving, plan.dt, plan.dt.max()).to(here.v.dtype)
-        after, end, n, error = here.stepped(clock, dt)
+        after, end, n, error = here.stepped(clock, dt, moving)
         with torch.no_grad():
             ratio = self.control.tolerance.ratio(error, here.v, end)
-            valid = end.detach().flatten(1).sum(1).isfinite()
+            valid = end.detach().flatten(1).sum(1).isfinite() & ratio.isfinite()
             accept = moving & valid & (ratio <= 1)
         if torch.is_grad_enabled() and not bool(accept.all()) and is_followed(end):
             # What is not finite or thrown away must not be in the graph of the others:
             dt = torch.where(accept, dt, 0)
-            after, end, n, _ = here.stepped(clock, dt)
+            after, end, n, _ = here.stepped(clock, dt, moving)
         return after, end, n, Verdict(accept, valid, ratio, torch.zeros_like(accept))
