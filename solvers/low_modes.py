@@ -221,15 +221,22 @@ class LowModes:
         """Along each axis, how many frequencies products of two modes reach that count.
 
         Modes ``(B, S, *modes)`` count by their share of the largest of their species and sample,
-        products of two by that of both; each counts by itself too, beside the mean.
+        products of two by that of both; each counts by itself too, beside the mean. Samples that
+        are not finite do not count.
         """
         cell, modes = self.cell, modes.detach()
         space = tuple(range(2, modes.ndim))
         if cell.charged:
             fixed = cut(cell.fixed_modes.detach(), cell.bases, tuple(modes.shape[2:]))
             modes = torch.cat([modes, fixed.expand(len(modes), *fixed.shape[1:]).unsqueeze(1)], 1)
+        if not len(modes):
+            return [1] * len(space)
         size = modes.abs()
-        size = size / size.amax(space, keepdim=True).clamp_min(torch.finfo(size.dtype).tiny)
+        largest = size.amax(space, keepdim=True)
+        finite = largest.isfinite().all(1, keepdim=True)
+        size = size / largest.clamp_min(torch.finfo(size.dtype).tiny)
+        if not finite.all():
+            size = torch.where(finite, size, 0)
         reach = []
         for axis, basis in enumerate(cell.bases):
             share = size.amax([0, 1, *(other for other in space if other != axis + 2)])

@@ -39,7 +39,7 @@ def phi_functions(matrices: Tensor, count: int) -> tuple[Tensor, ...]:
 def _phi_functions(matrices: Tensor, count: int) -> tuple[Tensor, ...]:
     norm = float(matrices.detach().abs().sum(2).max()) if matrices.numel() else 0.0
     doublings = max(0, math.ceil(math.log2(norm))) if 0 < norm < math.inf else 0
-    x = matrices / 2**doublings
+    x = matrices * 2.0**-doublings
     identity = identity_like(x)
     phi = identity / math.factorial(count + TERMS)
     for m in reversed(range(TERMS)):

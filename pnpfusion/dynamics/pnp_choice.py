@@ -32,11 +32,13 @@ def choose(
         c = u0.detach().reshape(-1, *cell.valence.shape[1:2], *grid.shape)
         if atol is not None:
             raise ValueError("steps in series have no `atol`; leave it out, or give a stepper.")
-        quickest = float(cell.quickest(c).min())
         reason = (
             "series in space with adaptive ETDRK4: diffusion and the mean drift are followed "
-            f"exactly, and what is left of the charge relaxes in {quickest:.2g} at the soonest"
+            "exactly"
         )
+        if len(c):
+            quickest = float(cell.quickest(c).min())
+            reason += f", and what is left of the charge relaxes in {quickest:.2g} at the soonest"
         return ETDRK4(rtol=rtol), reason
     stepper = KenCarp4(rtol=rtol, atol=atol)
     if not isinstance(cell, Electrolyte):

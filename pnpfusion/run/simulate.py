@@ -55,7 +55,8 @@ def simulate(
         resume: an earlier part of this run, such as :attr:`Interrupted.solution`, maybe saved and
             loaded since. Make the same call again with it beside: what it saved is kept, and the
             rest follows as if nothing had happened, on the CPU bit for bit if neither part has a
-            gradient. ``times`` may go on for longer than they did; samples that failed stay so.
+            gradient (in series, whose modes are chosen anew, to the tolerance). ``times`` may go on
+            for longer than they did; samples that failed stay so.
 
     Returns:
         The run. Its ``times`` end early if no sample reached the end.

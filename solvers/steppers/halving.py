@@ -35,11 +35,17 @@ class MeanSquare(Tolerance):
         """Error over allowed error, that of the worst species, ``(B,)``; zero without estimate."""
         if error is None:
             return torch.zeros(len(after), dtype=after.dtype, device=after.device)
-        space = tuple(range(2, after.ndim))
-        wrong, size = (v.square().sum(space) if space else v.square() for v in (error, after))
-        tiny = torch.finfo(after.dtype).tiny
-        worst = (wrong / size.clamp_min(tiny)).flatten(1).amax(1)
-        return worst.sqrt() / self.rtol
+        tiny, eps = torch.finfo(after.dtype).tiny, torch.finfo(after.dtype).eps
+        error, after = (v.flatten(2) if v.ndim > 2 else v.unsqueeze(2) for v in (error, after))
+        wrong, size = (torch.linalg.vector_norm(v, dim=2) for v in (error, after))
+        worst = wrong / size.clamp_min(tiny)
+        safe = (size > tiny**0.5 / eps) & size.isfinite() & wrong.isfinite()
+        if not safe.all():  # squares are out of range
+            largest = after.abs().amax(2, keepdim=True).clamp_min(tiny)
+            wrong, size = (torch.linalg.vector_norm(v / largest, dim=2) for v in (error, after))
+            worst = torch.where(safe, worst, wrong / size.clamp_min(tiny))
+        ratio: Tensor = worst.amax(1) / self.rtol
+        return ratio
 
 
 class HalvedSteps(AdaptiveSteps):
@@ -64,7 +70,7 @@ class HalvedSteps(AdaptiveSteps):
         at = following.clamp_max(len(self.times) - 1)
         begin, end = self.times[at - 1], self.times[at]
         gap = end - begin
-        halvings = (gap / pace.dt).log2().sub(1e-9).ceil().clamp(0, FINEST)
+        halvings = (gap / pace.dt).log2().sub(1e-9).ceil().nan_to_num(FINEST).clamp(0, FINEST)
         # Where the step begins, in the finest parts, which its size must divide:
         whole = 2**FINEST
         parts = ((t - begin) / gap * whole).round()
@@ -82,7 +88,8 @@ class HalvedSteps(AdaptiveSteps):
 
     def learn(self, pace: Pace, plan: Plan, verdict: Verdict) -> Pace:
         """Half the size after a step that errs; at least the same after one that does not."""
-        accept, valid, dt = verdict.accept, verdict.valid, plan.dt
+        accept, dt = verdict.accept, plan.dt
+        valid = verdict.valid & verdict.ratio.isfinite()
         growth = SAFETY * verdict.ratio.clamp_min(1e-10).pow(-1 / self.error_order)
         growth = growth.clamp_max(LARGEST_GROWTH)
         # The last step may have been short for where it began:
@@ -96,3 +103,10 @@ class HalvedSteps(AdaptiveSteps):
             torch.where(moved, worse, pace.failures),
             pace.land,
         )
+
+    def hopeless(self, pace: Pace, t: Tensor) -> Tensor:
+        """Those that ask for less than the finest part of the time between two saved ones."""
+        at = torch.searchsorted(self.times, t, right=True).clamp_max(len(self.times) - 1)
+        gap = self.times[at] - self.times[at - 1]
+        finest: Tensor = gap * 2**-FINEST
+        return (pace.dt < finest) | super().hopeless(pace, t)

@@ -94,14 +94,17 @@ class _Here:
         v, n = (part.resolution.fitted(modes) for modes in (self.v, self.n))
         return _Here(self.method, part, Matrices(self.method, part.linear, part.alike), v, n)
 
-    def stepped(self, t: Tensor, dt: Tensor) -> tuple[_Here, Tensor, Tensor, Tensor | None]:
-        """Modes, remainder and error after a step from here, in more modes if these are too few."""
+    def stepped(
+        self, t: Tensor, dt: Tensor, moving: Tensor
+    ) -> tuple[_Here, Tensor, Tensor, Tensor | None]:
+        """Modes, remainder and error after a step, in more modes if ``moving`` have too few."""
         here = self
         while True:
             part = here.part
             end, n, error = self.method.step(part, here.matrices.of(dt), t, dt, here.v, here.n)
             resolution = part.resolution
-            finer = None if resolution is None else resolution.finer(end)
+            asked = end if moving.all() else torch.where(per_state(moving, end), end, here.v)
+            finer = None if resolution is None else resolution.finer(asked)
             if finer is None or finer.resolution is None:
                 return here, end, n, error
             here = _Here.of(self.method, finer, t, finer.resolution.fitted(here.v))
@@ -173,6 +176,7 @@ class ModalSteps(FollowedSteps):
         steps = rejected = torch.zeros_like(following)
         calls = torch.where(going, 2, 0)  # here and at the end
         saved: list[_Saved] = []
+        stand = False  # whether all samples stand where they have just been saved
         most = max(8, MOST_AT_ONCE // max(1, here.v.numel()), isqrt(self.tried))
         for count in range(1, 1 + most):
             if not moving.any():
@@ -198,11 +202,14 @@ class ModalSteps(FollowedSteps):
             )
             steps, calls = steps + accept, calls + 4 * moving
             rejected = rejected + (moving & ~accept & ~failed)
-            t, lost = torch.where(accept, plan.ends, t), lost | failed
+            stuck = moving & ~accept & control.hopeless(pace, t)  # `march` ends them
+            t, lost = torch.where(accept, plan.ends, t), lost | failed | stuck
             reached = accept & (t >= times[following.clamp_max(len(times) - 1)])
+            stand = stand and not bool(accept.any())
             if reached.any():
                 sample = reached.nonzero().squeeze(1)
                 saved.append(_Saved(following, sample, here.part, here.v[sample], lowest[sample]))
+                stand = len(sample) == len(u)
                 if tape is not None:
                     tape.save(sample)
                 following = following + reached
@@ -226,8 +233,7 @@ class ModalSteps(FollowedSteps):
             torch.cat(p)
             for p in zip(*([self._in_cells(one) for one in saved] or [empty]), strict=True)
         )
-        whole = bool(saved) and len(saved[-1].sample) == len(u) and not bool(moving.any())
-        ends = values[-len(u) :] if whole else here.part.from_modes(here.v)
+        ends = values[-len(u) :] if stand else here.part.from_modes(here.v)
         order = (which * len(u) + sample).argsort()  # samples have their own pace
         if bool((order.diff() < 0).any()):
             which, sample, values, smallest = (p[order] for p in (which, sample, values, smallest))
@@ -274,13 +280,13 @@ class ModalSteps(FollowedSteps):
         """The end of a step of the samples that move, and whether it stands."""
         clock = t.to(here.v.dtype)
         dt = _together(plan, moving, here.v)
-        after, end, n, error = here.stepped(clock, dt)
+        after, end, n, error = here.stepped(clock, dt, moving)
         with torch.no_grad():
             ratio = self.control.tolerance.ratio(error, here.v, end)
-            valid = end.detach().flatten(1).sum(1).isfinite()
+            valid = end.detach().flatten(1).sum(1).isfinite() & ratio.isfinite()
             accept = moving & valid & (ratio <= 1)
         if torch.is_grad_enabled() and not bool(accept.all()) and is_followed(end):
             # What is not finite or thrown away must not be in the graph of the others:
             dt = torch.where(accept, dt, 0)
-            after, end, n, _ = here.stepped(clock, dt)
+            after, end, n, _ = here.stepped(clock, dt, moving)
         return after, end, n, Verdict(accept, valid, ratio, torch.zeros_like(accept))
