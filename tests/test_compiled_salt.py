@@ -144,6 +144,21 @@ def test_an_unsolved_sample_does_not_hurt_its_mates():
     assert not gradients[0][[5, 290], 1].any()
 
 
+@pytest.mark.parametrize("beyond", [1e3, 1e15, 1e20, 1e25, 1e30, 1e38])
+def test_one_that_goes_far_does_not_change_its_mates(beyond):
+    """It may try many shares of a step, and in single precision may have no answer."""
+    charge, *others = (one.float() for one in parameters(6, 2, 6))
+    well, _, wanted = salt_at_rest(charge, *others)
+    charge[2] *= beyond
+    read, converged, iterations = salt_at_rest(charge, *others)
+    mates = torch.arange(6) != 2
+    assert bool(converged[mates].all())
+    assert bool(converged[2].all()) == (beyond <= 1e20)
+    assert torch.equal(iterations[mates], wanted[mates])
+    assert torch.equal(read[mates], well[mates])
+    assert bool(read[converged.all(1)].isfinite().all())
+
+
 def test_channels_take_their_parameters_in_turn():
     charge, *others = parameters(3, 2, 5)
     twice = salt_at_rest(torch.cat([charge, charge.flip(0)], 1), *others)[0]

@@ -36,14 +36,15 @@ class Room(NamedTuple):
 
     faces: Array  #: conductances of the face after each cell, (N+1,)
     outside: Array  #: the reservoir's concentration times the volume of a cell, (1,)
-    load: Array  #: (N+2, W), like the next four
+    load: Array  #: (N+2, W), like those down to the slope
     phi: Array
     trial: Array  #: phi after the next step
     inverse: Array  #: pivots of the Hessian
-    step: Array  #: half a solve, then the whole
+    swept: Array  #: half a solve
+    step: Array  #: the whole
     slope: Array  #: derivatives of D by phi
     value: Array  #: of D, (W,)
-    e: Array  #: concentrations in one row of cells, (W,), as the next ones
+    e: Array  #: anions in one row of cells, (W,), like the next ones
     total: Array  #: their sum
     last: Array  #: what a recurrence has come to
 
@@ -55,6 +56,7 @@ def make_room(n: int, width: int, like: Array) -> Room:
     return Room(
         np.empty(n + 1, dtype),
         np.empty(1, dtype),
+        np.zeros((n + 2, width), dtype),
         np.zeros((n + 2, width), dtype),
         np.zeros((n + 2, width), dtype),
         np.zeros((n + 2, width), dtype),
@@ -118,7 +120,7 @@ def begin(room: Room) -> None:
 def descend(room: Room, phi: Array) -> None:
     """D at ``phi`` into ``value``, its ``slope``, and the first half of a Newton step."""
     g, load, e, total, last = room.faces, room.load, room.e, room.total, room.last
-    slope, inverse, step, value = room.slope, room.inverse, room.step, room.value
+    slope, inverse, swept, value = room.slope, room.inverse, room.swept, room.value
     rows, width = phi.shape
     outside, one, half = room.outside[0], g.dtype.type(1), g.dtype.type(0.5)
     for w in range(width):
@@ -150,14 +152,14 @@ def descend(room: Room, phi: Array) -> None:
         before = g[i - 1]
         for w in range(width):
             found = (slope[i, w] + before * last[w]) * inverse[i, w]
-            step[i, w], last[w] = found, found
+            swept[i, w], last[w] = found, found
 
 
 @inner
 def ascend(room: Room, size: Array, downhill: Array) -> None:
     """The other half, with the step's largest entry (NaN if any is) and its product with slope."""
-    g, inverse, step, slope, last = room.faces, room.inverse, room.step, room.slope, room.last
-    rows, width = step.shape
+    g, inverse, swept, slope, last = room.faces, room.inverse, room.swept, room.slope, room.last
+    step, (rows, width) = room.step, room.step.shape
     for w in range(width):
         last[w] = 0
         size[w] = 0
@@ -166,7 +168,7 @@ def ascend(room: Room, size: Array, downhill: Array) -> None:
         i = rows - 2 - left
         after = g[i]
         for w in range(width):
-            found = step[i, w] + after * inverse[i, w] * last[w]
+            found = swept[i, w] + after * inverse[i, w] * last[w]
             step[i, w], last[w] = found, found
         for w in range(width):
             entry = abs(last[w])
@@ -282,7 +284,7 @@ def salt_1d(
                 for w in range(width):
                     e[w] = exp(phi[i + 1, w])
                 for w in range(width):
-                    value[w] = log1p(outside * ((e[w] - one) * (e[w] - one) / e[w]))
+                    value[w] = log1p(outside * ((e[w] - one) * ((e[w] - one) / e[w])))
                 for w in range(width):
                     read[first + w, 0, channel, i] = phi[i + 1, w]
                     read[first + w, 1, channel, i] = value[w]
