@@ -122,6 +122,8 @@ def check_walls(grid: Grid, walls: Walls | None) -> dict[str, tuple[Wall, ...]]:
 
 
 def _check_masks(grid: Grid, side: str, parts: tuple[Wall, ...]) -> None:
+    if len(parts) == 1 and parts[0].mask is None:
+        return
     axis = AXIS_NAMES.index(side[0])
     shape = grid.shape[:axis] + grid.shape[axis + 1 :]
     covered = torch.zeros(shape, dtype=torch.bool)

@@ -219,7 +219,7 @@ def _line(epsilon: Tensor, pair: WallPair) -> ElectricLine:
     grid, axis = pair.grid, pair.axis
     areas = face_areas(grid, axis).to(epsilon)
     epsilon = along(epsilon, grid, axis)
-    widths = grid.widths(axis).to(epsilon)
+    widths = pair.widths
     area = areas[..., None]
     if epsilon.shape[-1] == 1:  # the same everywhere along the axis
         lengths = face_resistances(widths, torch.ones_like(widths), periodic=pair.periodic)

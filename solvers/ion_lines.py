@@ -29,7 +29,7 @@ def ion_line(
 ) -> tuple[IonLine, Tensor]:
     """How the species pass along one axis, and which of them cross its walls, bool (S,)."""
     grid, axis = pair.grid, pair.axis
-    widths = grid.widths(axis).to(diffusivity)
+    widths = pair.widths
     area = electric.areas[..., None]
     conduction = area / face_resistances(
         widths, along(diffusivity, grid, axis), periodic=pair.periodic
@@ -42,6 +42,9 @@ def ion_line(
 
     def of_species(what: str) -> tuple[Tensor, Tensor]:
         columns = [pair.values(what, name) for name in names]
+        if all(value is pair.none for value, _ in columns):
+            none = pair.none[:, None].expand(-1, len(names), *pair.none.shape[1:])
+            return none, none
         value, given = (
             torch.stack(torch.broadcast_tensors(*c), 1) for c in zip(*columns, strict=True)
         )

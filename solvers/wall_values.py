@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -25,6 +26,16 @@ class WallPair:
     like: Tensor  #: whose dtype and device the values take
     t: Tensor | None  #: the time, for conditions that are functions of it
 
+    @cached_property
+    def none(self) -> Tensor:
+        """What no wall says anything of."""
+        return self.like.new_zeros((1,) * self.grid.ndim + (2,))
+
+    @cached_property
+    def widths(self) -> Tensor:
+        """Of the cells along the axis."""
+        return self.grid.widths(self.axis).to(self.like)
+
     @property
     def periodic(self) -> bool:
         """Whether there are no walls: the last cell's neighbour is the first."""
@@ -44,8 +55,7 @@ class WallPair:
         sides = [side_name(self.axis, end) for end in (0, 1)]
         walls = [wall for side in sides for wall in self.parts.get(side, ())]
         if all(_given(wall, what, species) is None for wall in walls):
-            none = self.like.new_zeros((1,) * self.grid.ndim + (2,))
-            return none, none
+            return self.none, self.none
         pairs = [self._side(side, what, species) for side in sides]
         value, given = (
             torch.stack(torch.broadcast_tensors(*ends), -1) for ends in zip(*pairs, strict=True)

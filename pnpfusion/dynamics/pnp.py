@@ -133,9 +133,9 @@ class PNP(CellObservables):
         values = self._values()
         for name, value in values.items():
             held = value.values if isinstance(value, Field) else value
-            known = any(held is parameter for parameter in self.parameters())
-            if isinstance(held, nn.Parameter) and not known:
-                self.register_parameter(name, held)
+            if isinstance(held, nn.Parameter):
+                if not any(held is parameter for parameter in self.parameters()):
+                    self.register_parameter(name, held)
             elif isinstance(held, nn.Module):
                 self.add_module(name, held)
         self._driven = any(callable(value) for value in values.values())
