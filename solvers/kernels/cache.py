@@ -47,8 +47,11 @@ class KernelCache(FunctionCache):
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """See Numba."""
-        with suppress(OSError), _locked(Path(self.cache_path)):
-            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        try:
+            with _locked(Path(self.cache_path)):
+                super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            _not_kept(str(error))
 
 
 def keep_compiled(dispatcher: Any) -> None:
@@ -56,13 +59,26 @@ def keep_compiled(dispatcher: Any) -> None:
     with _CONFIG_LOCK:
         given = _CONFIG.CACHE_DIR
         try:
-            with suppress(RuntimeError):  # there is no home, or nothing can be written
-                _CONFIG.CACHE_DIR = given or str(kernel_folder())
-                kept = KernelCache(dispatcher.py_func)  # type: ignore[no-untyped-call]
-                if Path(kept.cache_path).is_relative_to(_CONFIG.CACHE_DIR):
-                    dispatcher._cache = kept
+            _CONFIG.CACHE_DIR = given or str(kernel_folder())
+            kept = KernelCache(dispatcher.py_func)  # type: ignore[no-untyped-call]
+            if Path(kept.cache_path).is_relative_to(_CONFIG.CACHE_DIR):
+                dispatcher._cache = kept
+            else:
+                _not_kept(f"{_CONFIG.CACHE_DIR} cannot be written to")
+        except RuntimeError as error:  # there is no home, or nothing can be written
+            _not_kept(str(error))
         finally:
             _CONFIG.CACHE_DIR = given
+
+
+@cache
+def _not_kept(reason: str) -> None:
+    """Say it once."""
+    LOGGER.warning(
+        "compiled kernels cannot be kept, so every process compiles them anew: %s; NUMBA_CACHE_DIR "
+        "may name another folder",
+        reason.rstrip("."),
+    )
 
 
 @contextmanager
