@@ -50,8 +50,8 @@ class KernelCache(FunctionCache):
         try:
             with _locked(Path(self.cache_path)):
                 super().save_overload(sig, data)  # type: ignore[no-untyped-call]
-        except OSError as error:
-            _not_kept(str(error))
+        except OSError:
+            _not_kept(self.cache_path)
 
 
 def keep_compiled(dispatcher: Any) -> None:
@@ -64,20 +64,20 @@ def keep_compiled(dispatcher: Any) -> None:
             if Path(kept.cache_path).is_relative_to(_CONFIG.CACHE_DIR):
                 dispatcher._cache = kept
             else:
-                _not_kept(f"{_CONFIG.CACHE_DIR} cannot be written to")
-        except RuntimeError as error:  # there is no home, or nothing can be written
-            _not_kept(str(error))
+                _not_kept(_CONFIG.CACHE_DIR)
+        except RuntimeError:  # there is no home, or nothing can be written
+            _not_kept(_CONFIG.CACHE_DIR or "~, for there is none")
         finally:
             _CONFIG.CACHE_DIR = given
 
 
 @cache
-def _not_kept(reason: str) -> None:
-    """Say it once."""
+def _not_kept(folder: str) -> None:
+    """Say it, once of each folder."""
     LOGGER.warning(
-        "compiled kernels cannot be kept, so every process compiles them anew: %s; NUMBA_CACHE_DIR "
-        "may name another folder",
-        reason.rstrip("."),
+        "compiled kernels cannot be kept in %s, so every process compiles them anew; "
+        "NUMBA_CACHE_DIR may name another folder",
+        folder,
     )
 
 
