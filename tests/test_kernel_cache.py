@@ -92,13 +92,18 @@ def twice(value: float) -> float:
     return 2 * value
 
 
-def test_where_nothing_can_be_written_kernels_stay_in_memory(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_where_nothing_can_be_written_kernels_stay_in_memory_and_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
+    monkeypatch.setattr(cache._CONFIG, "CACHE_DIR", "")
     monkeypatch.setattr(cache, "kernel_folder", lambda: tmp_path / "file" / "folder")
     compiled: Any = kernel(twice)
+    kernel(lambda value: value)
     assert compiled(2.0) == 4.0
+    (record,) = caplog.records
+    assert "compiled kernels cannot be kept in" in record.getMessage()
+    assert str(tmp_path / "file" / "folder") in record.getMessage()
     assert compiled.stats.cache_path is None
 
 

@@ -102,6 +102,9 @@ def test_a_plan_that_cannot_be_read(tmp_path: Path, plan: Any, message: str) -> 
         ({"alike": "rate"}, "`alike` must be a list of names, got 'rate'"),
         ({"shard": (2, 2)}, r"`shard` must be \(k, n\) with 0 <= k < n, got \(2, 2\)"),
         ({"shard": 1}, "`shard` must be"),
+        ({"alike": ["cell"]}, r"`alike` must name parameters of cases, \['rate'\], got \['cell'\]"),
+        ({"version": 2}, "`version` must be text, got 2"),
+        ({"shard": (0, 2), "overwrite": True}, "`overwrite` would take away what other shards"),
     ],
 )
 def test_wrong_arguments(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
@@ -247,7 +250,7 @@ def test_shards_make_the_same_file(tmp_path: Path) -> None:
     assert content(tmp_path / "n") == content(tmp_path / "whole")
 
 
-def test_a_longer_list_runs_what_is_new_and_a_shorter_one_loses_nothing(tmp_path: Path) -> None:
+def test_a_longer_list_runs_what_is_new_and_another_one_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "grows"
     run(folder)
     longer = {**PLAN, "cases": [{"debye": 0.6, "voltage": 0.25}, {"debye": 0.6, "voltage": 0.5}]}
@@ -255,13 +258,63 @@ def test_a_longer_list_runs_what_is_new_and_a_shorter_one_loses_nothing(tmp_path
     assert [[case["voltage"] for case in call] for call in cells.calls] == [[0.25]]
     assert found.column("voltage").tolist() == [*VOLTAGES, *VOLTAGES, 0.25, 0.5]
     assert torch.equal(found.tensor("states", 11), found.tensor("states", 1))
-    shorter, cells = run(folder, [{"debye": 0.6, "voltage": 1.0, "duration": 0.02}])
-    assert (len(shorter.cases), cells.calls) == (1, [])
-    assert torch.equal(shorter.tensor("states", 0), found.tensor("states", 2))
-    back, cells = run(folder, longer)
-    assert cells.calls == []
-    assert back.rows == found.rows
+    before, shorter = content(folder), [{"debye": 0.6, "voltage": 1.0, "duration": 0.02}]
+    with pytest.raises(pf.SweepError, match="another sweep: 10 of its 12 cases are not among"):
+        run(folder, shorter)
+    assert content(folder) == before
+    alone, cells = run(folder, shorter, overwrite=True)
+    assert (len(alone.cases), len(cells.calls)) == (1, 1)
     assert sorted(content(folder)) == sorted(FILES)
+
+
+def test_one_sweep_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
+    def within(shard: tuple[int, int] | None) -> Any:
+        def solve(cases: list[Case]) -> pf.Solution:
+            pf.sweep(decays, [{"rate": 1.0}, {"rate": 2.0}], tmp_path / "a", stack=1, shard=shard)
+            return decays(cases)
+
+        return solve
+
+    plan = [{"rate": 1.0}]
+    for inner, outer in ((None, None), (None, (0, 1)), ((0, 2), None)):
+        with pytest.raises(pf.SweepError, match="a is in use by another sweep"):
+            pf.sweep(within(inner), plan, tmp_path / "a", shard=outer)
+    pf.sweep(within((1, 2)), plan, tmp_path / "a", shard=(0, 1))  # shares may
+    assert pf.sweep(decays, [{"rate": 1.0}, {"rate": 2.0}], tmp_path / "a") is not None
+    assert sorted(content(tmp_path / "a")) == sorted(FILES)
+
+
+def test_what_finished_cases_lack_is_said(tmp_path: Path) -> None:
+    def last(solution: pf.Solution) -> dict[str, Tensor]:
+        return {"last": solution.final[:, 0]}
+
+    def more(solution: pf.Solution) -> dict[str, Tensor]:
+        return last(solution) | {"twice": 2 * solution.final[:, 0]}
+
+    plan, longer = [{"rate": 1.0}], [{"rate": 1.0}, {"rate": 0.5}]
+    pf.sweep(decays, plan, tmp_path / "a")
+    with pytest.warns(UserWarning, match="cases without what `observe` gives, and finished"):
+        pf.sweep(decays, plan, tmp_path / "a", observe=last)
+    pf.sweep(decays, plan, tmp_path / "b", observe=last)
+    pf.sweep(decays, plan, tmp_path / "b", observe=last)
+    with pytest.warns(UserWarning, match=r"cases without \['twice'\], and finished"):
+        pf.sweep(decays, longer, tmp_path / "b", observe=more)
+    with pytest.raises(pf.SweepError, match="another sweep: 2 of its 2 cases"):
+        pf.sweep(decays, longer, tmp_path / "b", observe=more, version="2")
+    found = pf.sweep(decays, longer, tmp_path / "b", observe=more, version="2", overwrite=True)
+    assert found is not None
+    assert torch.equal(found.column("twice"), 2 * found.column("last"))
+    assert [case["version"] for case in found.cases] == ["2", "2"]
+
+
+def test_what_is_observed_of_a_case_without_an_answer_is_blank(tmp_path: Path) -> None:
+    plan = {"grid": {"rate": [1.0, -1e200]}}
+    found = pf.sweep(decays, plan, tmp_path, observe=lambda run: {"one": torch.ones(2)})
+    assert found is not None
+    assert [row["one"] for row in found.rows] == [1.0, None]
+    for case in (2, -3, 99, 0.5):
+        with pytest.raises(ValueError, match=f"`case` must be .* 2 cases, 0 to 1, got {case}"):
+            found.tensor("states", case)  # type: ignore[arg-type]
 
 
 def test_a_damaged_part_is_run_again(tmp_path: Path) -> None:

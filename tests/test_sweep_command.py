@@ -152,12 +152,16 @@ def test_the_command_again_goes_on(
     assert calls == [2, 2, 2, 2]
 
 
-def test_a_changed_data_file_is_another_case(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_data_file_is_another_case(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     calls = counted(monkeypatch)
     assert sweep() == 0
     data = here / "mine.csv"
     data.write_text(data.read_text().replace("-", ""), encoding="utf-8")
-    assert sweep() == 0
+    assert sweep() == 2
+    assert "holds the results of another sweep: 6 of its 6 cases" in capsys.readouterr().err
+    assert sweep("--overwrite") == 0
     assert calls == [6, 6]
 
 
@@ -175,11 +179,19 @@ def test_shares_are_joined_at_the_end(here: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_case_that_fails_is_a_row(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_plan(here, {"data": "mine.csv", "grid": {"max-steps": [1, 1000]}})
+    write_plan(here, {"data": "mine.csv", "cases": [{"max-steps": 1}, {"voltage": 3}]})
     assert main(["simulate", "--sweep", "grid.json", *QUICK[:-1]]) == 0
     assert "2 cases, 1 without an answer, see `outcome` in table.csv" in capsys.readouterr().out
     found = pf.Sweep.load(here / "runs" / "sweep-grid")
     assert [row["outcome"] for row in found.rows] == ["OUT_OF_STEPS", "REACHED_END"]
+    assert found.column("voltage").tolist() == [40.0, 3.0]
+    assert found.column("electrode_charge").isnan().tolist() == [True, False]
+    assert sweep("--strict") == 1
+    alone = ["simulate", "--data", "mine.csv", *QUICK, "--no-gif", "--max-steps", "1"]
+    assert main([*alone, "--out", "alone"]) == 1
+    assert "raise `--max-steps` or loosen `--rtol`" in capsys.readouterr().err
+    summary = json.loads((here / "alone" / "summary.json").read_text())
+    assert [found.rows[0][k] for k in ("steps", "end")] == [summary[k] for k in ("steps", "end")]
 
 
 BAD: list[tuple[Any, str, str]] = [
@@ -238,9 +250,46 @@ def test_a_share_is_counted_from_0(
     assert f"argument --shard: got '{text}', wanted K/N" in capsys.readouterr().err
 
 
-def test_a_share_of_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["simulate", "--shard", "0/2"]) == 2
-    assert "--shard is a share of a sweep; add --sweep FILE" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--shard=0/2", "--shard is a share of a sweep; add --sweep FILE"),
+        ("--stack=4", "--stack is how many cases of a sweep are solved in one call; add"),
+        ("--strict", "--strict judges the cases of a sweep; add --sweep FILE"),
+    ],
+)
+def test_options_of_sweeps_want_a_sweep(
+    here: Path, capsys: pytest.CaptureFixture[str], option: str, words: str
+) -> None:
+    assert main(["simulate", option]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_several_processes_want_a_sweep(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["simulate", "--data", "mine.csv"]) == 2
+    assert "2 processes were started (WORLD_SIZE), and each would" in capsys.readouterr().err
+    assert not (here / "runs").exists()
+
+
+def test_a_folder_in_use_is_said(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, codes = Blocks.solve, list[int]()
+
+    def solve(self: Blocks, cases: list[dict[str, Any]]) -> Any:
+        if not codes:
+            codes.append(sweep("--overwrite"))
+        return plain(self, cases)
+
+    monkeypatch.setattr(Blocks, "solve", solve)
+    assert sweep() == 0
+    assert codes == [2]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "error: runs/sweep-grid is in use by another sweep, which has not ended" in line
 
 
 def test_the_snippets_of_the_page_run_as_they_stand(

@@ -155,3 +155,18 @@ def test_wrong_starts_are_told() -> None:
         WarmStart().keep([0, 1], info)
     with pytest.raises(ValueError, match="no `solution` in it"):
         WarmStart().keep([0, 1], FusionInfo.without_solve(2, torch.device("cpu")))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [pf.fusion.Progressive(DIMS, 8, rounds=2), pf.fusion.PNP(DIMS, 8, channels=2, cells=8)],
+    ids=["progressive", "pnp"],
+)
+def test_layers_that_take_no_start_are_refused_at_once(layer: pf.fusion.FusionLayer) -> None:
+    warm, info = WarmStart(), call(layer.double(), samples())[1]
+    assert info.solution is not None
+    with pytest.raises(ValueError, match=r"iterates to an equilibrium, .* got one that takes no"):
+        warm.keep(range(6), info)
+    assert repr(warm) == "WarmStart(0 samples, capacity=None)"
+    warm.keep(range(6), call(made("contractive"), samples())[1])
+    assert repr(warm) == "WarmStart(6 samples, states (3, 8), capacity=None)"

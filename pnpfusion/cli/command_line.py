@@ -56,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for command in COMMANDS:
         command.add_to(commands)
-    arguments = parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:  # said by the command, whose --help lists its options
+        commands.choices[arguments.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     name = f"pnpfusion {arguments.command}"
     try:
         with warnings_in_one_line():

@@ -52,6 +52,11 @@ def warnings_in_one_line() -> Iterator[None]:
         yield
 
 
+def as_options(message: str) -> str:
+    """What the library says of its arguments, in the words of options: `--max-steps`."""
+    return message.replace("`max_steps`", "`--max-steps`").replace("`rtol`", "`--rtol`")
+
+
 def say(message: str) -> None:
     """One line on standard error, whatever line breaks the message has."""
     print(" ".join(message.split()), file=sys.stderr)

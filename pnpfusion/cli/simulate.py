@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from pnpfusion.cli.argument_types import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 SCHEMES = ("scharfetter-gummel", "harmonic", "central")
 STEPPERS = ("kencarp4", "tr-bdf2", "backward-euler", "dopri5", "dopri8", "bosh3")
 BOUNDARIES = ("electrodes", "insulating", "periodic")
+STACK = 8  #: cases in one call, if nothing is said
 VOLTAGE = 40.0  #: between electrodes, if none is given
 
 DESCRIPTION = """\
@@ -221,9 +223,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     many.add_argument(
         "--stack",
         type=whole,
-        default=8,
         metavar="N",
-        help="cases that are solved in one call, at most (default: 8)",
+        help=f"cases that are solved in one call, at most (default: {STACK})",
+    )
+    many.add_argument(
+        "--strict",
+        action="store_true",
+        help="end with exit code 1 if any case of the sweep has no answer",
     )
 
     out = parser.add_argument_group("what is made")
@@ -240,6 +246,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.sweep is None:
+        _check_alone(arguments)
+    elif arguments.strict and arguments.shard is not None:
+        raise CommandError("--strict judges the whole sweep; leave it out beside --shard.")
+    arguments.stack = arguments.stack or STACK
     from pnpfusion.cli.output_folder import claim
     from pnpfusion.cli.simulate_run import run, threads
 
@@ -248,10 +259,25 @@ def _run(arguments: argparse.Namespace) -> int:
 
         with threads(arguments.threads):
             return run_all(arguments)
-    if arguments.shard is not None:
-        raise CommandError("--shard is a share of a sweep; add --sweep FILE, or leave it out.")
     with (
         claim(arguments.out, "simulate", overwrite=arguments.overwrite) as folder,
         threads(arguments.threads),
     ):
         return run(arguments, folder)
+
+
+def _check_alone(arguments: argparse.Namespace) -> None:
+    """Refuse what is for sweeps only, before anything is loaded."""
+    for name, what in (
+        ("shard", "is a share of a sweep"),
+        ("stack", "is how many cases of a sweep are solved in one call"),
+        ("strict", "judges the cases of a sweep"),
+    ):
+        if getattr(arguments, name):
+            raise CommandError(f"--{name} {what}; add --sweep FILE, or leave it out.")
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if "RANK" in os.environ and processes != "1":
+        raise CommandError(
+            f"{processes} processes were started (WORLD_SIZE), and each would make the same run; "
+            f"start one without torchrun, or add --sweep FILE, whose cases they share."
+        )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pnpfusion.cli.messages import CommandError
-from pnpfusion.cli.simulate import add_options
+from pnpfusion.cli.simulate import VOLTAGE, add_options
 from pnpfusion.sweeps.cases import CASES, GRID, Case, expand
 
 #: Options that tell how a run is made; what else there is tells of the command as a whole.
@@ -79,6 +79,8 @@ def cases_of(options: Namespace) -> list[Case]:
             parser.parse_args(words, given)
         except CommandError as error:
             raise CommandError(f"{where}: {error}.") from None
+        if given.voltage is None and given.boundary == "electrodes":
+            given.voltage = VOLTAGE
         full = {name: getattr(given, name) for name in OF_A_CASE}
         if given.data not in hashes:
             hashes[given.data] = _hash(Path(given.data))

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import torch
 
-from pnpfusion.cli.messages import FAILED, INTERRUPTED, errors_end_the_command, say
+from pnpfusion.cli.messages import (
+    FAILED,
+    INTERRUPTED,
+    as_options,
+    errors_end_the_command,
+    say,
+)
 from pnpfusion.cli.output_folder import clear
 from pnpfusion.cli.simulate_inputs import Experiment, experiment
 from pnpfusion.cli.simulate_results import draw, table, write_summary
@@ -45,8 +51,8 @@ def run(options: Namespace, folder: Path) -> int:
         )
     elif not solution.succeeded.all():
         say(
-            f"pnpfusion simulate: the run failed: {solution.outcome.value}. What was computed "
-            f"goes to {folder}."
+            f"pnpfusion simulate: the run failed: {as_options(solution.outcome.value)}. What was "
+            f"computed goes to {folder}."
         )
     try:
         with errors_end_the_command(FAILED):

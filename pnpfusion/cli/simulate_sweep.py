@@ -6,17 +6,18 @@ import signal
 import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-from pnpfusion.cli.messages import FAILED, INTERRUPTED, CommandError, errors_end_the_command, say
+from pnpfusion.cli.messages import BAD_INPUT, FAILED, INTERRUPTED, CommandError, say
 from pnpfusion.cli.simulate_block import Blocks
 from pnpfusion.cli.simulate_cases import ALIKE, cases_of
 from pnpfusion.sweeps.carry_out import SweepError, carry_out, dealt, kept
 from pnpfusion.sweeps.cases import Case, in_blocks
 from pnpfusion.sweeps.crew import Crew, LostProcess, assembled
+from pnpfusion.sweeps.folder import LOCK, FolderError, claimed
 from pnpfusion.sweeps.progress import progress_bar
 from pnpfusion.sweeps.result import PARTS, RESULT, SUMMARY, TABLE, Sweep
 
@@ -44,7 +45,27 @@ def _run(options: Namespace, crew: Crew, sigterm: Sigterm) -> int:
         return cases, blocks
 
     cases, blocks = _in_all(crew, set_up)
-    _in_all(crew, lambda: _claim(folder, options, crew))
+    _in_all(crew, lambda: _check(folder, options))
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(
+                claimed(folder, cases, crew, shard=options.shard, overwrite=options.overwrite)
+            )
+        except (FolderError, OSError) as error:
+            if crew.rank > 0:
+                raise SystemExit(BAD_INPUT) from error  # the first one says why
+            raise CommandError(str(error)) from error
+        return _carry_out(options, crew, sigterm, cases, blocks, folder)
+
+
+def _carry_out(
+    options: Namespace,
+    crew: Crew,
+    sigterm: Sigterm,
+    cases: Sequence[Case],
+    blocks: Blocks,
+    folder: Path,
+) -> int:
     loud = not options.quiet and crew.rank == 0
     before = kept(folder, cases)
     if loud:
@@ -77,6 +98,8 @@ def _run(options: Namespace, crew: Crew, sigterm: Sigterm) -> int:
         raise
     if loud:
         print(_conclusion(options, result, folder))
+    if options.strict and result is not None and not Sweep.load(result).succeeded.all():
+        return FAILED
     return 0
 
 
@@ -118,8 +141,8 @@ def _in_all(crew: Crew, step: Callable[[], T]) -> T:
     return found
 
 
-def _claim(folder: Path, options: Namespace, crew: Crew) -> None:
-    """Make the folder, and refuse one with something else in it; `--overwrite` starts afresh."""
+def _check(folder: Path, options: Namespace) -> None:
+    """Refuse a folder with something else in it."""
     if options.overwrite and options.shard is not None:
         raise CommandError(
             "--overwrite would take away what other shards have finished; empty the folder by hand "
@@ -127,18 +150,12 @@ def _claim(folder: Path, options: Namespace, crew: Crew) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise CommandError(f"--out {folder} is a file, wanted a folder; choose another name.")
-    ours = [folder / PARTS, folder / RESULT]
-    if folder.exists() and any(folder.iterdir()) and not any(path.exists() for path in ours):
+    found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if found and not found & {PARTS, RESULT, LOCK}:
         raise CommandError(
             f"--out {folder} is not empty and holds no sweep, wanted a new or empty folder, or one "
             f"of this sweep; choose another one."
         )
-    with errors_end_the_command():
-        folder.mkdir(parents=True, exist_ok=True)
-        if options.overwrite and crew.rank == 0:
-            made = [folder / name for name in (RESULT, TABLE, SUMMARY)]
-            for path in [*made, *(folder / PARTS).glob("*.safetensors")]:
-                path.unlink(missing_ok=True)
 
 
 def _who(crew: Crew) -> str:

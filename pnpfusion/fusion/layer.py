@@ -31,6 +31,7 @@ class FusionInfo:
     losses: dict[str, Tensor] = field(default_factory=dict)
     """Terms to add to the task's loss, by name; scalars with gradient."""
     solution: Solution | None = None  #: the run of the layer's law, where it has one; over rows
+    iterates: bool = False  #: whether the layer takes a ``start``; see :class:`WarmStart`
 
     @classmethod
     def without_solve(cls, rows: int, device: torch.device) -> FusionInfo:
@@ -111,6 +112,7 @@ class FusionLayer(nn.Module, ABC):
             info,
             succeeded=info.succeeded.reshape(batch.shape),
             iterations=info.iterations.reshape(batch.shape),
+            iterates=self.iterates,
         )
 
     @property

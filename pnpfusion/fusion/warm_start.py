@@ -45,6 +45,10 @@ class WarmStart:
         """How many samples are remembered."""
         return len(self._places)
 
+    def __repr__(self) -> str:
+        kept = "" if self._states is None else f", states {tuple(self._states.shape[1:])}"
+        return f"WarmStart({len(self)} samples{kept}, capacity={self.capacity})"
+
     def of(self, index: Tensor | Iterable[int]) -> Tensor | None:
         """Where to begin, (rows, *state): zero for samples not known, None if none of them is."""
         places = [self._places.get(number, -1) for number in _numbers(index)]
@@ -62,11 +66,16 @@ class WarmStart:
             info: of the call.
 
         Raises:
-            ValueError: the call had no solve, or as many rows as there are numbers it had not.
+            ValueError: the layer takes no ``start``, or the call had not as many rows as there are
+                numbers.
         """
         numbers = _numbers(index)
-        if info.solution is None:
-            raise ValueError("`info` must be that of a layer that solves, got no `solution` in it.")
+        if info.solution is None or not info.iterates:
+            got = "no `solution` in it" if info.solution is None else "one that takes no `start`"
+            raise ValueError(
+                f"`info` must be that of a layer that iterates to an equilibrium, such as DEQ or "
+                f"Progressive(rounds=None), got {got}; such a layer is called as it is."
+            )
         final = info.solution.final.detach()
         if len(final) != len(numbers):
             raise ValueError(

@@ -9,8 +9,11 @@ from typing import Any
 from pnpfusion.solution import Solution
 from pnpfusion.sweeps.carry_out import carry_out
 from pnpfusion.sweeps.cases import Case, expand
+from pnpfusion.sweeps.columns import watched
 from pnpfusion.sweeps.crew import assembled
+from pnpfusion.sweeps.folder import claimed
 from pnpfusion.sweeps.progress import progress_bar
+from pnpfusion.sweeps.records import Record
 from pnpfusion.sweeps.result import Sweep
 from pnpfusion.sweeps.rows import Observe, records_of
 
@@ -25,6 +28,8 @@ def sweep(
     stack: int = 8,
     shard: tuple[int, int] | None = None,
     progress: bool = False,
+    version: str = "",
+    overwrite: bool = False,
 ) -> Sweep | None:
     """Run many cases, several in one call, and keep each as soon as it is finished.
 
@@ -32,8 +37,10 @@ def sweep(
     first one joins the parts into ``folder/sweep.safetensors``, ``table.csv`` and ``summary.json``.
     Which cases run together depends on the list alone, so the result does not depend, bit for bit,
     on the number of processes. If a process dies, so does the sweep; called again, it goes on with
-    what is missing. A case is known by its parameters and the version of this package: give a
-    changed ``solve`` another folder.
+    what is missing. A case is known by its parameters and the version of this package, and what is
+    finished is not observed again: give a changed ``solve`` or ``observe`` another ``version``.
+
+    One sweep at a time works in a folder; its shards may at once.
 
     Args:
         solve: runs a list of n cases, each a dict, and returns a run whose first batch axis is n.
@@ -49,6 +56,10 @@ def sweep(
         shard: ``(k, n)`` runs every n-th block of cases from the k-th, 0 <= k < n, and joins
             nothing; once all shards have run, a call without it does.
         progress: whether to show a progress bar, of the first process.
+        version: of ``solve`` and ``observe``; text that is added to every case as its parameter
+            ``version``, if it is not empty.
+        overwrite: whether to take away what the folder holds of any sweep. Without it the list must
+            hold all cases of the results that are there.
 
     Returns:
         The sweep; its rows have ``outcome``, ``succeeded`` (of how many ``samples``), ``steps``,
@@ -58,6 +69,11 @@ def sweep(
     Raises:
         ValueError: a wrong argument, or a list of cases that cannot be read.
         SweepError: a case raised an exception, or another process died; what was finished is kept.
+            Or the folder is in use, or holds results of cases that are not in the list.
+        OSError: the folder cannot be made or written to.
+
+    Warns:
+        UserWarning: ``observe`` gives what no finished case of the folder has.
     """
     if not callable(solve):
         raise ValueError(f"`solve` must be a function, got {type(solve).__name__}.")
@@ -76,14 +92,34 @@ def sweep(
         listed = expand(cases)
     except ValueError as error:
         raise ValueError(f"`cases` cannot be read: {error}") from None
+    names = list(dict.fromkeys(name for case in listed for name in case))
+    if unknown := [name for name in alike if name not in names]:
+        raise ValueError(f"`alike` must name parameters of cases, {names}, got {unknown}.")
+    if not isinstance(version, str):
+        raise ValueError(f"`version` must be text, got {version!r}.")
+    if version and "version" in names:
+        raise ValueError("`version` is a parameter of these cases already; leave one of them out.")
+    if version:
+        listed = [{**case, "version": version} for case in listed]
+    if overwrite and shard is not None:
+        raise ValueError(
+            "`overwrite` would take away what other shards have finished; empty the folder before "
+            "the first of them, and leave it out."
+        )
+    folder = Path(folder)
+
+    def work(block: list[Case]) -> Sequence[Record]:
+        return records_of(solve(block), block, observe)
+
     with (
         assembled() as crew,
+        claimed(folder, listed, crew, shard=shard, overwrite=overwrite),
         progress_bar(progress and crew.rank == 0, "sweep") as report,
     ):
         result = carry_out(
-            lambda block: records_of(solve(block), block, observe),
+            work if observe is None else watched(work, folder, listed),
             listed,
-            Path(folder),
+            folder,
             crew,
             alike=alike,
             stack=stack,

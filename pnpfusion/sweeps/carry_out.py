@@ -138,13 +138,11 @@ def _join(cases: Sequence[Case], folder: Path) -> None:
             f"cases {missing[:8]} of {len(cases)} were finished by other processes but are not in "
             f"{folder}; all processes must write to the same folder, on a disk that they share."
         )
-    former = read_header(result).names if known and result in known.values() else ()
+    former = read_header(result).names if result in known.values() else ()
     if former != tuple(names):
         records: dict[str, Record] = {}
         for path in {known[name]: None for name in names}:
             records |= read(path, [name for name in names if known[name] == path])
-        if former and not set(former) <= set(names):
-            result.rename(parts / f"former-{name_of({'names': list(former)})}.safetensors")
         write(result, [records[name] for name in names])
     write_tables(folder, read_header(result))
     for path in parts.glob(".*.part"):

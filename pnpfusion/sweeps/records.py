@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,18 @@ def read_header(path: Path) -> Header:
         return Header(*(tuple(header[what]) for what in ("names", "cases", "rows")))
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
         raise ValueError(f"{path} is not a file of a sweep, or is damaged: {error}.") from None
+
+
+def columns_of(path: Path, names: Container[str]) -> set[str]:
+    """What the records of these names have, of those that the file holds: numbers and tensors."""
+    from safetensors import safe_open
+
+    header = read_header(path)
+    held = zip(header.names, header.rows, strict=True)
+    found = {what for name, row in held if name in names for what in row}
+    with safe_open(path, framework="pt") as file:
+        keys = [key.partition(".") for key in file.keys()]  # noqa: SIM118
+    return found | {what for name, _, what in keys if name in names}
 
 
 def read(path: Path, names: Sequence[str]) -> dict[str, Record]:

@@ -80,11 +80,17 @@ class Sweep:
                 after the end of those that ended early.
 
         Raises:
-            ValueError: there is no such tensor, or the cases' shapes differ by more than their end.
+            ValueError: there is no such tensor or case, or the cases' shapes differ by more than
+                their end.
         """
         from safetensors import SafetensorError, safe_open
 
-        places = range(len(self.cases)) if case is None else [case]
+        n = len(self.cases)
+        if case is not None and (type(case) is not int or not -n <= case < n):
+            raise ValueError(
+                f"`case` must be the place of one of {n} cases, 0 to {n - 1}, got {case!r}."
+            )
+        places = range(n) if case is None else [case]
         with safe_open(self.path, framework="pt") as file:
             try:
                 found: list[Tensor] = [

@@ -16,6 +16,10 @@ from pnpfusion.sweeps.records import Record, Row
 #: More columns and tensors by name, each ``(n, ...)`` of n cases.
 Observe = Callable[[Solution], Mapping[str, Tensor]]
 
+#: What every record has, and that of a law with a ledger.
+ALWAYS = ("outcome", "succeeded", "samples", "steps", "end", "times", "states")
+LEDGER = ("mass_error", "energy_drop", "energy_largest_rise", "min_concentration")
+
 
 def records_of(
     solution: Solution, cases: Sequence[Case], observe: Observe | None = None
@@ -25,7 +29,8 @@ def records_of(
     A row has ``outcome``, ``succeeded`` (of how many ``samples``), ``steps`` and ``end``, the last
     time reached; of a law with a ledger also the largest ``mass_error`` and
     ``energy_largest_rise``, the mean ``energy_drop`` and the smallest concentration,
-    ``min_concentration``. The tensors are ``times`` and ``states``, up to the end.
+    ``min_concentration``. Columns from ``observe`` are None where a sample has no answer. The
+    tensors are ``times`` and ``states``, up to the end.
 
     Raises:
         ValueError: the first batch axis is not that of the cases, or ``observe`` returns something
@@ -64,7 +69,8 @@ def records_of(
             if name in row or name in tensors:
                 raise ValueError(f"`observe` returns {name!r}, a name that is taken; choose one.")
             if values.ndim == 1:
-                row[name] = plain(values[i])
+                blank = name in more and not bool(good[i].all())
+                row[name] = None if blank else plain(values[i])
             else:
                 tensors[name] = values[i].detach().clone(memory_format=torch.contiguous_format)
         records.append(Record(case, row, tensors))

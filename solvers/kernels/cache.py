@@ -47,8 +47,11 @@ class KernelCache(FunctionCache):
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """See Numba."""
-        with suppress(OSError), _locked(Path(self.cache_path)):
-            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        try:
+            with _locked(Path(self.cache_path)):
+                super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        except OSError:
+            _not_kept(self.cache_path)
 
 
 def keep_compiled(dispatcher: Any) -> None:
@@ -56,13 +59,26 @@ def keep_compiled(dispatcher: Any) -> None:
     with _CONFIG_LOCK:
         given = _CONFIG.CACHE_DIR
         try:
-            with suppress(RuntimeError):  # there is no home, or nothing can be written
-                _CONFIG.CACHE_DIR = given or str(kernel_folder())
-                kept = KernelCache(dispatcher.py_func)  # type: ignore[no-untyped-call]
-                if Path(kept.cache_path).is_relative_to(_CONFIG.CACHE_DIR):
-                    dispatcher._cache = kept
+            _CONFIG.CACHE_DIR = given or str(kernel_folder())
+            kept = KernelCache(dispatcher.py_func)  # type: ignore[no-untyped-call]
+            if Path(kept.cache_path).is_relative_to(_CONFIG.CACHE_DIR):
+                dispatcher._cache = kept
+            else:
+                _not_kept(_CONFIG.CACHE_DIR)
+        except RuntimeError:  # there is no home, or nothing can be written
+            _not_kept(_CONFIG.CACHE_DIR or "~, for there is none")
         finally:
             _CONFIG.CACHE_DIR = given
+
+
+@cache
+def _not_kept(folder: str) -> None:
+    """Say it, once of each folder."""
+    LOGGER.warning(
+        "compiled kernels cannot be kept in %s, so every process compiles them anew; "
+        "NUMBA_CACHE_DIR may name another folder",
+        folder,
+    )
 
 
 @contextmanager
