@@ -38,7 +38,7 @@ CURVES = (
     ),
     Curve(
         "square, volumes", "cells", "two axes, finite volumes", 2,
-        (32, 64, 128, 256, 512), (32, 64, 128), (256, 512),
+        (32, 64, 128, 256, 512, 1024), (32, 64, 128), (256, 512),
     ),
     Curve(
         "cube, series", "cells", "three axes, cosine series", 3,
