@@ -124,6 +124,7 @@ def growth(
             x1 = max(max(line[1]) for line in lines)
             low = 0.5 * min(b / a for _, x, y in lines for a, b in zip(x, y, strict=True))
             x0 = max(min(line[1][0] for line in lines), min(min(line[2]) for line in lines) / low)
+            x0 = min(x0, x1 / 3)
             axes.plot([x0, x1], [low * x0, low * x1], color=FAINT, linewidth=0.8)
             labels.append((x1, low * x1, "proportional", FAINT))
         sizes = sorted({x for _, xs, _ in lines for x in xs})
