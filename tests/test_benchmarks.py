@@ -34,8 +34,6 @@ MODULES = (
 )
 FOLDER = ROOT / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
-    path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "__init__"
-)
 
 
 # ---- problems and programs
