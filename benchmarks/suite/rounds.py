@@ -26,7 +26,7 @@ class Effort:
     rounds: int = 5
     budget: float = 0.1  #: seconds that a quick program may repeat its run within a turn
     repeat: int = 15  #: and how often at most
-    limit: float = 45.0  #: seconds by the wall's clock after which a run is given up
+    limit: float = 60.0  #: seconds by the wall's clock after which a run is given up
     allowance: float = 5.0  #: seconds of runs after which a program sits out further rounds
     slow: bool = True  #: whether what takes long takes part
 
