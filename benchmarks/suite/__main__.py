@@ -69,7 +69,8 @@ def main() -> None:
             found |= {"absent": absent, "rows": rows}
         elif part in scripts.SCRIPTS:
             rows = scripts.measure(part, given.quick, say)
-            found |= {"rows": rows}
+            absent = {row["program"]: row["absent"] for row in rows if "absent" in row}
+            found |= {"absent": absent, "rows": rows}
         else:
             rows = curves.measure(part, effort, given.quick, say)
             found |= {"rows": rows}

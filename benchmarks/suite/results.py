@@ -36,7 +36,7 @@ def kept_rows(before: dict[str, Any] | None, absent: dict[str, str]) -> list[dic
     return [
         row | {"measured": row.get("measured", day)}
         for row in before["rows"]
-        if row.get("program") in absent and "failed" not in row
+        if row.get("program") in absent and not {"failed", "absent"} & row.keys()
     ]
 
 
