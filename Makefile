@@ -31,7 +31,7 @@ test: $(STAMP)  ## run the tests; some of them: make test ARGS="-k poisson"
 verify: $(STAMP)  ## compare with known answers; writes docs/verification.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m docs.verification
 
-bench: $(STAMP)  ## measure time and memory, beside other programs; a part: make bench ARGS="--quick --only p1"
+bench: $(STAMP)  ## measure time and memory, beside other programs; a quick part, into build/bench: make bench ARGS="--quick --only p1"
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.suite $(ARGS)
 
 bench-check: $(STAMP)  ## fail where pnpfusion has become slower; accept it: make bench-check ARGS=--update

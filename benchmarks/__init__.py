@@ -3,7 +3,15 @@
 Everything is measured on one thread, which must be said before numpy and torch are imported.
 """
 
+import argparse
 import os
 
 for _name in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
     os.environ.setdefault(f"{_name}_NUM_THREADS", "1")
+
+
+def count(text: str) -> int:
+    """The argument of an option that counts something, which is at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number, 1 or more")
+    return int(text)

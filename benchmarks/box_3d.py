@@ -1,6 +1,6 @@
 """Two clouds of opposite charge in an insulated cube: what series in space cost in 3-D.
 
-usage: python benchmarks/box_3d.py [--cells 16 32 64] [--rtol 1e-4 1e-6]
+usage: python -m benchmarks.box_3d [--cells 16 32 64] [--rtol 1e-4 1e-6]
 
 c = .2 + 3 exp(-|r - r_i|² / (2 · .12²)) with mirror images in the walls of [0, 1]³, r_+ = (.35, .4,
 .45), r_- = (.65, .6, .55), z = +1 and -1, D = 1, permittivity .02, run to t = .02. The error is the
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 import pnpfusion as pf
+from benchmarks import count
 
 WIDTH, PLACES = 0.12, ((0.35, 0.40, 0.45), (0.65, 0.60, 0.55))
 
@@ -60,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cells", type=int, nargs="+", default=[16, 32, 64])
+    parser.add_argument("--cells", type=count, nargs="+", default=[16, 32, 64])
     parser.add_argument("--rtol", type=float, nargs="+", default=[1e-4, 1e-6])
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,6 +1,6 @@
 """Seconds of a training step of deep equilibrium fusion, ours against the paper's algorithm.
 
-usage: python benchmarks/deq_training.py [--batch 32 128] [--turns 7] [--tol 3e-6/1e-4 ...]
+usage: python -m benchmarks.deq_training [--batch 32 128] [--turns 7] [--tol 3e-6/1e-4 ...]
 
 One JSON line per case, then a table. A step is forward, cross-entropy on a linear head, backward
 and Adam, of N = 3 modalities of width 500, float32, one thread, in milliseconds of the processor;
@@ -37,6 +37,7 @@ import torch
 from torch import Tensor, nn
 
 import pnpfusion as pf
+from benchmarks import count
 from pnpfusion.solvers import ConvergenceWarning, products
 
 N, CLASSES = 3, 5  # modalities of the timed steps
@@ -268,9 +269,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--width", type=int, default=500)
-    parser.add_argument("--batch", type=int, nargs="+", default=[32, 128])
-    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--width", type=count, default=500)
+    parser.add_argument("--batch", type=count, nargs="+", default=[32, 128])
+    parser.add_argument("--turns", type=count, default=7)
     parser.add_argument("--tol", nargs="+", default=["1e-3", "1e-4", "1e-4/1e-3", "3e-6/1e-4"])
     parser.add_argument("--cases", nargs="+", default=["contracting", "initial", "contractive"])
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """Warm starts between epochs: what they save in training, and whether accuracy stays.
 
-usage: python benchmarks/deq_warm_start.py [--data digits|brca] [--cell paper|contractive] ...
+usage: python -m benchmarks.deq_warm_start [--data digits|brca] [--cell paper|contractive] ...
 
 Each seed trains the same model several times, from the same weights and in the same order of
 batches: every solve begins at zero, or where the sample's state was at rest an epoch before; with
@@ -29,10 +29,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from deq_training import Faithful
 from torch import Tensor, nn
 
 import pnpfusion as pf
+from benchmarks import count
+from benchmarks.deq_training import Faithful
 from pnpfusion.solvers import ConvergenceWarning
 
 
@@ -162,12 +163,12 @@ def main() -> None:
     )
     parser.add_argument("--data", choices=("digits", "brca"), default="digits")
     parser.add_argument("--cell", choices=("paper", "contractive"), default="paper")
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--width", type=count, default=64)
+    parser.add_argument("--epochs", type=count, default=20)
+    parser.add_argument("--batch", type=count, default=128)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--gain", type=float, default=0.3)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=count, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", ConvergenceWarning)

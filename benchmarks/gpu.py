@@ -1,6 +1,6 @@
 """What a graphics card makes of the solvers, beside the bound of its memory and beside this CPU.
 
-usage: python benchmarks/gpu.py [--rounds 9] [--largest 16384] [--rehearse]
+usage: python -m benchmarks.gpu [--rounds 9] [--largest 16384] [--rehearse]
 
 One JSON line per row, then a table. Kinds of rows:
 
@@ -39,6 +39,7 @@ import torch
 from torch import Tensor
 
 import pnpfusion as pf
+from benchmarks import count
 
 #: From a device and a number of samples to what is timed.
 Work = Callable[[torch.device, int], Callable[[], Tensor]]
@@ -264,8 +265,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=9, help="timed rounds (default 9)")
-    parser.add_argument("--largest", type=int, default=16384, help="batch (default 16384)")
+    parser.add_argument("--rounds", type=count, default=9, help="timed rounds (default 9)")
+    parser.add_argument("--largest", type=count, default=16384, help="batch (default 16384)")
     parser.add_argument("--rehearse", action="store_true", help="without a card, tiny")
     given = parser.parse_args()
     if REHEARSAL:

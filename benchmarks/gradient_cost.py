@@ -1,9 +1,9 @@
 """What a gradient costs beside its run: time and memory, of runs and of equilibria.
 
-usage: python benchmarks/gradient_cost.py [--rounds 15] [--pybamm-python PATH]
+usage: python -m benchmarks.gradient_cost [--rounds 15] [--pybamm-python PATH]
 
 P1 is a blocking cell with two ions, P3 is 64 of them with Debye lengths and voltages of their own
-(see peers.py). The gradient is that of the final state by everything at once: permittivity,
+(peers/problems.py). The gradient is that of the final state by everything at once: permittivity,
 voltage, both diffusivities and valences, fixed charge and the state at the start. Each round times
 the run without any gradient, of a cell that has run before and of one built for it, then the run
 and its gradient, of a cell built for them. A ratio is the last over the second of the same round:
@@ -39,10 +39,12 @@ import torch
 from torch import Tensor
 
 import pnpfusion as pf
+from benchmarks import count
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, KenCarp4, Stepper
 
 END = torch.tensor([0.0, 0.5], dtype=torch.float64)
+ROOT = Path(__file__).parents[1]
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 
 Inputs = dict[str, Tensor]
@@ -193,10 +195,11 @@ def pybamm_rows(python: str | None, rounds: int) -> list[dict[str, Any]]:
     """Those of PyBaMM, where it can be imported."""
     if python is None:
         return [{"problem": "P1, P3", "program": "pybamm", "absent": "no --pybamm-python"}]
-    script = Path(__file__).with_name("pybamm_sensitivities.py")
     environment = {**os.environ, **ONE_THREAD, "PYBAMM_DISABLE_TELEMETRY": "true"}
-    command = [python, str(script), "--rounds", str(rounds)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = [python, "-m", "benchmarks.pybamm_sensitivities", "--rounds", str(rounds)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         return [{"problem": "P1, P3", "program": "pybamm", "absent": done.stderr[-300:]}]
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -216,7 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=count, default=15)
     parser.add_argument("--pybamm-python", metavar="PATH")
     given = parser.parse_args()
     torch.set_num_threads(1)

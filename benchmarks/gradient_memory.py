@@ -1,6 +1,6 @@
 """What the gradient of a run costs: every step recorded, or few states kept.
 
-usage: python benchmarks/gradient_memory.py
+usage: python -m benchmarks.gradient_memory
 
 The blocking cell of the README with 256 cells, through 300 equal steps; the gradient is that of the
 final state in the wall's potential and the start. One JSON line per run, then a table. Held: bytes
@@ -11,6 +11,7 @@ are medians of three runs on one thread, forward alone and with the gradient.
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import statistics
@@ -109,6 +110,9 @@ def alone(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def main() -> None:
     """Run everything and print it."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     torch.set_num_threads(1)
     rows = []
     for stepper in STEPPERS:

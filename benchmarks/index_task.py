@@ -1,6 +1,6 @@
 """What late fusion loses and feedback restores: accuracies on INDEX beside their bounds.
 
-usage: python benchmarks/index_task.py [--bits 16] [--steps 4000] [--seeds 3] [--only NAME ...]
+usage: python -m benchmarks.index_task [--bits 16] [--steps 4000] [--seeds 3] [--only NAME ...]
 
 One JSON line per model, then a table. `bound` is what no training can exceed: H⁻¹(1 - RC/n) for R
 messages from an encoder of the bits that does not know the index, 1 for one that is told.
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import pnpfusion as pf
+from benchmarks import count
 from pnpfusion.data import IndexTask
 
 WIDTH = 32  # of what is fused
@@ -110,10 +111,12 @@ def accuracy(model: nn.Module, task: IndexTask, samples: int = 100_000) -> float
 
 def main() -> None:
     """Run everything and print it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bits", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bits", type=count, default=16)
+    parser.add_argument("--steps", type=count, default=4000)
+    parser.add_argument("--seeds", type=count, default=3)
     parser.add_argument("--only", nargs="*", help="the models to run")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,6 +1,6 @@
 """Whether a fusion layer forms products of modalities: sign((a . u)(b . v)), linear maps around it.
 
-usage: python benchmarks/interaction.py [--seeds 5] [--epochs 40] [--dims 16 16] [--samples 3000]
+usage: python -m benchmarks.interaction [--seeds 5] [--epochs 40] [--dims 16 16] [--samples 3000]
 
 Every layer has the same training: AdamW, cross-entropy, batches of 128, a linear head, and is
 judged on 1000 other samples after the last epoch. Concatenation and cells that share nothing are
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 import pnpfusion as pf
+from benchmarks import count
 
 WIDTH, TEST = 32, 1000
 LAYERS: dict[str, Callable[[dict[str, int]], pf.fusion.FusionLayer]] = {
@@ -64,12 +65,14 @@ def train(
 
 def main() -> None:
     """Train everything and print it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=count, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--dims", type=int, nargs="+", default=[16, 16])
-    parser.add_argument("--samples", type=int, default=3000, help="to train with")
+    parser.add_argument("--epochs", type=count, default=40)
+    parser.add_argument("--dims", type=count, nargs="+", default=[16, 16])
+    parser.add_argument("--samples", type=count, default=3000, help="to train with")
     parser.add_argument("--layers", nargs="+", default=[*LAYERS], choices=[*LAYERS])
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,6 +1,6 @@
 """What an iteration of Newton's method costs in a compiled run: lanes against cell after cell.
 
-usage: python benchmarks/line_kernels.py [--cells 48 256 1024] [--rounds 20]
+usage: python -m benchmarks.line_kernels [--cells 48 256 1024] [--rounds 20]
 
 Runs a cell between blocking electrodes with both kernels in turn, asserts that they take the same
 steps to the same state, and prints one JSON line per size, then a table: nanoseconds per cell and
@@ -16,6 +16,7 @@ import time
 import torch
 
 import pnpfusion as pf
+from benchmarks import count
 from pnpfusion.solvers import compiled_run
 
 
@@ -64,8 +65,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cells", type=int, nargs="+", default=[48, 256, 1024])
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--cells", type=count, nargs="+", default=[48, 256, 1024])
+    parser.add_argument("--rounds", type=count, default=20)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     rows = []

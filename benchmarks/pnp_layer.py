@@ -1,6 +1,6 @@
 """What the PNP layer costs: forward and backward, against the same layer without its solve.
 
-usage: python benchmarks/pnp_layer.py [--batch 256] [--channels 8] [--cells 16]
+usage: python -m benchmarks.pnp_layer [--batch 256] [--channels 8] [--cells 16]
 
 Two modalities of 16 features, linear encoders, 32 features out, one thread. "without" is the layer
 with the solve replaced by the identity: the same maps and the same reading (and, in time, the same
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 import pnpfusion as pf
+from benchmarks import count
 from pnpfusion.fusion.pnp_run import Cells, Outset
 from pnpfusion.solution import Solution
 
@@ -52,10 +53,12 @@ def seconds(layer: pf.fusion.PNP, given: dict[str, Tensor]) -> float:
 
 def main() -> None:
     """Time everything and print it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--channels", type=int, default=8)
-    parser.add_argument("--cells", type=int, default=16)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batch", type=count, default=256)
+    parser.add_argument("--channels", type=count, default=8)
+    parser.add_argument("--cells", type=count, default=16)
     args = parser.parse_args()
     torch.set_num_threads(1)
     rows = []

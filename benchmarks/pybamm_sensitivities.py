@@ -1,6 +1,6 @@
 """PyBaMM's own cost of forward sensitivities to two inputs, for gradient_cost.py.
 
-usage: PATH/TO/PYTHON benchmarks/pybamm_sensitivities.py [--rounds 5]
+usage: PATH/TO/PYTHON -m benchmarks.pybamm_sensitivities [--rounds 5]
 
 For an interpreter that can import pybamm; needs nothing of pnpfusion. The blocking cells P1 and P3
 of peers.py on equal cells, by IDAKLU (SUNDIALS), without sensitivities and with those to the
@@ -12,13 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from typing import Any
 
-import numpy as np
-import pybamm
+from benchmarks import count
 
 
-def build(cells: int) -> pybamm.BaseModel:
+def build(cells: int) -> Any:
     """The cell on [-1, 1] with finite volumes; faces take arithmetic means."""
+    import pybamm
+
     model, domain = pybamm.BaseModel("pnp"), "cell"
     plus, minus, phi = (pybamm.Variable(name, domain=domain) for name in ("plus", "minus", "phi"))
     eps2, voltage = pybamm.InputParameter("eps2"), pybamm.InputParameter("V")
@@ -49,9 +51,14 @@ def build(cells: int) -> pybamm.BaseModel:
 
 def main() -> None:
     """Print one line per problem."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=count, default=5)
     rounds = parser.parse_args().rounds
+    import numpy as np
+    import pybamm
+
     pybamm.set_logging_level("ERROR")
     order = np.random.default_rng(0).permutation(64)
     cells = zip(np.linspace(0.05, 0.1, 64), np.linspace(0.5, 3.0, 64)[order], strict=True)

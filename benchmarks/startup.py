@@ -1,11 +1,14 @@
 """How long it takes until something happens: imports, the command's help, the first runs.
 
-usage: python benchmarks/startup.py [--rounds 5]
+usage: python -m benchmarks.startup [--rounds 5]
 
 Every figure is of processes of their own, taken in turns; seconds, the median and the smallest of
-all rounds. `first run, nothing compiled` has an empty folder for compiled kernels, which it fills
-(one round only); `first run` is the first of a process after that, `second run` the one after it,
-of the same cell, and `new cell` one of another cell of the same kind. One thread throughout.
+all rounds. `import and first use` is what a process that has imported torch needs until `PNP` and
+`simulate` are at hand.
+`first run, nothing compiled` has an empty folder for compiled kernels, which it fills for runs of
+this kind (one round only; every other kind of run compiles its own kernels); `first run` is the
+first of a process after that, `second run` the one after it, of the same cell, and `new cell` one
+of another cell of the same kind. One thread throughout.
 
 One JSON line per row, then a table.
 """
@@ -22,6 +25,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import count
+
 ROOT = Path(__file__).parents[1]
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 
@@ -31,11 +36,16 @@ clock = [time.perf_counter()]
 import torch
 clock.append(time.perf_counter())
 import pnpfusion as pf
+from benchmarks import count
 clock.append(time.perf_counter())
 pf.Grid, pf.Species, pf.Wall, pf.PNP, pf.simulate
 clock.append(time.perf_counter())
-names = ["import torch", "import pnpfusion after torch", "and its PNP and simulate"]
-print(json.dumps(dict(zip(names, [b - a for a, b in zip(clock, clock[1:])]))))
+print(json.dumps({
+    "import and first use of PNP and simulate, beyond torch": clock[3] - clock[1],
+    "of these, import pnpfusion": clock[2] - clock[1],
+    "of these, first use of PNP and simulate": clock[3] - clock[2],
+    "import torch": clock[1] - clock[0],
+}))
 """
 
 RUNS = """
@@ -92,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=count, default=5)
     rounds = parser.parse_args().rounds
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as caches:
@@ -100,9 +110,9 @@ def main() -> None:
         seconds["first run, nothing compiled"] = [first]
         for _ in range(rounds):
             found = {
+                **in_a_process(IMPORTS, caches),
                 "pnpfusion --help": help_seconds([]),
                 "pnpfusion simulate --help": help_seconds(["simulate"]),
-                **in_a_process(IMPORTS, caches),
                 **in_a_process(RUNS, caches),
             }
             for name, taken in found.items():
@@ -118,9 +128,9 @@ def main() -> None:
     ]
     for row in rows:
         print(json.dumps(row), flush=True)
-    print(f"\n{'seconds':<32}{'median':>10}{'smallest':>10}{'rounds':>8}")
+    print(f"\n{'seconds':<58}{'median':>10}{'smallest':>10}{'rounds':>8}")
     for row in rows:
-        print(f"{row['what']:<32}{row['median']:>10}{row['smallest']:>10}{row['rounds']:>8}")
+        print(f"{row['what']:<58}{row['median']:>10}{row['smallest']:>10}{row['rounds']:>8}")
 
 
 if __name__ == "__main__":

@@ -4,15 +4,18 @@ import json
 import math
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import count
 from benchmarks.peers import problems
 from benchmarks.peers.cosine_box import prepare as hand_written
 from benchmarks.peers.scipy_cell import prepare as by_scipy
 from benchmarks.peers.serve import facts
+from benchmarks.suite import __main__ as suite
 from benchmarks.suite import compare, page, rounds
 from benchmarks.suite.contestants import PROGRAMS, Contestant, contestants
 from benchmarks.suite.curves import exponent
@@ -29,7 +32,8 @@ MODULES = (
     "benchmarks.peers.cosine_box",
     "benchmarks.peers.scipy_cell",
 )
-OLDER = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "__init__")
+FOLDER = ROOT / "benchmarks"
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 
 
 # ---- problems and programs
@@ -171,6 +175,51 @@ def test_results_come_back_as_they_were_written(tmp_path: Path):
     assert read(tmp_path, "p2") is None
 
 
+def test_rows_of_absent_programs_stay_with_their_day(tmp_path: Path):
+    def row(program: str, seconds: float) -> dict:
+        return {"program": program, "label": "a", "seconds": [seconds, seconds], "options": {}}
+
+    write(tmp_path, "p1", {"quick": False, "rows": [row("pnpfusion", 2.0), row("FiPy", 8.0)]})
+    day = read(tmp_path, "p1")["machine"]["date"]
+    failed = {"program": "FiPy", "label": "a", "failed": "absent"}
+    absent = {"FiPy": "absent: no environment"}
+    for _ in range(2):
+        rows = [row("pnpfusion", 4.0) | {"seconds": [4.0]}, failed]
+        write(tmp_path, "p1", {"quick": False, "absent": absent, "rows": rows})
+        own, kept = read(tmp_path, "p1")["rows"]
+        assert kept == row("FiPy", 8.0) | {"measured": day}
+        assert compare.speed(kept, own)["median"] == 2.0
+        assert day in page.titled(kept)
+
+
+def test_quick_runs_do_not_replace_fuller_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    before = write(tmp_path, "p1", {"quick": False, "rows": []}).read_text(encoding="utf-8")
+    asked = ["suite", "--quick", "--only", "p1", "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", asked)
+    with pytest.raises(SystemExit):
+        suite.main()
+    assert "fuller" in capsys.readouterr().err
+    assert (tmp_path / "p1.json").read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many"])
+def test_what_is_counted_is_at_least_one(text: str):
+    assert count("3") == 3
+    with pytest.raises(ArgumentTypeError, match="1 or more"):
+        count(text)
+
+
+def test_slow_programs_take_one_turn():
+    player = Contestant("P1", "FiPy", "equal cells", 64, {}, (1e-1,), once=True)
+    answers = Answers({1e-1: 0.1}, 0.6)
+    chosen = rounds.tuned(player, answers, rounds.Effort())
+    for _ in range(3):
+        rounds.take_turn(chosen, answers, rounds.Effort())
+    assert chosen.seconds == [0.5, None, None]
+
+
 def test_contestants_are_of_known_programs_and_have_names_of_their_own():
     for part in ("p1", "p2", "p3", "p4", "steppers"):
         players = contestants(part)
@@ -196,15 +245,9 @@ def test_modules_say_what_they_do(module: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", OLDER)
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_can_be_asked_what_they_do(script: str):
-    text = (ROOT / "benchmarks" / script).read_text(encoding="utf-8")
-    if "argparse" not in text:
-        pytest.skip(f"{script} has no options")
-    name = f"benchmarks/{script}" if "python benchmarks/" in text else ""
-    assert "usage" in run(
-        *([name] if name else ["-m", f"benchmarks.{Path(script).stem}"]), "--help"
-    )
+    assert f"-m benchmarks.{script}" in run("-m", f"benchmarks.{script}", "--help")
 
 
 @pytest.mark.slow

@@ -127,6 +127,14 @@ def test_a_wave_on_a_ring_evens_out() -> None:
     assert_draws(visualize.plot_profiles(run))
 
 
+def test_a_small_fall_of_charge_is_not_called_neutralising() -> None:
+    grid = pf.Grid((CELLS,), (1.0,), ("periodic",))
+    law = pf.PNP(grid, [pf.Species("cation", 1), pf.Species("anion", -1)], permittivity=0.2)
+    wave = 0.5 * torch.cos(2 * torch.pi * grid.coordinates(0))
+    run = pf.simulate(law, torch.stack([1 + wave, 1 - wave]), times(0.003, 5))
+    assert titles(visualize.plot_space_time(run, "cation"))[0].startswith("Charges move and stay")
+
+
 def test_the_walls_carry_their_potentials(run: Solution) -> None:
     for figure in (visualize.plot_space_time(run, "cation"), visualize.plot_profiles(run)):
         labels = [text.get_text() for axes in figure.axes for text in axes.get_xticklabels()]

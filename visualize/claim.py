@@ -43,8 +43,10 @@ def separation(trace: Trace) -> str:
     numbers = f"the mean of |ρ| {{}} from {number(_zero(before, scale))} to {number(after)}"
     if after > 1.05 * before:
         return f"Charges separate: {numbers.format('grows')}"
-    if after < 0.95 * before:
+    if after < 0.8 * before:
         return f"Charges neutralise one another: {numbers.format('falls')}"
+    if after < 0.95 * before:
+        return f"Charges move and stay apart: {numbers.format('goes')}"
     return f"The charges stay apart: the mean of |ρ| is {number(after)}"
 
 

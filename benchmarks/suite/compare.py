@@ -47,7 +47,10 @@ def graded(row: Row) -> bool:
 
 
 def speed(peer: Row, own: Row) -> dict[str, float] | None:
-    """The peer's time over ours, round by round."""
+    """The peer's time over ours, round by round; of medians where the peer ran another day."""
+    if "measured" in peer:
+        middle = seconds(peer) / seconds(own)
+        return {"median": middle, "min": middle, "max": middle}
     return ratios(peer["seconds"], own["seconds"])
 
 

@@ -43,6 +43,7 @@ class Contestant:
     options: dict[str, Any] = field(default_factory=dict)  #: but cells and rtol
     tolerances: tuple[float, ...] = ()  #: rtol is the loosest that does not cost accuracy
     slow: bool = False  #: left out of quick runs
+    once: bool = False  #: takes one turn only
 
     @property
     def label(self) -> str:
@@ -104,18 +105,19 @@ def cells_of_others(problem: str) -> list[Contestant]:
     ]
     if few:
         options = {"steps": 50, "systems": 2}
-        return [*found, Contestant("P3", "FiPy", "equal cells", 128, options, slow=True)]
+        return [*found, Contestant("P3", "FiPy", "equal cells", 128, options, (), True, True)]
     fixed = {"steps": 100}
     return [
         *found,
-        *(Contestant("P1", "devsim", "vertices", n, fixed, slow=n > 128) for n in (128, 256)),
-        Contestant("P1", "FiPy", "equal cells", 256, fixed, slow=True),
-        Contestant("P1", "py-pde", "equal cells", 256, {}, (1e-3,), slow=True),
+        *(Contestant("P1", "devsim", "vertices", n, fixed, (), n > 128, True) for n in (128, 256)),
+        Contestant("P1", "FiPy", "equal cells", 256, fixed, (), True, True),
+        Contestant("P1", "py-pde", "equal cells", 256, {}, (1e-3,), True, True),
     ]
 
 
 def square() -> list[Contestant]:
     """P2."""
+    by_euler = {"steps": 20, "method": "bdf1"}
     ours = [
         *(
             Contestant("P2", PNPFUSION, f"series, {n}²", n, {"steps": steps}, slow=steps > 40)
@@ -123,7 +125,7 @@ def square() -> list[Contestant]:
             for steps in (10, 20, 40, 80)
         ),
         *(
-            Contestant("P2", PNPFUSION, "series, no stepper named", n, {}, (1e-3,))
+            Contestant("P2", PNPFUSION, f"series, {n}², no stepper named", n, {}, (1e-3,))
             for n in (48, 128)
         ),
     ]
@@ -138,9 +140,9 @@ def square() -> list[Contestant]:
             for method in ("RK23", "RK45")
             for n in (64, 128)
         ),
-        Contestant("P2", "devsim", "vertices", 128, {"steps": 20, "method": "bdf1"}, slow=True),
-        Contestant("P2", "FiPy", "equal cells", 128, {"steps": 20}, slow=True),
-        Contestant("P2", "py-pde", "equal cells", 128, {}, (1e-4,), slow=True),
+        Contestant("P2", "devsim", "vertices", 128, by_euler, (), True, True),
+        Contestant("P2", "FiPy", "equal cells", 128, {"steps": 20}, (), True, True),
+        Contestant("P2", "py-pde", "equal cells", 128, {}, (1e-4,), True, True),
     ]
     return ours + others
 
@@ -163,7 +165,7 @@ def cube() -> list[Contestant]:
             Contestant("P4", "scipy", "RK23, equal cells", n, {}, (1e-3, 1e-4), slow=n > 32)
             for n in (24, 32, 48)
         ),
-        Contestant("P4", "py-pde", "equal cells", 32, {}, (1e-4,), slow=True),
+        Contestant("P4", "py-pde", "equal cells", 32, {}, (1e-4,), True, True),
     ]
     return ours + others
 

@@ -21,6 +21,7 @@ HUES = {
     "FiPy": "#8A8A8A",
     "py-pde": "#1A1A1A",
 }
+DASHES: tuple[Any, ...] = ((0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (9, 3)))
 MARKS = ("o", "s", "^", "D", "v")
 
 
@@ -36,6 +37,7 @@ def precision(problem: str, heading: str, rows: Sequence[Row], path: Path) -> No
         for row in measured(rows):
             families.setdefault((row["program"], row["family"]), []).append(row)
         own = 0
+        theirs: dict[str, int] = {}  #: how many lines of a program are drawn
         for turn, ((program, family), points) in enumerate(families.items()):
             points = sorted(points, key=lambda row: -row["error"])
             x, y = [p["error"] for p in points], [seconds(p) for p in points]
@@ -44,12 +46,18 @@ def precision(problem: str, heading: str, rows: Sequence[Row], path: Path) -> No
                 [m - min(s) for m, s in zip(y, runs, strict=True)],
                 [max(s) - m for m, s in zip(y, runs, strict=True)],
             ]
-            color = OURS[own % len(OURS)] if program == PNPFUSION else HUES.get(program, FAINT)
-            own += program == PNPFUSION
+            if program == PNPFUSION:
+                color, dashes = OURS[own % len(OURS)], "-"
+                own += 1
+            else:
+                nth = theirs.setdefault(program, 0)
+                theirs[program] += 1
+                color = paler(HUES.get(program, FAINT), nth)
+                dashes = DASHES[nth % len(DASHES)]
             axes.errorbar(
                 x, y, spread, color=color, marker=MARKS[turn % len(MARKS)], markersize=4,
                 linewidth=2.0 if program == PNPFUSION else 1.2, elinewidth=0.7,
-                linestyle="-" if program == PNPFUSION else (0, (4, 1.5)),
+                linestyle=dashes,
             )  # fmt: skip
             labels.append((x[-1], y[-1], f"{program}: {family}", color))
         axes.invert_xaxis()
@@ -59,7 +67,16 @@ def precision(problem: str, heading: str, rows: Sequence[Row], path: Path) -> No
         save(figure, path)
 
 
-def label_apart(axes: Any, labels: Sequence[tuple[float, float, str, str]]) -> None:
+def paler(color: str, nth: int) -> tuple[float, float, float]:
+    """The color of a program's nth line: each a quarter of the way further to white."""
+    from matplotlib.colors import to_rgb
+
+    share = min(0.25 * nth, 0.6)
+    red, green, blue = (one + share * (1 - one) for one in to_rgb(color))
+    return red, green, blue
+
+
+def label_apart(axes: Any, labels: Sequence[tuple[float, float, str, Any]]) -> None:
     """Name lines in the right margin, in the order of their ends, each apart from the next."""
     left, right = axes.get_xlim()
     low, high = (math.log10(y) for y in axes.get_ylim())
@@ -88,9 +105,11 @@ def apart(places: Sequence[float], gap: float) -> list[float]:
 
 def growth(
     heading: str, xlabel: str, ylabel: str, lines: Sequence[tuple[str, list[float], list[float]]],
-    path: Path, *, slopes: bool = True,
+    path: Path,
 ) -> None:  # fmt: skip
     """Lines over a size, named at their ends; a faint line of slope 1 to compare with."""
+    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
     from pnpfusion.visualize.style import FAINT, line_look, new_figure, styled
 
     with styled():
@@ -101,16 +120,61 @@ def growth(
             look = line_look(place)
             axes.plot(x, y, color=look.color, linestyle=look.dashes, marker="o", markersize=3.5)
             labels.append((x[-1], y[-1], name, look.color))
-        if slopes and lines:
+        if lines:
             x1 = max(max(line[1]) for line in lines)
             low = 0.5 * min(b / a for _, x, y in lines for a, b in zip(x, y, strict=True))
             x0 = max(min(line[1][0] for line in lines), min(min(line[2]) for line in lines) / low)
+            x0 = min(x0, x1 / 3)
             axes.plot([x0, x1], [low * x0, low * x1], color=FAINT, linewidth=0.8)
-            axes.annotate("proportional", (x1, low * x1), (0, -12), textcoords="offset points",
-                          color=FAINT, fontsize=7.5, ha="right")  # fmt: skip
+            labels.append((x1, low * x1, "proportional", FAINT))
+        sizes = sorted({x for _, xs, _ in lines for x in xs})
+        if sizes[-1] < 16 * sizes[0]:  # less than a decade has no ticks that can be read
+            axes.xaxis.set_major_locator(FixedLocator(sizes))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         label_apart(axes, labels)
+        save(figure, path)
+
+
+def shares(
+    heading: str, panels: Sequence[tuple[str, Sequence[tuple[str, list[float], list[float]]]]],
+    goal: float, path: Path,
+) -> None:  # fmt: skip
+    """Ratios over sizes, a panel for each meaning of size, with the goal across all."""
+    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+    from pnpfusion.visualize.style import FAINT, line_look, new_figure, styled
+
+    with styled():
+        figure = new_figure(8.4, 4.2, heading)
+        widths = [2.0 if len(lines) > 1 else 1.0 for _, lines in panels]
+        row = figure.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=widths)[0]
+        for axes, (xlabel, lines) in zip(row, panels, strict=True):
+            axes.set(xscale="log", yscale="log", xlabel=xlabel)
+            for place, (name, x, y) in enumerate(lines):
+                look = line_look(place)
+                axes.plot(x, y, color=look.color, linestyle=look.dashes, marker="o",
+                          markersize=3.5, label=name)  # fmt: skip
+            axes.axhline(goal, color=FAINT, linewidth=0.8)
+            if len(lines) > 1:
+                axes.legend(frameon=False, fontsize=7, loc="upper right")
+            sizes = sorted({x for _, xs, _ in lines for x in xs})
+            if sizes[-1] < 16 * sizes[0]:
+                axes.xaxis.set_major_locator(FixedLocator(sizes))
+                axes.xaxis.set_minor_locator(NullLocator())
+                axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        every = [goal, 1.0, *(y for _, lines in panels for _, _, ys in lines for y in ys)]
+        low, high = min(every) / 1.15, max(every) * 1.6
+        row[0].set_ylim(low, high)
+        ticks = [v for v in (0.5, 1, 2, 3, 5, 10, 20, 50, 100) if low <= v <= high]
+        row[0].yaxis.set_major_locator(FixedLocator(ticks))
+        row[0].yaxis.set_minor_locator(NullLocator())
+        row[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        row[0].set_ylabel("times the run alone")
+        row[0].annotate(f"goal: {goal:g}", (0.02, goal), (0, -9), color=FAINT, fontsize=7.5,
+                        xycoords=("axes fraction", "data"), textcoords="offset points")  # fmt: skip
         save(figure, path)
 
 

@@ -16,7 +16,7 @@ from benchmarks.suite.process import ROOT, Absent, Worker
 EQUAL = 1.05  #: errors within this factor count as equal
 SETTLED = 1.01  #: a tighter tolerance that gains less than this factor gains nothing
 LONG = 1.0  #: seconds of a run from which on the sweep of tolerances ends there
-VERY_LONG = 5.0  #: and from which on the run that chose the tolerance counts as the first round
+VERY_LONG = 1.5  #: and from which on the run that chose the tolerance counts as the first round
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Effort:
     """How much is measured."""
 
     rounds: int = 5
-    budget: float = 0.15  #: seconds that a quick program may repeat its run within a turn
+    budget: float = 0.1  #: seconds that a quick program may repeat its run within a turn
     repeat: int = 15  #: and how often at most
-    limit: float = 400.0  #: seconds by the wall's clock after which a run is given up
-    allowance: float = 30.0  #: seconds of runs after which a program sits out further rounds
+    limit: float = 60.0  #: seconds by the wall's clock after which a run is given up
+    allowance: float = 5.0  #: seconds of runs after which a program sits out further rounds
     slow: bool = True  #: whether what takes long takes part
 
 
@@ -137,7 +137,8 @@ def request(
 def take_turn(entry: Entry, field_: Field, effort: Effort) -> None:
     """Run, unless it failed before or has had its share of time."""
     spent = sum(filter(None, entry.seconds))
-    if "failed" in entry.facts or spent > effort.allowance:
+    enough = spent > effort.allowance or (entry.contestant.once and entry.seconds)
+    if "failed" in entry.facts or enough:
         entry.seconds.append(None)
         return
     if not entry.seconds and entry.facts["seconds"][0] > VERY_LONG:

@@ -20,7 +20,7 @@ any power of the cell; the hand-written integrator is cosines, diffusion exact, 
 order 4, and nothing else.""",
     "p3": """\
 64 cells with Debye lengths from .05 to .1 and voltages from .5 to 3, one call. The error is that of
-the worst cell. FiPy's time is that of two cells, times 32.""",
+the worst cell.""",
     "p4": """\
 P2 in three dimensions.""",
     "steppers": """\
@@ -31,12 +31,14 @@ HEAD = """\
 # Performance
 
 Time, memory and how they grow, beside other programs that people use for these equations.
-Everything on this page, numbers and pictures, is made by
+Everything on this page, numbers and pictures, is made by these commands. Under *Other
+figures* each table names the script that `make bench` runs for it, which can be run alone.
 
 ```
 make peers                            # once: the other programs, in an environment of their own
 make bench                            # measures everything and writes this page
-make bench ARGS="--quick --only p1"   # one part, two rounds
+make bench ARGS="--only p1,startup"   # some parts, and this page
+make bench ARGS="--quick --only p1"   # two rounds, into build/bench; this page stays as it is
 make bench ARGS=--page                # this page anew from benchmarks/results/, nothing measured
 ```
 
@@ -57,16 +59,16 @@ largest concentration.
 
 """
 
-TAIL = """\
+OTHERS = """\
 ## Other figures
 
-| what | by |
-|---|---|
-| gradients beside forward sensitivities | `benchmarks/gradient_cost.py` |
-| training steps of deep equilibria | `benchmarks/deq_training.py`, `benchmarks/deq_solver.py` |
-| the PNP layer against itself without its solve | `benchmarks/pnp_layer.py` |
-| starting up | `benchmarks/startup.py` |
-| graphics cards | `benchmarks/gpu.py`; not yet measured |
+"""
+
+TAIL = """\
+### Not measured here
+
+- Graphics cards: `python -m benchmarks.gpu` waits for one.
+- Gradients of the steady p–n junction beside deltapv: absent, no comparison is written.
 
 `make bench-check` compares with fixed codes in plain numpy and scipy what is quick to measure,
 and fails where pnpfusion has become slower than
