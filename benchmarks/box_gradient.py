@@ -1,6 +1,6 @@
 """What the gradient of runs in series costs in a square and in a cube, against the run alone.
 
-usage: python benchmarks/box_gradient.py [--square 128] [--cube 32] [--rounds 5] [--checkpoints 6]
+usage: python -m benchmarks.box_gradient [--square 128] [--cube 32] [--rounds 5] [--checkpoints 6]
 
 Two clouds of opposite charge (the case of `box_3d.py`, in the plane its first two coordinates), run
 to t = .02 by ETDRK4 with rtol 1e-4 and with 32 equal steps. The gradient is that of the sum of
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 import pnpfusion as pf
+from benchmarks import count
 from pnpfusion.solvers import ETDRK4
 
 F64 = torch.float64
@@ -75,10 +76,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--square", type=int, default=128, help="cells along a side")
-    parser.add_argument("--cube", type=int, default=32, help="cells along a side")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--checkpoints", type=int, default=6)
+    parser.add_argument("--square", type=count, default=128, help="cells along a side")
+    parser.add_argument("--cube", type=count, default=32, help="cells along a side")
+    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--checkpoints", type=count, default=6)
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows = []

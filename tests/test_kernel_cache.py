@@ -96,6 +96,7 @@ def test_where_nothing_can_be_written_kernels_stay_in_memory_and_that_is_said_on
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
+    caplog.set_level(logging.WARNING, logger="pnpfusion")  # the command line may have raised it
     monkeypatch.setattr(cache._CONFIG, "CACHE_DIR", "")
     monkeypatch.setattr(cache, "kernel_folder", lambda: tmp_path / "file" / "folder")
     compiled: Any = kernel(twice)
