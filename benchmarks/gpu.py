@@ -100,8 +100,9 @@ def blocking_cells(
 
 def lines(cells: int, m: int, way: str) -> Work:
     """Random systems with a heavy diagonal."""
-    from pnpfusion.solvers import banded, device_banded
+    from pnpfusion.solvers import banded
     from pnpfusion.solvers.backend import backend
+    from pnpfusion.solvers.device import banded as device_banded
 
     ways = {
         "elimination": device_banded.by_elimination,

@@ -17,7 +17,7 @@ import torch
 
 import pnpfusion as pf
 from benchmarks import count
-from pnpfusion.solvers import compiled_run
+from pnpfusion.solvers.compiled import run as compiled_run
 
 
 def measure(cells: int, rounds: int, scheme: str) -> dict[str, float | str]:

@@ -2,7 +2,7 @@ r"""Direct solves of batched tridiagonal and block-tridiagonal systems, on a lin
 
 On the CPU a compiled elimination takes one sample after the other, where Numba is installed; else
 the batch is chained into one banded system for LAPACK, with no coupling between samples. On other
-devices kernels (`device_banded.py`) or odd-even reduction in torch never leave the device. Only
+devices kernels (`device/banded.py`) or odd-even reduction in torch never leave the device. Only
 LAPACK pivots between blocks; it also takes over where the compiled elimination meets a singular
 block. A ring is folded into a line of pairs.
 """
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.backend import backend
-from pnpfusion.solvers.device_banded import solve_on_device
+from pnpfusion.solvers.device.banded import solve_on_device
 
 System = tuple[Tensor, Tensor, Tensor, Tensor]
 Solver = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]

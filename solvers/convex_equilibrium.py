@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.compiled_rest import compiled_rest, knows_rest
+from pnpfusion.solvers.compiled.rest import compiled_rest, knows_rest
 from pnpfusion.solvers.elliptic import apply_elliptic
 from pnpfusion.solvers.implicit_solve import Rest, is_followed, once_differentiable_only, per_state
 from pnpfusion.solvers.nernst_planck import Electrolyte

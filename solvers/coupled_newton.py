@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.compiled_cell import compiled_cell, is_compiled, newton_kernels
-from pnpfusion.solvers.device_cell import is_known
-from pnpfusion.solvers.device_newton import iterate_on_device
+from pnpfusion.solvers.compiled.cell import compiled_cell, is_compiled, newton_kernels
+from pnpfusion.solvers.device.cell import is_known
+from pnpfusion.solvers.device.newton import iterate_on_device
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed
 from pnpfusion.solvers.lines import along, edge_columns
 from pnpfusion.solvers.nernst_planck import Electrolyte, Faces

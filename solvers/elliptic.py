@@ -148,7 +148,7 @@ def _compiled(
     """:func:`apply_elliptic` for many fields like ``like``; compiled on the CPU with Numba."""
     if like.device.type != "cpu" or not has_numba():
         return lambda x: apply_elliptic(grid, conductances, mass, x)
-    from pnpfusion.solvers.kernels.elliptic_apply import elliptic_apply
+    from pnpfusion.solvers.kernels.box.elliptic_apply import elliptic_apply
 
     faces = []
     for axis, conductance in enumerate(conductances):

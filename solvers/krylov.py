@@ -125,7 +125,7 @@ def _least_squares(matrix: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:
 def _kernels() -> Any:
     """The module of compiled kernels; None where Numba is not installed."""
     try:
-        from pnpfusion.solvers.kernels import arnoldi
+        from pnpfusion.solvers.kernels.fixed_point import arnoldi as arnoldi
     except ImportError:
         return None
     return arnoldi

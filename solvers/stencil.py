@@ -43,7 +43,7 @@ class Stencil:
         return total
 
     def _apply_compiled(self, x: Tensor) -> Tensor:
-        from pnpfusion.solvers.kernels.block_lines import apply_stencil
+        from pnpfusion.solvers.kernels.box.block_lines import apply_stencil
 
         def flat(values: Tensor, blocks: int) -> Any:
             return values.detach().flatten(1, -1 - blocks).contiguous().numpy()
@@ -161,7 +161,7 @@ def _line_solver(
     """The solution of block-tridiagonal lines for many loads ``(B, N, m)``, eliminated once."""
     if periodic or not _is_compiled(diagonal):
         return lambda load: solve_block_tridiagonal(lower, diagonal, upper, load, periodic=periodic)
-    from pnpfusion.solvers.kernels.block_lines import factor_lines, solve_lines
+    from pnpfusion.solvers.kernels.box.block_lines import factor_lines, solve_lines
 
     inverse, right = torch.empty_like(diagonal), torch.empty_like(diagonal)
     arrays = [matrix.detach().numpy() for matrix in (lower, diagonal, upper, inverse, right)]

@@ -17,7 +17,7 @@ from torch import Tensor
 from pnpfusion.solvers.bases import Basis as Basis
 from pnpfusion.solvers.bases import frequencies, lowest, transform_matrix
 from pnpfusion.solvers.bases import insulating_bases as insulating_bases
-from pnpfusion.solvers.device_transforms import LARGEST_MATRIX, transform_by_fft
+from pnpfusion.solvers.device.transforms import LARGEST_MATRIX, transform_by_fft
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import runs_forward
 from pnpfusion.solvers.lines import times_along

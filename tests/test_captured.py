@@ -8,7 +8,7 @@ from torch.overrides import TorchFunctionMode
 
 import pnpfusion as pf
 from pnpfusion.solvers.captured import captured
-from pnpfusion.solvers.device_steps import OneStep
+from pnpfusion.solvers.device.steps import OneStep
 from tests.registry import blocking_cell, f64
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 
 import pnpfusion as pf
 from pnpfusion.dynamics.pnp_bound import BoundPNP
-from pnpfusion.solvers import TRBDF2, BackwardEuler, KenCarp4, compiled_implicit
+from pnpfusion.solvers import TRBDF2, BackwardEuler, KenCarp4
+from pnpfusion.solvers.compiled import implicit as compiled_implicit
 from tests.registry import ALL_SCHEMES, blocking_cell, f64, random, times
 from tests.test_compiled_newton import cells
 

@@ -62,7 +62,7 @@ def test_a_sample_is_the_same_bit_for_bit_in_large_batches_and_on_two_threads(mo
     c0 = torch.ones(9, 2, 40, dtype=f64)
     alone = [pf.simulate(blocking_cell(40, voltage=v), c0[0], SPAN) for v in voltage]
     threads = torch.get_num_threads()
-    monkeypatch.setattr("pnpfusion.solvers.compiled_run.ENOUGH_FOR_A_THREAD", 40)
+    monkeypatch.setattr("pnpfusion.solvers.compiled.run.ENOUGH_FOR_A_THREAD", 40)
     try:
         torch.set_num_threads(2)
         together = pf.simulate(blocking_cell(40, voltage=voltage), c0, SPAN)
@@ -77,7 +77,7 @@ def test_where_a_run_is_cut_does_not_show(monkeypatch):
     voltage = torch.tensor([0.3, 2.0], dtype=f64)
     cell, c0 = blocking_cell(voltage=voltage), torch.ones(2, 2, 32, dtype=f64)
     whole = pf.simulate(cell, c0, SPAN)
-    monkeypatch.setattr("pnpfusion.solvers.compiled_run.MOST_IN_ONE_CALL", 1)
+    monkeypatch.setattr("pnpfusion.solvers.compiled.run.MOST_IN_ONE_CALL", 1)
     cut = pf.simulate(cell, c0, SPAN)
     assert torch.equal(cut.states, whole.states)
     assert torch.equal(cut.work.iterations, whole.work.iterations)

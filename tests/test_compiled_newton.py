@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pnpfusion as pf
-from pnpfusion.solvers import compiled_cell, coupled_newton
-from pnpfusion.solvers.compiled_cell import is_compiled
+from pnpfusion.solvers import coupled_newton
+from pnpfusion.solvers.compiled import cell as compiled_cell
+from pnpfusion.solvers.compiled.cell import is_compiled
 from tests.registry import ALL_SCHEMES, f64
 
 pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")

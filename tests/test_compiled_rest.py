@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pnpfusion as pf
-from pnpfusion.solvers import compiled_cell, convex_equilibrium
-from pnpfusion.solvers.compiled_rest import knows_rest
+from pnpfusion.solvers import convex_equilibrium
+from pnpfusion.solvers.compiled import cell as compiled_cell
+from pnpfusion.solvers.compiled.rest import knows_rest
 from tests.registry import f64
 
 pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import pnpfusion as pf
 from pnpfusion.solvers.backend import using
-from pnpfusion.solvers.compiled_salt import knows_salt, salt_at_rest
+from pnpfusion.solvers.compiled.salt import knows_salt, salt_at_rest
 from tests.registry import f64
 
 pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")

@@ -280,7 +280,7 @@ def test_a_run_goes_on_from_a_part_of_it_bit_for_bit():
 def test_runs_in_many_calls_are_those_in_one(monkeypatch):
     cell, given = electrodes()
     run, wanted = gradients(cell, given)
-    monkeypatch.setattr("pnpfusion.solvers.compiled_semi_implicit.MOST_IN_ONE_CALL", 1)
+    monkeypatch.setattr("pnpfusion.solvers.compiled.semi_implicit.MOST_IN_ONE_CALL", 1)
     again, found = gradients(cell, given)
     assert torch.equal(again.states, run.states)
     for name, gradient in wanted.items():

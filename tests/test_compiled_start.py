@@ -6,8 +6,8 @@ from hypothesis import given, settings
 
 import pnpfusion as pf
 from pnpfusion.solvers import KenCarp4
-from pnpfusion.solvers.compiled_implicit import CompiledImplicit
-from pnpfusion.solvers.compiled_run import CompiledRun
+from pnpfusion.solvers.compiled.implicit import CompiledImplicit
+from pnpfusion.solvers.compiled.run import CompiledRun
 from tests.registry import ALL_SCHEMES, blocking_cell, f64, times
 from tests.test_compiled_newton import cells
 

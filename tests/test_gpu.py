@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import pnpfusion as pf
-from pnpfusion.solvers import ETDRK4, AsymptoticPreserving, KenCarp4, banded, device_banded
+from pnpfusion.solvers import ETDRK4, AsymptoticPreserving, KenCarp4, banded
 from pnpfusion.solvers.backend import using
+from pnpfusion.solvers.device import banded as device_banded
 from tests.registry import ALL_SCHEMES, ALL_STEPPERS, blocking_cell, f64, ring, stepper_name, times
 from tests.test_banded import random_system
 

@@ -22,8 +22,8 @@ from pnpfusion.solvers import (
 )
 from pnpfusion.solvers.backend import using
 from pnpfusion.solvers.banded import solve_block_tridiagonal, solve_tridiagonal
-from pnpfusion.solvers.device_banded import by_elimination, by_reduction, reduces
-from pnpfusion.solvers.device_newton import iterate_on_device
+from pnpfusion.solvers.device.banded import by_elimination, by_reduction, reduces
+from pnpfusion.solvers.device.newton import iterate_on_device
 from pnpfusion.solvers.fluxes import FACE_SCHEMES
 from tests.registry import ALL_SCHEMES, blocking_cell, f64, times
 from tests.source_tree import ROOT

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 import pnpfusion as pf
-from pnpfusion.solvers import KenCarp4, compiled_implicit, compiled_run
+from pnpfusion.solvers import KenCarp4
+from pnpfusion.solvers.compiled import implicit as compiled_implicit
+from pnpfusion.solvers.compiled import run as compiled_run
 from tests.registry import ALL_SCHEMES, f64, random, times
 from tests.test_compiled_implicit import assert_close, gradients, quiet
 from tests.test_compiled_lanes import ions

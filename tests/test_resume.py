@@ -16,7 +16,7 @@ import torch
 import pnpfusion as pf
 from pnpfusion.solvers import RK4, TRBDF2, AsymptoticPreserving, Euler, KenCarp4, Odeint
 from pnpfusion.solvers.backend import is_installed
-from pnpfusion.solvers.compiled_run import CompiledRun
+from pnpfusion.solvers.compiled.run import CompiledRun
 from tests.registry import Decay, Pendulum, blocking_cell, f64, stepper_name, times
 
 VOLTAGES = torch.tensor([[0.2, 25.0, 3.0]], dtype=f64)
@@ -33,8 +33,8 @@ STEPPERS = [
 @pytest.fixture(autouse=True)
 def short_calls(monkeypatch):
     """Compiled runs look up after every step, or these short ones could not be interrupted."""
-    for runs in ("compiled_run", "compiled_semi_implicit"):
-        monkeypatch.setattr(f"pnpfusion.solvers.{runs}.MOST_IN_ONE_CALL", 1)
+    for runs in ("run", "semi_implicit"):
+        monkeypatch.setattr(f"pnpfusion.solvers.compiled.{runs}.MOST_IN_ONE_CALL", 1)
 
 
 def start(dtype=f64):

@@ -14,12 +14,12 @@ from pnpfusion.dynamics.pnp_equilibrium import cell_at_rest, rest_constants
 from pnpfusion.solvers import chebyshev_newton, coupled_newton
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
-from pnpfusion.solvers.compiled_cell import compiled_cell, is_compiled
-from pnpfusion.solvers.compiled_implicit import CompiledImplicit, Parameter, parameters
-from pnpfusion.solvers.compiled_run import CompiledRun
-from pnpfusion.solvers.compiled_semi_implicit import CompiledSemiImplicit, semi_implicit_step
-from pnpfusion.solvers.compiled_start import compiled_rates
-from pnpfusion.solvers.device_run import DeviceRun
+from pnpfusion.solvers.compiled.cell import compiled_cell, is_compiled
+from pnpfusion.solvers.compiled.implicit import CompiledImplicit, Parameter, parameters
+from pnpfusion.solvers.compiled.run import CompiledRun
+from pnpfusion.solvers.compiled.semi_implicit import CompiledSemiImplicit, semi_implicit_step
+from pnpfusion.solvers.compiled.start import compiled_rates
+from pnpfusion.solvers.device.run import DeviceRun
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest, is_transformed
 from pnpfusion.solvers.nernst_planck import Electrolyte
@@ -28,7 +28,7 @@ from pnpfusion.solvers.spectral import SpectralElectrolyte
 from pnpfusion.solvers.steppers.base import Semilinear
 
 if TYPE_CHECKING:
-    from pnpfusion.solvers.kernels.newton_1d import Cell as CompiledCell
+    from pnpfusion.solvers.kernels.axis.newton import Cell as CompiledCell
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from pnpfusion.fusion.pnp_run import Outset, Reached, read_of
 from pnpfusion.run.equilibrium import equilibrium
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.boundary import Wall
-from pnpfusion.solvers.compiled_salt import knows_salt, salt_at_rest
+from pnpfusion.solvers.compiled.salt import knows_salt, salt_at_rest
 from pnpfusion.solvers.field import Field
 from pnpfusion.solvers.grid import Grid
 

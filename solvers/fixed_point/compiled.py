@@ -29,7 +29,7 @@ class Rounds:
 def kernels() -> dict[str, Any]:
     """Kernels and what they take, by name; empty where Numba is not installed."""
     try:
-        from pnpfusion.solvers.kernels import anderson, broyden, rounds
+        from pnpfusion.solvers.kernels.fixed_point import anderson, broyden, rounds
     except ImportError:
         return {}
     return {**vars(rounds), **vars(anderson), **vars(broyden)}

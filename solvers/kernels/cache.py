@@ -32,7 +32,7 @@ def kernel_folder() -> Path:
     file changes, not when one that it calls does.
     """
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())
     home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     base = Path(home) if home else Path("~/.cache").expanduser()

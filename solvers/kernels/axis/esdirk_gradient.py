@@ -1,4 +1,4 @@
-"""The gradient of the runs of `esdirk_1d`: the accepted steps once more, last one first.
+"""The gradient of the runs of `esdirk`: the accepted steps once more, last one first.
 
 A stage solves F(phi, U; base, parameters) = 0. Its derivative is that of the implicit function: one
 solve with the transposed matrix at the stage, whatever way Newton's method took there.
@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pnpfusion.solvers.kernels.block_thomas import solve_line
-from pnpfusion.solvers.kernels.by_cell import Given, one_given
-from pnpfusion.solvers.kernels.decorators import Array, inlined, inner, kernel
-from pnpfusion.solvers.kernels.esdirk_1d import (
+from pnpfusion.solvers.kernels.axis.esdirk import (
     Run,
     Stages,
     Truth,
@@ -23,7 +20,7 @@ from pnpfusion.solvers.kernels.esdirk_1d import (
     _copy,
     _step,
 )
-from pnpfusion.solvers.kernels.newton_1d import (
+from pnpfusion.solvers.kernels.axis.newton import (
     AHEAD,
     BACK,
     CONDUCTANCE,
@@ -58,6 +55,9 @@ from pnpfusion.solvers.kernels.newton_1d import (
     make_room,
     one_sample,
 )
+from pnpfusion.solvers.kernels.block_thomas import solve_line
+from pnpfusion.solvers.kernels.by_cell import Given, one_given
+from pnpfusion.solvers.kernels.decorators import Array, inlined, inner, kernel
 from pnpfusion.solvers.kernels.trail import Trail, is_asked, is_zero, shares
 
 if TYPE_CHECKING:

@@ -11,9 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pnpfusion.solvers.kernels.decorators import Array, inner
-from pnpfusion.solvers.kernels.lanes import WIDTH
-from pnpfusion.solvers.kernels.newton_1d import (
+from pnpfusion.solvers.kernels.axis.newton import (
     CONDUCTANCE,
     ELECTRODE,
     FIXED_CHARGE,
@@ -27,6 +25,8 @@ from pnpfusion.solvers.kernels.newton_1d import (
     WALL_RISE,
     Cell,
 )
+from pnpfusion.solvers.kernels.decorators import Array, inner
+from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH
 
 #: Rows of a record of a line: of its cell, then of the face after it, then of species there.
 SIZE, INSIDE, LOAD, GROUND, G, FACE_PULL, OFFSET, LET_THROUGH = range(8)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pnpfusion.solvers.kernels.decorators import Array, inlined, inner, kernel
-from pnpfusion.solvers.kernels.newton_1d import (
+from pnpfusion.solvers.kernels.axis.newton import (
     CROWDING,
     Cell,
     Room,
@@ -21,6 +20,7 @@ from pnpfusion.solvers.kernels.newton_1d import (
     make_room,
     one_sample,
 )
+from pnpfusion.solvers.kernels.decorators import Array, inlined, inner, kernel
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.plain_steps import Method

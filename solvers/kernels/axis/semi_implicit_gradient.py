@@ -1,4 +1,4 @@
-"""The gradient of the runs of `semi_implicit_1d`: the same steps once more, last one first.
+"""The gradient of the runs of `semi_implicit`: the same steps once more, last one first.
 
 Each function undoes one there. What BY_Y holds of a kind Y is the derivative of the loss by Y.
 """
@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pnpfusion.solvers.kernels.bernoulli import bernoulli_bend, bernoulli_slope
-from pnpfusion.solvers.kernels.decorators import Array, inner, kernel
-from pnpfusion.solvers.kernels.semi_implicit_1d import (
+from pnpfusion.solvers.kernels.axis.semi_implicit import (
     AFTER,
     AHEAD,
     AHEAD_LATER,
@@ -66,6 +64,8 @@ from pnpfusion.solvers.kernels.semi_implicit_1d import (
     take_step,
     write,
 )
+from pnpfusion.solvers.kernels.bernoulli import bernoulli_bend, bernoulli_slope
+from pnpfusion.solvers.kernels.decorators import Array, inner, kernel
 
 
 @inner

@@ -14,7 +14,7 @@ from pnpfusion.solvers.backend import backend
 from pnpfusion.solvers.implicit_solve import is_followed, is_transformed, without_derivative
 
 if TYPE_CHECKING:
-    from pnpfusion.solvers.kernels.salt_1d import Salt
+    from pnpfusion.solvers.kernels.axis.salt import Salt
 
 LARGEST_STEP = 4.0  #: of the potential in one iteration, in kT/e
 MOST = 200  #: iterations
@@ -106,6 +106,6 @@ def _array(values: Tensor) -> NDArray[np.generic]:
 @cache
 def _kernels() -> Any:
     """The module of kernels; only asked for where Numba is installed."""
-    from pnpfusion.solvers.kernels import salt_1d
+    from pnpfusion.solvers.kernels.axis import salt as salt_1d
 
     return salt_1d

@@ -6,11 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pnpfusion.solvers.kernels.by_cell import Given
-from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
-from pnpfusion.solvers.kernels.lanes import WIDTH, Numbers, Records, written
-from pnpfusion.solvers.kernels.line_lanes import FACE_PULL, OFFSET, SIZE, aligned, records
-from pnpfusion.solvers.kernels.newton_1d import (
+from pnpfusion.solvers.kernels.axis.newton import (
     CONDUCTANCE,
     ELECTRODE,
     FIXED_CHARGE,
@@ -23,7 +19,11 @@ from pnpfusion.solvers.kernels.newton_1d import (
     WALL_RISE,
     Cell,
 )
-from pnpfusion.solvers.kernels.transposed_lanes import AHEAD, BACK, MOVED, PUSH
+from pnpfusion.solvers.kernels.by_cell import Given
+from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
+from pnpfusion.solvers.kernels.lanes.line import FACE_PULL, OFFSET, SIZE, aligned, records
+from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH, Numbers, Records, written
+from pnpfusion.solvers.kernels.lanes.transposed import AHEAD, BACK, MOVED, PUSH
 
 #: Rows of a record: by the load of a cell, then by what its next face has.
 BY_LOAD, BY_G, BY_PULL, BY_OFFSET, BY_PASSING = range(5)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from pnpfusion.solvers.kernels.newton_1d import Cell
+    from pnpfusion.solvers.kernels.axis.newton import Cell
 
 
 def compiled_rates(cell: Cell, u: Tensor) -> tuple[Tensor, Tensor]:
     """The rates of ``u`` ``(B, S, N)``, and the largest rise of z phi across a face, ``(B,)``."""
-    from pnpfusion.solvers.kernels.start_1d import rates_1d
+    from pnpfusion.solvers.kernels.axis.start import rates_1d
 
     states = u.detach().contiguous().numpy()
     slopes, steepest = np.empty_like(states), np.empty(len(states))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.coupled_newton import MAX_ITERATIONS
-from pnpfusion.solvers.device_cell import DeviceCell, is_known
+from pnpfusion.solvers.device.cell import DeviceCell, is_known
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Advance, Method, Place, PlainSteps
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pnpfusion.solvers.kernels.decorators import Array, inner, kernel
-from pnpfusion.solvers.kernels.esdirk_1d import _lowest
-from pnpfusion.solvers.kernels.newton_1d import (
+from pnpfusion.solvers.kernels.axis.esdirk import _lowest
+from pnpfusion.solvers.kernels.axis.newton import (
     CRUSH,
     FLUX,
     RISE,
@@ -26,6 +25,7 @@ from pnpfusion.solvers.kernels.newton_1d import (
     make_room,
     one_sample,
 )
+from pnpfusion.solvers.kernels.decorators import Array, inner, kernel
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.plain_steps import Method

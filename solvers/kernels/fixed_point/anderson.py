@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnpfusion.solvers.kernels.decorators import Array, inner_sums, kernel
-from pnpfusion.solvers.kernels.rounds import (
+from pnpfusion.solvers.kernels.fixed_point.rounds import (
     Best,
     Past,
     Rule,

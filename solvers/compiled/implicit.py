@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pnpfusion.solvers.compiled_run import (
+from pnpfusion.solvers.compiled.run import (
     ENOUGH_FOR_A_THREAD,
     MOST_IN_ONE_CALL,
     CompiledRun,
@@ -25,8 +25,8 @@ from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Advance, FollowedSteps, Place, StartingSteps
 
 if TYPE_CHECKING:
+    from pnpfusion.solvers.kernels.axis.esdirk import Run
     from pnpfusion.solvers.kernels.by_cell import Given
-    from pnpfusion.solvers.kernels.esdirk_1d import Run
 
 #: Bytes that the stages of the first steps of a run may take.
 ROOM_FOR_STAGES = 16_000_000
@@ -94,14 +94,18 @@ def kept_state(plain: CompiledRun, species: int, cells: int) -> tuple[int, ...]:
     """The shape of a state that is kept."""
     if not plain.in_lanes:
         return species, cells
-    from pnpfusion.solvers.kernels.lanes import WIDTH
+    from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH
 
-    return (cells + 1 + WIDTH) // WIDTH + 2, 1 + species, WIDTH  # records, see `line_lanes`
+    return (
+        (cells + 1 + WIDTH) // WIDTH + 2,
+        1 + species,
+        WIDTH,
+    )  # see `lanes.line`
 
 
 def parameters(cell: Electrolyte) -> list[Parameter]:
     """What derivatives are taken by, and where `compiled_cell` puts it."""
-    from pnpfusion.solvers.kernels import newton_1d as at
+    from pnpfusion.solvers.kernels.axis import newton as at
 
     (ions,), (electric,) = cell.lines, cell.dielectric.lines
     species = cell.valence.shape[1]
@@ -145,7 +149,7 @@ class _Call:
 
     def take(self) -> tuple[Tensor, Tensor, Tensor]:
         """What was saved, ``(P, S, N)``, and the states and slopes at the end."""
-        from pnpfusion.solvers.kernels.esdirk_1d import Run
+        from pnpfusion.solvers.kernels.axis.esdirk import Run
         from pnpfusion.solvers.kernels.trail import make_trail
 
         place, times, chunk = self.place, self.plain.times, self.chunk
@@ -171,7 +175,7 @@ class _Call:
 
     def _move(self, run: Run, most: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Take the steps; which samples wait."""
-        from pnpfusion.solvers.kernels.esdirk_1d_gradient import esdirk_1d_followed
+        from pnpfusion.solvers.kernels.axis.esdirk_gradient import esdirk_1d_followed
 
         plain, going = self.plain, self.going.numpy()
         if plain.in_lanes:
@@ -204,8 +208,8 @@ class _Call:
 
     def back(self, by_values: NDArray[Any], by_u: NDArray[Any], by_slope: NDArray[Any]) -> Given:
         """Derivatives by the cell; ``by_u`` and ``by_slope`` become those at the beginning."""
+        from pnpfusion.solvers.kernels.axis.esdirk_gradient import esdirk_1d_gradient
         from pnpfusion.solvers.kernels.by_cell import Given
-        from pnpfusion.solvers.kernels.esdirk_1d_gradient import esdirk_1d_gradient
 
         plain = self.plain
         by = Given(*(np.zeros_like(getattr(plain.cell, name)) for name in Given._fields))
@@ -217,7 +221,7 @@ class _Call:
             if len(by_u):
                 esdirk_1d_gradient(*way, *counts, by)
             return by
-        from pnpfusion.solvers.kernels.esdirk_lanes_gradient import esdirk_lanes_gradient
+        from pnpfusion.solvers.kernels.lanes.esdirk_gradient import esdirk_lanes_gradient
 
         batch, species, n = by_u.shape
         parts = min(PARTS, batch) if batch * n >= ENOUGH_FOR_A_THREAD else 1
@@ -263,7 +267,7 @@ class _Rate(torch.autograd.Function):
     def forward(
         ctx: Any, plain: CompiledRun, parts: Sequence[Parameter], u: Tensor, *given: Tensor
     ) -> Tensor:
-        from pnpfusion.solvers.kernels.esdirk_1d_gradient import rate_1d
+        from pnpfusion.solvers.kernels.axis.esdirk_gradient import rate_1d
 
         ctx.plain, ctx.parts = plain, parts
         ctx.save_for_backward(u, *given)
@@ -273,8 +277,8 @@ class _Rate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        from pnpfusion.solvers.kernels.axis.esdirk_gradient import rate_1d_gradient
         from pnpfusion.solvers.kernels.by_cell import Given
-        from pnpfusion.solvers.kernels.esdirk_1d_gradient import rate_1d_gradient
 
         (u, *given), cell = ctx.saved_tensors, ctx.plain.cell
         by = Given(*(np.zeros_like(getattr(cell, name)) for name in Given._fields))

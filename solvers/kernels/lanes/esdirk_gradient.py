@@ -1,4 +1,4 @@
-"""The gradient of the runs of `esdirk_lanes`, in lanes too; see `esdirk_1d_gradient`.
+"""The gradient of the runs of `esdirk`, in lanes too; see `axis.esdirk_gradient`.
 
 What is kept of a step are records of concentrations and of the potential.
 """
@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pnpfusion.solvers.kernels.axis.esdirk import Truth
+from pnpfusion.solvers.kernels.axis.newton import VOLUME, Cell, one_sample
 from pnpfusion.solvers.kernels.by_cell import Given, one_given
-from pnpfusion.solvers.kernels.counted_lanes import (
+from pnpfusion.solvers.kernels.decorators import Array, free_kernel, inlined, inner
+from pnpfusion.solvers.kernels.lanes.counted import (
     Counted,
     count_stage,
     make_counted,
     take_out,
 )
-from pnpfusion.solvers.kernels.decorators import Array, free_kernel, inlined, inner
-from pnpfusion.solvers.kernels.elimination_lanes import Workroom, make_workroom
-from pnpfusion.solvers.kernels.esdirk_1d import Truth
-from pnpfusion.solvers.kernels.esdirk_lanes import (
+from pnpfusion.solvers.kernels.lanes.elimination import Workroom, make_workroom
+from pnpfusion.solvers.kernels.lanes.esdirk import (
     Stages,
     _add,
     _attempt,
@@ -27,8 +28,7 @@ from pnpfusion.solvers.kernels.esdirk_lanes import (
     _weigh,
     make_stages,
 )
-from pnpfusion.solvers.kernels.lanes import WIDTH
-from pnpfusion.solvers.kernels.line_lanes import (
+from pnpfusion.solvers.kernels.lanes.line import (
     Line,
     aligned,
     lay_out,
@@ -36,10 +36,10 @@ from pnpfusion.solvers.kernels.line_lanes import (
     records,
     take_cells,
 )
-from pnpfusion.solvers.kernels.newton_1d import VOLUME, Cell, one_sample
-from pnpfusion.solvers.kernels.newton_lanes import find_potential_of
+from pnpfusion.solvers.kernels.lanes.newton import find_potential_of
+from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH
+from pnpfusion.solvers.kernels.lanes.transposed import Turned, make_turned, solve_transposed
 from pnpfusion.solvers.kernels.trail import Trail, Whole, is_asked, shares
-from pnpfusion.solvers.kernels.transposed_lanes import Turned, make_turned, solve_transposed
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.plain_steps import Method
@@ -193,7 +193,7 @@ def esdirk_lanes_gradient(
     by_slope: Array,
     by_cells: Given,
 ) -> None:
-    """Go back along the trail that :func:`esdirk_lanes` left; see `esdirk_1d_gradient`.
+    """Go back along the trail that :func:`esdirk_lanes` left; see `axis.esdirk_gradient`.
 
     ``those`` ``(B,)`` says which samples go.
     """

@@ -1,4 +1,4 @@
-"""Newton's method of `newton_1d`, and Poisson's equation alone, for a line in lanes."""
+"""Newton's method of `axis.newton`, and Poisson's equation alone, for a line in lanes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pnpfusion.solvers.kernels.axis.newton import CENTRAL
 from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
-from pnpfusion.solvers.kernels.elimination_lanes import Workroom, correct_all, make_workroom
-from pnpfusion.solvers.kernels.lanes import WIDTH, Numbers, Records, written
-from pnpfusion.solvers.kernels.line_lanes import (
+from pnpfusion.solvers.kernels.lanes.elimination import Workroom, correct_all, make_workroom
+from pnpfusion.solvers.kernels.lanes.line import (
     INSIDE,
     LET_THROUGH,
     LOAD,
@@ -18,7 +18,7 @@ from pnpfusion.solvers.kernels.line_lanes import (
     aligned,
     records,
 )
-from pnpfusion.solvers.kernels.newton_1d import CENTRAL
+from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH, Numbers, Records, written
 
 
 @inlined

@@ -15,14 +15,14 @@ from pnpfusion.solvers.implicit_solve import runs_forward
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
 if TYPE_CHECKING:
-    from pnpfusion.solvers.kernels.newton_1d import Cell
+    from pnpfusion.solvers.kernels.axis.newton import Cell
 
 
 @cache
 def newton_kernels() -> Any:
     """The module of compiled kernels; None where Numba is not installed."""
     try:
-        from pnpfusion.solvers.kernels import newton_1d
+        from pnpfusion.solvers.kernels.axis import newton as newton_1d
     except ImportError:
         return None
     return newton_1d

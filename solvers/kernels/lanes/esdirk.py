@@ -1,4 +1,4 @@
-"""Adaptive ESDIRK runs of `esdirk_1d` with each line in lanes; see `line_lanes`.
+"""Adaptive ESDIRK runs of `axis.esdirk` with each line in lanes; see `line`.
 
 The steps are the same: those of `march` under `AdaptiveSteps`, one sample after the other. States
 are records of concentrations and of the potential, which is a linear function of them: found once
@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pnpfusion.solvers.kernels.axis.esdirk import EPSILON, Run, Truth, Whole
+from pnpfusion.solvers.kernels.axis.newton import (
+    Cell,
+    one_sample,
+)
 from pnpfusion.solvers.kernels.decorators import Array, free_kernel, inlined, inner
-from pnpfusion.solvers.kernels.elimination_lanes import Workroom, make_workroom
-from pnpfusion.solvers.kernels.esdirk_1d import EPSILON, Run, Truth, Whole
-from pnpfusion.solvers.kernels.lanes import WIDTH, Records, written
-from pnpfusion.solvers.kernels.line_lanes import (
+from pnpfusion.solvers.kernels.lanes.elimination import Workroom, make_workroom
+from pnpfusion.solvers.kernels.lanes.line import (
     INSIDE,
     Line,
     aligned,
@@ -26,16 +29,13 @@ from pnpfusion.solvers.kernels.line_lanes import (
     take_cells,
     wall_concentrations,
 )
-from pnpfusion.solvers.kernels.newton_1d import (
-    Cell,
-    one_sample,
-)
-from pnpfusion.solvers.kernels.newton_lanes import (
+from pnpfusion.solvers.kernels.lanes.newton import (
     Poisson,
     find_potential_of,
     iterate_lanes,
     make_poisson,
 )
+from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH, Records, written
 from pnpfusion.solvers.kernels.trail import Trail
 
 if TYPE_CHECKING:
@@ -352,7 +352,7 @@ def esdirk_lanes(
     waits: Truth,
     trail: Trail,
 ) -> None:
-    """See `esdirk_1d`.
+    """See `axis.esdirk`.
 
     Args:
         kinds: a tuple as long as there are species, for which the code is written.

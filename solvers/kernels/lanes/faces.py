@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pnpfusion.solvers.kernels.axis.newton import CENTRAL, HARMONIC
 from pnpfusion.solvers.kernels.decorators import Array, inlined
-from pnpfusion.solvers.kernels.lanes import Lanes, Numbers, Records, written
-from pnpfusion.solvers.kernels.line_lanes import FACE_PULL, LET_THROUGH, OFFSET, G
-from pnpfusion.solvers.kernels.newton_1d import CENTRAL, HARMONIC
+from pnpfusion.solvers.kernels.lanes.line import FACE_PULL, LET_THROUGH, OFFSET, G
+from pnpfusion.solvers.kernels.lanes.straight_code import Lanes, Numbers, Records, written
 
 #: Rows of a species in a record of faces: flux, and its slopes by what is before, after, and phi.
 FLUX, AHEAD, BACK, TURN = range(4)
@@ -33,7 +33,7 @@ def _exponential(w: Lanes) -> tuple[Lanes, Lanes]:
 
 
 def bernoulli(u: Lanes) -> tuple[Any, Any, Any, Any]:
-    """B(u), B(-u) and their slopes, in the forms of `newton_1d`."""
+    """B(u), B(-u) and their slopes, in the forms of `axis.newton`."""
     w = abs(u)
     power, lost = _exponential(w)
     tail = w.where_less(1e-30, 1.0, w * power / lost)

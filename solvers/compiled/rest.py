@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pnpfusion.solvers.compiled_cell import is_compiled
+from pnpfusion.solvers.compiled.cell import is_compiled
 from pnpfusion.solvers.implicit_solve import is_followed, without_derivative
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
 if TYPE_CHECKING:
-    from pnpfusion.solvers.kernels.rest_1d import Problem
+    from pnpfusion.solvers.kernels.axis.rest import Problem
 
 #: Volumes and invariants; tolerance, largest step of the potential and most iterations.
 Setting = tuple[Tensor, Tensor, tuple[float, float, int]]
@@ -108,6 +108,6 @@ def _array(values: Tensor) -> NDArray[np.generic]:
 @cache
 def _kernels() -> Any:
     """The module of kernels; only asked for where Numba is installed."""
-    from pnpfusion.solvers.kernels import rest_1d
+    from pnpfusion.solvers.kernels.axis import rest as rest_1d
 
     return rest_1d

@@ -17,8 +17,8 @@ from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Advance, Method, Place, StartingSteps
 
 if TYPE_CHECKING:
-    from pnpfusion.solvers.kernels.esdirk_1d import Run
-    from pnpfusion.solvers.kernels.newton_1d import Cell
+    from pnpfusion.solvers.kernels.axis.esdirk import Run
+    from pnpfusion.solvers.kernels.axis.newton import Cell
     from pnpfusion.solvers.kernels.trail import Trail
 
 #: Cells times tries in one call, so that Ctrl-C and progress bars wait a moment only.
@@ -52,7 +52,7 @@ class CompiledRun(StartingSteps):
 
     def start(self, u0: Tensor, left: int) -> Advance:
         """See :class:`StartingSteps`."""
-        from pnpfusion.solvers.kernels.start_1d import first_steps_1d
+        from pnpfusion.solvers.kernels.axis.start import first_steps_1d
 
         u, times = u0.detach().numpy().copy(), self.times
         batch, span = len(u), float(times[-1] - times[0])
@@ -74,7 +74,7 @@ class CompiledRun(StartingSteps):
 
     def _run(self, *at: NDArray[Any]) -> Run:
         """A run that stands there, as :class:`Place` says it."""
-        from pnpfusion.solvers.kernels.esdirk_1d import Run
+        from pnpfusion.solvers.kernels.axis.esdirk import Run
 
         u, count = at[1], len(self.times)
         none = np.zeros((3, len(u)), np.int64)
@@ -115,7 +115,7 @@ class CompiledRun(StartingSteps):
         if self.in_lanes:
             enough = max(1, MOST_IN_ONE_CALL // n)
             return self.move_in_lanes(run, going, np.minimum(left, enough), enough, no_trail())
-        from pnpfusion.solvers.kernels.esdirk_1d import esdirk_1d
+        from pnpfusion.solvers.kernels.axis.esdirk import esdirk_1d
 
         waits = np.zeros(batch, np.bool_)
         most = np.minimum(left, max(1, MOST_IN_ONE_CALL // (10 * max(1, batch * n))))
@@ -131,7 +131,7 @@ class CompiledRun(StartingSteps):
         trail: Trail,
     ) -> NDArray[np.bool_]:
         """See `esdirk_lanes`."""
-        from pnpfusion.solvers.kernels.esdirk_lanes import esdirk_lanes
+        from pnpfusion.solvers.kernels.lanes.esdirk import esdirk_lanes
 
         batch, species, n = run.u.shape
         waits = np.zeros(batch, np.bool_)

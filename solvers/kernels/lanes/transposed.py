@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pnpfusion.solvers.kernels.blocks_lanes import Matrix, column, difference, product
+from pnpfusion.solvers.kernels.axis.newton import CENTRAL, HARMONIC
 from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
-from pnpfusion.solvers.kernels.elimination_lanes import (
+from pnpfusion.solvers.kernels.lanes.blocks import Matrix, column, difference, product
+from pnpfusion.solvers.kernels.lanes.elimination import (
     begin,
     loaded,
     repeat_ends,
     write_elimination,
     write_join,
 )
-from pnpfusion.solvers.kernels.faces_lanes import bernoulli, central, harmonic
-from pnpfusion.solvers.kernels.lanes import Numbers, Records, written
-from pnpfusion.solvers.kernels.line_lanes import (
+from pnpfusion.solvers.kernels.lanes.faces import bernoulli, central, harmonic
+from pnpfusion.solvers.kernels.lanes.line import (
     FACE_PULL,
     GROUND,
     INSIDE,
@@ -29,7 +29,7 @@ from pnpfusion.solvers.kernels.line_lanes import (
     aligned,
     records,
 )
-from pnpfusion.solvers.kernels.newton_1d import CENTRAL, HARMONIC
+from pnpfusion.solvers.kernels.lanes.straight_code import Numbers, Records, written
 
 #: Rows of a species in a record of faces: derivatives of the flux by what is before and after (the
 #: latter without its sign), by the rise of z phi, and by what lets it through.

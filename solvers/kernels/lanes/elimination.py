@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from pnpfusion.solvers.kernels.blocks_lanes import (
+from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
+from pnpfusion.solvers.kernels.lanes.blocks import (
     Matrix,
     column,
     difference,
@@ -26,10 +27,9 @@ from pnpfusion.solvers.kernels.blocks_lanes import (
     product,
     shifted,
 )
-from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
-from pnpfusion.solvers.kernels.faces_lanes import AHEAD, BACK, FLUX, TURN, find_faces
-from pnpfusion.solvers.kernels.lanes import WIDTH, Numbers, Record, Records, written
-from pnpfusion.solvers.kernels.line_lanes import GROUND, INSIDE, LOAD, SIZE, G, aligned, records
+from pnpfusion.solvers.kernels.lanes.faces import AHEAD, BACK, FLUX, TURN, find_faces
+from pnpfusion.solvers.kernels.lanes.line import GROUND, INSIDE, LOAD, SIZE, G, aligned, records
+from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH, Numbers, Record, Records, written
 
 #: Cells of a lane whose elimination is kept from the way up to the way down: what the cache holds.
 #: Longer ones are eliminated twice, block by block, which takes less time than to fetch them.

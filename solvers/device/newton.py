@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.device_cell import DeviceCell
+from pnpfusion.solvers.device.cell import DeviceCell
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
 

@@ -61,7 +61,7 @@ def steps_on_device(
     judged: bool,
     followed: bool,
 ) -> tuple[Tensor, ...]:
-    """K steps of B samples; see `_Run` of `compiled_semi_implicit` for what is returned.
+    """K steps of B samples; see `_Run` of `compiled/semi_implicit.py` for what is returned.
 
     Args:
         cell: the cell.

@@ -12,17 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pnpfusion.solvers import device_steps
 from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
 from pnpfusion.solvers.backend import backend
-from pnpfusion.solvers.compiled_cell import is_compiled
-from pnpfusion.solvers.device_cell import is_on_one_line
+from pnpfusion.solvers.compiled.cell import is_compiled
+from pnpfusion.solvers.device import steps as device_steps
+from pnpfusion.solvers.device.cell import is_on_one_line
 from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Advance, FixedStep, FollowedSteps, Place, Rate, Schedule
 
 if TYPE_CHECKING:
-    from pnpfusion.solvers.kernels.semi_implicit_1d import Facts, Given
+    from pnpfusion.solvers.kernels.axis.semi_implicit import Facts, Given
 
 #: Cells times samples times steps in one call, so that Ctrl-C and progress bars wait a moment only.
 MOST_IN_ONE_CALL = 10_000_000
@@ -184,7 +184,7 @@ class _Plan:
 
     def arrays(self) -> tuple[Facts, NDArray[Any], NDArray[np.int64]]:
         """The plan as the kernels read it."""
-        from pnpfusion.solvers.kernels.semi_implicit_1d import LANES, Facts
+        from pnpfusion.solvers.kernels.axis.semi_implicit import LANES, Facts
 
         volumes = self.cell.dielectric.volumes
         facts = Facts(
@@ -201,7 +201,7 @@ class _Plan:
 class _Steps(torch.autograd.Function):
     @staticmethod
     def forward(plan: _Plan, lowest: Tensor, u: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
-        from pnpfusion.solvers.kernels.semi_implicit_1d import LANES, semi_implicit_1d
+        from pnpfusion.solvers.kernels.axis.semi_implicit import LANES, semi_implicit_1d
 
         facts, steps, saves = plan.arrays()
         rows, kept = plan.rows, len(steps) if plan.followed else 0
@@ -245,7 +245,7 @@ class _Steps(torch.autograd.Function):
             left = iter(found)
             by = [next(left) if one.requires_grad else None for one in (u, *parameters)]
             return None, None, *by
-        from pnpfusion.solvers.kernels.semi_implicit_1d_gradient import semi_implicit_1d_gradient
+        from pnpfusion.solvers.kernels.axis.semi_implicit_gradient import semi_implicit_1d_gradient
 
         # Who is asked for nothing may hold anything, where not even a zero would pass:
         asked = by_end.flatten(1).any(1) | by_states.flatten(2).any(2).any(0)
@@ -328,7 +328,7 @@ def _with(cell: Electrolyte, parameters: list[Tensor]) -> Electrolyte:
 
 def _given(parameters: Sequence[Tensor]) -> Given:
     """The parameters, or their gradients, as arrays that share their memory if they can."""
-    from pnpfusion.solvers.kernels.semi_implicit_1d import Given
+    from pnpfusion.solvers.kernels.axis.semi_implicit import Given
 
     return Given(
         *(

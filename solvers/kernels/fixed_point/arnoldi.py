@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnpfusion.solvers.kernels.decorators import Array, kernel
-from pnpfusion.solvers.kernels.rounds import dot, scale, subtract
+from pnpfusion.solvers.kernels.fixed_point.rounds import dot, scale, subtract
 
 
 class Basis(NamedTuple):

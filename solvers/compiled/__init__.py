@@ -1,0 +1,1 @@
+"""Where tensors go into compiled code (`solvers/kernels`) and come back, gradients and all."""

@@ -1,0 +1,1 @@
+"""The same on a graphics card: Triton's kernels (`solvers/kernels/gpu`), or torch alone."""

@@ -1,0 +1,1 @@
+"""Rounds of fixed-point iterations, each row of a batch by itself."""

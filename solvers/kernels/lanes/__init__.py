@@ -1,0 +1,1 @@
+"""Cells of one axis, each line cut into eight lanes that one wide register carries side by side."""
