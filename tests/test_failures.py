@@ -8,6 +8,7 @@ import torch
 import pnpfusion as pf
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, BackwardEuler, Euler, KenCarp4, Odeint
+from pnpfusion.solvers.backend import using
 from tests.registry import f64, masked_walls, random, times
 
 quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
@@ -248,3 +249,16 @@ def test_a_sample_that_fails_spares_its_mates_in_two_axes():
     assert bool(run.succeeded[0])
     alone = pf.simulate(masked_walls(voltage=0.5), c0[0], times(0, 0.1), stepper=stepper)
     torch.testing.assert_close(run.final[0], alone.final, rtol=1e-9, atol=1e-10)
+
+
+@quiet
+def test_an_error_that_is_no_number_shortens_the_step(monkeypatch):
+    def lost(self, error, before, after):
+        return torch.full((len(after),), torch.nan, dtype=after.dtype)
+
+    monkeypatch.setattr("pnpfusion.solvers.steppers.control.Tolerance.ratio", lost)
+    with using("torch"):
+        run = pf.simulate(box(), torch.ones(2, 4, 3, dtype=f64), times(0, 0.1), stepper=KenCarp4())
+    assert run.outcome is pf.Outcome.STEP_TOO_SMALL
+    assert int(run.work.steps) == 0
+    assert int(run.work.rejected) < 200

@@ -190,7 +190,8 @@ def _swept(method: Method, control: Control, here: Standing, again: Again | None
     with torch.no_grad():
         trial = stepper.take(law, t, plan, u_0, k_0, tolerance)
         ratio = tolerance.ratio(trial.error, u_0, trial.u)
-        valid = going & trial.solved & stepper.admissible(law, plan, u_0, trial.u)
+        judged = trial.solved & ~ratio.isnan()
+        valid = going & judged & stepper.admissible(law, plan, u_0, trial.u)
         accept, pushed = record.may_keep(
             valid & (ratio <= 1), Step(t, plan, u_0, k_0, trial.u, trial.slope)
         )
