@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -21,6 +21,7 @@ from pnpfusion.solvers.lines import (
     face_areas,
     face_resistances,
     on_edges,
+    some_samples,
     with_ends,
 )
 from pnpfusion.solvers.transforms import solve_by_transform
@@ -95,6 +96,12 @@ class Dielectric:
             lines=lines,
             bases=None if isinstance(permittivity, Field) else _bases(grid, lines),
         )
+
+    def samples(self, part: slice) -> Dielectric:
+        """That of a part of the batch."""
+        names = "conductance", "electrode", "surface_charge", "pull", "rise"
+        lines = tuple(some_samples(line, part, *names) for line in self.lines)
+        return replace(some_samples(self, part, "permittivity"), lines=lines)
 
     def load(self, rho: Tensor) -> Tensor:
         """What a charge density and the walls put on Poisson's equation, like ``rho``."""

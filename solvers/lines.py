@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
 
 from pnpfusion.solvers.grid import Grid
+
+Spread = TypeVar("Spread")  # a dataclass of parameters spread over a batch
+
+
+def some_samples(spread: Spread, part: slice, *names: str) -> Spread:
+    """``spread`` with a part of the batch, in the tensors ``(B|1, ...)`` of these names."""
+    found: dict[str, Any] = {name: getattr(spread, name) for name in names}
+    found = {n: v if v is None or len(v) == 1 else v[part] for n, v in found.items()}
+    return replace(spread, **found)  # type: ignore[type-var]
 
 
 def along(values: Tensor, grid: Grid, axis: int) -> Tensor:

@@ -7,7 +7,7 @@ changes by round-off only, whatever the scheme and the step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -19,7 +19,14 @@ from pnpfusion.solvers.field import Parameter, spread
 from pnpfusion.solvers.fluxes import FaceScheme
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.ion_lines import IonLine, ion_line
-from pnpfusion.solvers.lines import along, back, edge_columns, face_resistances, with_ends
+from pnpfusion.solvers.lines import (
+    along,
+    back,
+    edge_columns,
+    face_resistances,
+    some_samples,
+    with_ends,
+)
 from pnpfusion.solvers.reactions import MassAction, Reaction
 from pnpfusion.solvers.wall_values import WallPair
 
@@ -133,6 +140,16 @@ class Electrolyte:
             cell.reactions.check_charge(cell.valence, reactions)
         return cell
 
+    def samples(self, part: slice) -> Electrolyte:
+        """The cell of a part of the batch."""
+        names = "transmissivity", "reservoir", "held", "imposed"
+        return replace(
+            some_samples(self, part, "valence", "fixed_charge", "crowding"),
+            dielectric=self.dielectric.samples(part),
+            lines=tuple(some_samples(line, part, *names) for line in self.lines),
+            reactions=None if self.reactions is None else self.reactions.samples(part),
+        )
+
     def charge(self, c: Tensor) -> Tensor:
         """Charge density ``(B, *grid.shape)`` of concentrations ``(B, S, *grid.shape)``."""
         return (self.valence * c).sum(1) + self.fixed_charge
@@ -159,17 +176,21 @@ class Electrolyte:
             crowding = crowding[sample]
         return None if crowding is None else 1 / crowding - c.sum(1)
 
-    @cached_property
-    def screening(self) -> Tensor:
-        r"""Weights that sum concentrations to a sample's mean :math:`\sum z^2 c / \varepsilon`.
+    def screening(self, c: Tensor) -> Tensor:
+        r"""A sample's mean :math:`\sum z^2 c / \varepsilon`, ``(B,)``, detached.
 
-        That is 1 over the square of its Debye length; ``(B|1, S, *grid.shape)``, detached.
+        That is 1 over the square of its Debye length.
         """
+        share, strength = self._screening
+        return ((c.detach().flatten(2) @ share) * strength).sum(1)
+
+    @cached_property
+    def _screening(self) -> tuple[Tensor, Tensor]:
+        """Shares of the volume, of every cell, and z^2 over the mean permittivity, (B|1, S)."""
         medium = self.dielectric
-        epsilon = medium.permittivity.detach().flatten(1).mean(1)
-        epsilon = epsilon.reshape(-1, *(1,) * (self.valence.ndim - 1))
-        share = medium.volumes / medium.volumes.sum()
-        return self.valence.detach().square() * share / epsilon
+        epsilon = medium.permittivity.detach().flatten(1).mean(1, keepdim=True)
+        share = (medium.volumes / medium.volumes.sum()).flatten()
+        return share, self.valence.detach().flatten(1).square() / epsilon
 
     @cached_property
     def crossing(self) -> float:

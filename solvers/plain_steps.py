@@ -74,6 +74,9 @@ class Advance:
     sample: Tensor  #: and of the samples that passed them, (P,)
     values: Tensor  #: their states, (P, *state)
     lowest: Tensor  #: smallest of `Law.lowest` since the time before, (P,)
+    in_place: bool = False
+    """Whether ``values`` are those of the whole run instead, ``(T, B, *state)``, the same tensor
+    in every call, which hold these states at their places"""
 
 
 class PlainSteps(ABC):

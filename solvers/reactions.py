@@ -8,7 +8,7 @@ r"""Mass action: species that turn into one another in place.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -105,6 +105,12 @@ class MassAction:
                 constants[side].append(value)
         before, after = counts.to(like)
         return cls(before, after, tuple(constants[0]), tuple(constants[1]))
+
+    def samples(self, part: slice) -> MassAction:
+        """Those of a part of the batch."""
+        sides = (self.forward, self.backward)
+        forward, backward = (tuple(k if len(k) == 1 else k[part] for k in ks) for ks in sides)
+        return replace(self, forward=forward, backward=backward)
 
     @property
     def stoichiometry(self) -> Tensor:

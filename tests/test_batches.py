@@ -75,6 +75,41 @@ def test_every_parameter_may_differ_from_sample_to_sample():
         torch.testing.assert_close(together.final[i], alone.final, rtol=1e-9, atol=1e-10)
 
 
+def test_a_ledger_is_the_same_summed_up_in_parts(monkeypatch):
+    def each(*values):
+        return torch.tensor(values, dtype=f64)
+
+    cell = pf.PNP(
+        pf.Grid((8,), (1.0,), ("wall",)),
+        [
+            pf.Species("cation", 1, each(1.0, 1.5, 2.0)),
+            pf.Species("anion", -1),
+            pf.Species("salt", 0),
+        ],
+        permittivity=each(2.0, 4.0, 8.0),
+        walls={
+            "x-": pf.Wall(potential=each(0.5, 0.8, 0.1), stern=each(0.1, 0.2, 0.0)),
+            "x+": pf.Wall(potential=0.0, concentration={"cation": each(1.0, 1.1, 1.2)}),
+        },
+        fixed_charge=pf.Field(each(-0.1, 0.0, 0.1)[:, None].expand(3, 8)),
+        steric=each(0.1, 0.05, 0.02),
+        reactions=[pf.Reaction(["salt"], ["cation", "anion"], each(0.1, 0.2, 0.3), 0.3)],
+    )
+    run = pf.simulate(
+        cell,
+        0.5 + torch.rand(3, 3, 8, dtype=f64, generator=torch.Generator().manual_seed(0)),
+        times(0, 0.05, 0.1),
+    )
+    whole = run.ledger
+    monkeypatch.setattr("pnpfusion.dynamics.pnp_ledger.MOST_AT_ONCE", 2 * 24)
+    parts = cell.ledger(run.times, run.states, run.lowest)
+    for name in ("mass", "conserved", "charge", "free_energy", "gauss_error", "smallest"):
+        torch.testing.assert_close(
+            getattr(parts, name), getattr(whole, name), rtol=1e-13, atol=1e-13
+        )
+    assert len(set(whole.free_energy[-1].tolist())) == 3
+
+
 def test_fields_and_several_batch_axes():
     grid = pf.Grid((20,), (1.0,), ("wall",))
     d = 1 + torch.rand(2, 3, 20, dtype=f64, generator=torch.Generator().manual_seed(1))

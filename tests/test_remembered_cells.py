@@ -253,6 +253,16 @@ def test_large_states_are_not_remembered(monkeypatch):
     assert cell._memory._last is None
 
 
+def test_no_copy_of_a_large_start_is_kept(monkeypatch):
+    cell, _ = cell_with()
+    final(cell)
+    assert cell._memory.is_fit(cell._facts(START, None), START)
+    monkeypatch.setattr("pnpfusion.dynamics.pnp_memory.MOST_COPIED", 47)
+    cell, _ = cell_with()
+    final(cell)
+    assert not cell._memory.is_fit(cell._facts(START, None), START)
+
+
 @pytest.mark.parametrize("stepper", [TRBDF2(rtol=1e-3), None])
 def test_a_run_with_gradient_builds_its_cell_once_and_each_run_its_own(stepper, monkeypatch):
     builds, build = [], Electrolyte.build

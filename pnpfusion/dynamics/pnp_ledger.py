@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Iterator, Set
 
 import torch
 from torch import Tensor
 
 from pnpfusion.dynamics.pnp_bound import BoundPNP
 from pnpfusion.ledger import Ledger
-from pnpfusion.solvers.cell import free_energy
+from pnpfusion.solvers.cell import Cell, free_energy
+from pnpfusion.solvers.nernst_planck import Electrolyte
+
+#: Numbers of a state that are summed up at a time, since sums need room of several states.
+MOST_AT_ONCE = 2**17
 
 
 def keep_ledger(
@@ -31,20 +35,22 @@ def keep_ledger(
         rows = [c.reshape(-1, *c.shape[len(batch) :]) for c in states]
         cells = [law.at(t.to(states).expand(len(c))) for t, c in zip(times, rows, strict=True)]
 
-        def of_each(*values: Tensor) -> Tensor:
-            return torch.stack(values).reshape(len(rows), *batch)
+        def of_each(find: Callable[[Cell, Tensor], Tensor]) -> Tensor:
+            pairs = zip(cells, rows, strict=True)
+            found = [find(*one) for cell, c in pairs for one in _parts(cell, c)]
+            return torch.cat(found).reshape(len(rows), *batch, *found[0].shape[1:])
 
-        pairs = list(zip(cells, rows, strict=True))
-        mass = (grid.weights.to(states) * states).flatten(len(batch) + 2).sum(-1)
+        weights = grid.weights.to(states)
+        mass = of_each(lambda _, c: (weights * c).flatten(2).sum(-1))
         smallest = states.flatten(len(batch) + 1).amin(-1)
         return Ledger(
             times=times,
             mass=mass,
             conserved=mass @ invariants.mT,
             conserved_size=mass[0].abs() @ invariants.abs().mT,
-            charge=of_each(*(cell.net_charge(c) for cell, c in pairs)),
-            free_energy=of_each(*(free_energy(cell, c) for cell, c in pairs)),
-            gauss_error=of_each(*(cell.gauss_error(c) for cell, c in pairs)),
+            charge=of_each(lambda cell, c: cell.net_charge(c)),
+            free_energy=of_each(free_energy),
+            gauss_error=of_each(lambda cell, c: cell.gauss_error(c)),
             smallest=smallest if lowest is None else torch.minimum(smallest, lowest.double()),
             closed=tuple(
                 closed and name not in reacting
@@ -52,3 +58,15 @@ def keep_ledger(
             ),
             species=names,
         )
+
+
+def _parts(cell: Cell, c: Tensor) -> Iterator[tuple[Cell, Tensor]]:
+    """The cell and its states ``(B, S, *grid.shape)``, some samples at a time."""
+    batch = len(c)
+    each = max(1, MOST_AT_ONCE // max(1, c[:1].numel()))
+    if not isinstance(cell, Electrolyte) or batch <= each:
+        yield cell, c
+        return
+    for first in range(0, batch, each):
+        part = slice(first, first + each)
+        yield cell.samples(part), c[part]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Numbers in a state beyond which nothing is remembered: building is then a small part of a run.
 MOST_REMEMBERED = 2**20
+#: Of those beyond which a state is checked in each run, since a copy of it would take room.
+MOST_COPIED = 2**18
 
 Facts = tuple[Any, ...]
 
@@ -62,7 +64,8 @@ class Memory:
 
     def found_fit(self, bound: BoundPNP, u: Tensor) -> None:
         """Remember that ``bound`` may start from ``u`` and that there is nothing to warn of."""
-        if self._last is not None and self._last[1] is bound:  # else it is not met again
+        met_again = self._last is not None and self._last[1] is bound
+        if met_again and u.numel() <= MOST_COPIED:
             self._fit = u.clone(), bound
 
     def lend(self, facts: Facts, bound: BoundPNP) -> None:

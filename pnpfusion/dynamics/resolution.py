@@ -29,7 +29,7 @@ def warn_if_coarse(cell: Electrolyte, c: Tensor) -> bool:
     :math:`\lambda_D^2 = \varepsilon / \sum z^2 c`.
     """
     grid = cell.dielectric.grid
-    strongest = float((cell.screening * c.detach()).flatten(1).sum(1).max())
+    strongest = float(cell.screening(c).max())
     debye = max(strongest, torch.finfo(c.dtype).tiny) ** -0.5
     widest, axis = cell.dielectric.widest
     if widest > debye / 4 * (1 + 1e-9):

@@ -63,15 +63,21 @@ def compiled_cell(cell: Electrolyte) -> Cell:
             ],
             2,
         ),
-        faces=_rows([electric.conductance, ions.transmissivity, ions.imposed], n + 1),
+        electric=_rows([electric.conductance], n + 1),
+        faces=_rows([ions.transmissivity, ions.imposed], n + 1),
         counts=counts,
     )
     return result
 
 
 def _rows(values: list[Tensor], columns: int) -> NDArray[np.floating]:
-    """``values`` ``(B|1, columns|1)`` or ``(B|1, rows, columns|1)``, row below row."""
+    """``values`` ``(B|1, columns|1)`` or ``(B|1, rows, columns|1)``, row below row.
+
+    A single one is not copied.
+    """
     parts = [one.detach().numpy() for one in values]
+    if len(parts) == 1 and parts[0].ndim == 2 and parts[0].shape[1] == columns:
+        return np.ascontiguousarray(parts[0])[:, None]
     heights = [1 if one.ndim == 2 else one.shape[1] for one in parts]
     batch = math.prod({len(one) for one in parts})  # 1, that of all others, or none
     joint = np.empty((batch, sum(heights), columns), parts[-1].dtype)

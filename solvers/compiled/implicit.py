@@ -117,7 +117,7 @@ def parameters(cell: Electrolyte) -> list[Parameter]:
         (electric.pull, "ends", at.PULL),
         (electric.rise, "ends", at.WALL_RISE),
         (ions.reservoir, "ends", at.RESERVOIR),
-        (electric.conductance, "faces", at.CONDUCTANCE),
+        (electric.conductance, "electric", at.CONDUCTANCE),
         (ions.transmissivity, "faces", at.PASSING),
         (ions.imposed, "faces", at.PASSING + species),
     ]

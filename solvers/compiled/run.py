@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ class CompiledRun(StartingSteps):
     method: Method
     times: NDArray[np.float64]  #: (T,)
     in_lanes: bool  #: whether the kernel of lanes knows the cell
+    saved: list[NDArray[np.float64]] = field(default_factory=list)  #: once begun, (T, B, S, N)
 
     @classmethod
     def of(cls, cell: Electrolyte, arrays: Cell, method: Method, times: Tensor) -> CompiledRun:
@@ -68,7 +69,7 @@ class CompiledRun(StartingSteps):
 
     def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
         """See :class:`PlainSteps`."""
-        at = (getattr(place, field.name) for field in fields(Place))
+        at = (getattr(place, one.name) for one in fields(Place))
         run = self._run(*(values.detach().numpy().copy() for values in at))
         return self._moved(run, place.next.numpy(), going.numpy(), left.numpy(), rates=0)
 
@@ -78,8 +79,9 @@ class CompiledRun(StartingSteps):
 
         u, count = at[1], len(self.times)
         none = np.zeros((3, len(u)), np.int64)
-        saved = np.empty((count, *u.shape)), np.empty((count, len(u)))
-        return Run._make((self.times, *at, *none, *saved))
+        if not self.saved or self.saved[0].shape[1:] != u.shape:
+            self.saved[:] = [np.empty((count, *u.shape))]
+        return Run._make((self.times, *at, *none, self.saved[0], np.empty((count, len(u)))))
 
     def _moved(
         self,
@@ -99,15 +101,25 @@ class CompiledRun(StartingSteps):
         if batch and ((before == before[0]) & (run.next == run.next[0])).all():
             rows = slice(before[0], run.next[0])
             which, sample = np.divmod(np.arange(rows.start * batch, rows.stop * batch), batch)
-            values = run.states[rows].reshape(-1, *run.u.shape[1:])
             lowest = run.lowest_saved[rows].ravel()
         else:
             saved = np.arange(count)[:, None]
             which, sample = np.nonzero((saved >= before) & (saved < run.next))
-            values, lowest = run.states[which, sample], run.lowest_saved[which, sample]
-        calls = np.full(batch, rates)
-        there = (waits, steps, run.rejected, run.iterations, calls, which, sample, values, lowest)
-        return Advance(Place(*map(torch.from_numpy, run[1:9])), *map(torch.from_numpy, there))
+            lowest = run.lowest_saved[which, sample]
+        new = torch.from_numpy
+        return Advance(
+            place=Place(*map(new, run[1:9])),
+            waits=new(waits),
+            steps=new(steps),
+            rejected=new(run.rejected),
+            iterations=new(run.iterations),
+            rate_calls=new(np.full(batch, rates)),
+            which=new(which),
+            sample=new(sample),
+            values=new(run.states),
+            lowest=new(lowest),
+            in_place=True,
+        )
 
     def _move(self, run: Run, going: NDArray[np.bool_], left: NDArray[Any]) -> NDArray[np.bool_]:
         """Which samples wait, after some steps of as many as there is time for."""

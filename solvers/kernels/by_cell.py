@@ -13,6 +13,7 @@ class Given(NamedTuple):
     numbers: Array
     cells: Array
     ends: Array
+    electric: Array
     faces: Array
 
 
@@ -23,5 +24,6 @@ def one_given(by: Given, sample: int) -> Given:
         by.numbers[sample if len(by.numbers) > 1 else 0],
         by.cells[sample if len(by.cells) > 1 else 0],
         by.ends[sample if len(by.ends) > 1 else 0],
+        by.electric[sample if len(by.electric) > 1 else 0],
         by.faces[sample if len(by.faces) > 1 else 0],
     )

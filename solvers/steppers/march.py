@@ -14,7 +14,7 @@ from pnpfusion.solvers.plain_steps import Advance, FollowedSteps, Place, PlainSt
 from pnpfusion.solvers.steppers.base import Law, Pace, Path, Report, Standing, Work
 from pnpfusion.solvers.steppers.control import Control, Verdict
 from pnpfusion.solvers.steppers.record import Piece, Record, Step
-from pnpfusion.solvers.steppers.tape import Again, Method, Sweep, Tape
+from pnpfusion.solvers.steppers.tape import Again, Method, State, Sweep, Tape
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.steppers.one_step import OneStep
@@ -38,6 +38,7 @@ def march(
     follower = plain if checkpoints is None and isinstance(plain, FollowedSteps) else None
     here: Standing | None = None
     again: Again | None = None
+    start: State | None = None  # for a tape alone, since it takes room
 
     def begun(steps: int) -> Standing:
         """Where the run begins, or comes to by at most so many plain steps that begin it."""
@@ -51,14 +52,13 @@ def march(
         else:
             here = begun(control.max_steps)
             _tell(report, here, times)
-        start = here.u, here.slope
         if enabled and follower is not None:
             again = method.again if followed else None  # for steps that are not plain
-        elif enabled and (is_followed(*start) or _followed_later(law, u0, times)):
+        elif enabled and (is_followed(here.u, here.slope) or _followed_later(law, u0, times)):
             again = method.again
             # A forward derivative goes along with the run and holds nothing.
-            if checkpoints is not None and any(values.requires_grad for values in start):
-                again = Tape(method, checkpoints)
+            if checkpoints is not None and (here.u.requires_grad or here.slope.requires_grad):
+                again, start = Tape(method, checkpoints), (here.u, here.slope)
                 here = replace(here, u=u0.detach(), slope=here.slope.detach())
         if again is not None and follower is None:
             plain = None
@@ -84,7 +84,7 @@ def march(
             here = begun(0)
         here = here.stopped(here.going, Outcome.INTERRUPTED)
     pieces = record.pieces[: here.pieces]
-    if isinstance(again, Tape):
+    if isinstance(again, Tape) and start is not None:
         pieces = again.attach(pieces, start)
     return record.path(here, pieces)
 
@@ -104,7 +104,8 @@ def _arrived(ahead: Advance, control: Control, record: Record, before: Standing 
     if before is None:
         record.pieces.clear()
     if before is None or ahead.which.shape[0]:
-        record.pieces.append(Piece(ahead.which, ahead.sample, ahead.values, ahead.lowest))
+        saved = ahead.which, ahead.sample, ahead.values, ahead.lowest
+        record.pieces.append(Piece(*saved, in_place=ahead.in_place))
     there, none = ahead.place, torch.zeros_like(ahead.steps)
     work = Work(ahead.steps, ahead.rejected, none, ahead.iterations, ahead.rate_calls)
     outcomes = (Outcome.REACHED_END,) * none.shape[0]

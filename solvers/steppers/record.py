@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.implicit_solve import per_state
+from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.steppers.base import Law, Path, Standing
 from pnpfusion.solvers.steppers.control import Plan
 
@@ -36,6 +36,7 @@ class Piece:
     sample: Tensor  #: indices of samples, (P,)
     values: Tensor  #: (P, *state); carry the gradient
     lowest: Tensor | None  #: smallest of `Law.lowest` since the time before, (P,)
+    in_place: bool = False  #: whether values are those of all pieces, see :class:`Advance`
 
 
 class Record:
@@ -128,28 +129,46 @@ class Record:
     def path(self, here: Standing, pieces: Sequence[Piece]) -> Path:
         """Everything that was saved up to ``here``; NaN where a sample did not get to."""
         shape = (self.times.shape[0], here.next.shape[0])
-        values, lowest = _joined([piece.values for piece in pieces]), None
+        lowest, are_rows = None, _are_rows(pieces, *shape)
         if here.lowest is not None:
             lowest = _joined([piece.lowest for piece in pieces if piece.lowest is not None])
-        if _are_rows(pieces, *shape):
-            states = values.reshape(*shape, *values.shape[1:])
-            lowest = None if lowest is None else lowest.reshape(shape)
-        else:
-            at = _places(pieces)
-            states = values.new_full((*shape, *values.shape[1:]), torch.nan).index_put(at, values)
-            if lowest is not None and here.lowest is not None:
-                waiting = (here.next < len(self.times)).nonzero().squeeze(1)
-                smallest = lowest.new_full(shape, torch.inf)
-                smallest[here.next[waiting], waiting] = here.lowest[waiting]
-                lowest = smallest.index_put(at, lowest)
+        if lowest is not None and are_rows:
+            lowest = lowest.reshape(shape)
+        elif lowest is not None and here.lowest is not None:
+            waiting = (here.next < len(self.times)).nonzero().squeeze(1)
+            smallest = lowest.new_full(shape, torch.inf)
+            smallest[here.next[waiting], waiting] = here.lowest[waiting]
+            lowest = smallest.index_put(_places(pieces), lowest)
         return Path(
-            states=states,
+            states=_states(pieces, here.next, len(self.times), are_rows=are_rows),
             lowest=lowest,
             reached=here.next,
             outcomes=here.outcomes,
             work=here.work,
             standing=here.detached(),
         )
+
+
+def _states(pieces: Sequence[Piece], reached: Tensor, times: int, *, are_rows: bool) -> Tensor:
+    """The states of all pieces, at their places; NaN from where each sample did not get to."""
+    whole = next((piece.values for piece in pieces if piece.in_place), None)
+    loose = [piece for piece in pieces if not piece.in_place]
+    parts = [piece.values for piece in loose]
+    if whole is None:
+        shape = times, len(reached), *parts[0].shape[1:]
+        if are_rows:
+            return _joined(parts).reshape(shape)
+        states = parts[0].new_full(shape, torch.nan)
+    else:
+        states = whole
+        if not are_rows:
+            rows = torch.arange(times, device=reached.device)
+            states[rows[:, None] >= reached] = torch.nan
+    if any(map(is_followed, parts)):
+        return states.index_put(_places(loose), _joined(parts))
+    for piece in loose:
+        states[piece.which, piece.sample] = piece.values
+    return states
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -256,11 +256,11 @@ def _by_ends(cell: Cell, room: Room, back: Back, by: Given) -> None:
 def _by_gauss(cell: Cell, c: Array, room: Room, back: Back, by: Given) -> None:
     """From the solution in ``back.load`` to what Gauss' law is made of."""
     species, n = c.shape
-    w, phi, g = back.load, room.cells[PHI], cell.faces[CONDUCTANCE]
+    w, phi, g = back.load, room.cells[PHI], cell.electric[CONDUCTANCE]
     for i in range(1, n):
-        by.faces[CONDUCTANCE, i] -= (w[i - 1, 0] - w[i, 0]) * (phi[i - 1] - phi[i])
+        by.electric[CONDUCTANCE, i] -= (w[i - 1, 0] - w[i, 0]) * (phi[i - 1] - phi[i])
     for end, i, face in ((0, 0, 0), (1, n - 1, n)):
-        by.faces[CONDUCTANCE, face] += w[i, 0] * (cell.ends[ELECTRODE, end] - phi[i])
+        by.electric[CONDUCTANCE, face] += w[i, 0] * (cell.ends[ELECTRODE, end] - phi[i])
         by.ends[ELECTRODE, end] += w[i, 0] * g[face]
         by.ends[SURFACE_CHARGE, end] += w[i, 0]
     for i in range(n):
@@ -532,7 +532,7 @@ def rate_1d_gradient(cells: Cell, u: Array, by_slopes: Array, by_u: Array, by: G
         if is_zero(by_slopes[sample]):
             continue
         cell, c = one_sample(cells, sample), u[sample]
-        g, inverse = cell.faces[CONDUCTANCE], room.cells[INVERSE]
+        g, inverse = cell.electric[CONDUCTANCE], room.cells[INVERSE]
         ground(cell, room)
         find_potential(cell, c, room)
         find_fluxes(cell, c, 1.0, room)

@@ -33,14 +33,18 @@ class Cell(NamedTuple):
     ends: Array
     """Of both walls: potential, surface charge, pull, rise, reservoir and held of each species;
     (B|1, 4+2S, 2)"""
-    faces: Array  #: conductance, transmissivity and imposed of each species; (B|1, 1+2S, N+1)
+    electric: Array
+    """Conductance of faces, (B|1, 1, N+1); apart from the next since it varies with samples where
+    that does not"""
+    faces: Array  #: transmissivity and imposed of each species; (B|1, 2S, N+1)
     counts: NDArray[np.int64]  #: of species before and after each reaction, (2, R, S)
 
 
 CROWDING, GROUNDING, VALENCE = range(3)
 VOLUME, FIXED_CHARGE, FORWARD = range(3)
 ELECTRODE, SURFACE_CHARGE, PULL, WALL_RISE, RESERVOIR = range(5)
-CONDUCTANCE, PASSING = range(2)
+(CONDUCTANCE,) = range(1)
+(PASSING,) = range(1)
 
 
 class Room(NamedTuple):
@@ -72,6 +76,7 @@ def one_sample(cells: Cell, sample: int) -> Cell:
         cells.numbers[sample if len(cells.numbers) > 1 else 0],
         cells.cells[sample if len(cells.cells) > 1 else 0],
         cells.ends[sample if len(cells.ends) > 1 else 0],
+        cells.electric[sample if len(cells.electric) > 1 else 0],
         cells.faces[sample if len(cells.faces) > 1 else 0],
         cells.counts,
     )
@@ -95,7 +100,7 @@ def make_room(species: int, n: int, like: Array) -> Room:
 @inner
 def ground(cell: Cell, room: Room) -> None:
     """Eliminate Poisson's equation of one sample; :func:`find_potential` only substitutes."""
-    g, inverse = cell.faces[CONDUCTANCE], room.cells[INVERSE]
+    g, inverse = cell.electric[CONDUCTANCE], room.cells[INVERSE]
     for i in range(len(inverse)):
         pivot = g[i] + g[i + 1]
         if i > 0:
@@ -109,7 +114,7 @@ def ground(cell: Cell, room: Room) -> None:
 def find_potential(cell: Cell, c: Array, room: Room) -> None:
     """Put the potential of ``c`` ``(S, N)`` into ``room``; see `Dielectric.potential`."""
     phi, inverse, volumes = room.cells[PHI], room.cells[INVERSE], cell.cells[VOLUME]
-    n, g, ends = len(phi), cell.faces[CONDUCTANCE], cell.ends
+    n, g, ends = len(phi), cell.electric[CONDUCTANCE], cell.ends
     for i in range(n):
         phi[i] = cell.cells[FIXED_CHARGE, i]
     for s in range(len(c)):
@@ -241,7 +246,7 @@ def find_sources(cell: Cell, c: Array, room: Room) -> None:
 def _assemble(cell: Cell, c: Array, base: Array, h: float, room: Room) -> None:
     """The residual and its derivatives; see `coupled_newton.residual` and `.jacobian`."""
     species, n = c.shape
-    g, volumes, ends = cell.faces[CONDUCTANCE], cell.cells[VOLUME], cell.ends
+    g, volumes, ends = cell.electric[CONDUCTANCE], cell.cells[VOLUME], cell.ends
     phi, wrong = room.cells[PHI], room.wrong
     lower, diagonal, upper = room.blocks[LOWER], room.blocks[DIAGONAL], room.blocks[UPPER]
     for i in range(n):

@@ -121,13 +121,13 @@ def take_out(cell: Cell, counted: Counted, n: int, by: Given) -> None:
                 sign = 1.0 if end == 1 else -1.0
                 if i == edge:
                     by.ends[SURFACE_CHARGE, end] += one[BY_LOAD]
-                    by.ends[ELECTRODE, end] += cell.faces[CONDUCTANCE, wall] * one[BY_LOAD]
+                    by.ends[ELECTRODE, end] += cell.electric[CONDUCTANCE, wall] * one[BY_LOAD]
                 if face == wall:
                     by.ends[ELECTRODE, end] += sign * cell.ends[PULL, end] * one[BY_OFFSET]
                     by.ends[PULL, end] += one[BY_PULL]
                     by.ends[WALL_RISE, end] += sign * one[BY_OFFSET]
             if 0 <= face <= n:
-                by.faces[CONDUCTANCE, face] += one[BY_G]
+                by.electric[CONDUCTANCE, face] += one[BY_G]
                 for s in range(2 * species):
                     by.faces[PASSING + s, face] += one[BY_PASSING + s]
     for s in range(species):

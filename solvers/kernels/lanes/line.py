@@ -93,7 +93,7 @@ def lay_out(cell: Cell, species: int, n: int) -> Line:
                 if i == n - 1:
                     one[LOAD] += ends[SURFACE_CHARGE, 1]
             if 0 <= face <= n:
-                one[G] = cell.faces[CONDUCTANCE, face]
+                one[G] = cell.electric[CONDUCTANCE, face]
                 one[FACE_PULL] = 1.0
                 if face == 0:
                     one[FACE_PULL], one[OFFSET] = ends[PULL, 0], -ends[WALL_RISE, 0]
