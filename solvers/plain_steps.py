@@ -101,7 +101,7 @@ class StartingSteps(PlainSteps):
 
     @abstractmethod
     def start(self, u0: Tensor, left: int) -> Advance:
-        """As :meth:`advance` from the first time, whose states are saved too; without gradient."""
+        """As :meth:`advance` from the first time, whose states are saved too."""
 
 
 class FollowedSteps(PlainSteps):
@@ -111,6 +111,10 @@ class FollowedSteps(PlainSteps):
     def follows(self, u: Tensor) -> bool:
         """Whether a run from ``u`` ``(B, *state)`` has a gradient in anything."""
 
+
+class SlopedSteps(FollowedSteps):
+    """Followed steps that need no gradient of the slopes to begin with."""
+
     @abstractmethod
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
-        """du/dt like ``u`` ``(B, *state)``; its gradient may be missing if no step needs it."""
+        """du/dt like ``u`` ``(B, *state)``, without gradient."""

@@ -15,7 +15,7 @@ from pnpfusion.solvers import chebyshev_newton, coupled_newton
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.compiled.cell import compiled_cell, is_compiled
-from pnpfusion.solvers.compiled.implicit import CompiledImplicit, Parameter, parameters
+from pnpfusion.solvers.compiled.implicit import CompiledImplicit, Origin
 from pnpfusion.solvers.compiled.run import CompiledRun
 from pnpfusion.solvers.compiled.semi_implicit import CompiledSemiImplicit, semi_implicit_step
 from pnpfusion.solvers.compiled.start import compiled_rates
@@ -109,11 +109,11 @@ class BoundPNP:
         compiled = self.compiled
         if compiled is None:
             return DeviceRun.of(cell, method, times)
-        return CompiledImplicit(CompiledRun.of(cell, compiled, method, times), self._parameters)
+        return CompiledImplicit(CompiledRun.of(cell, compiled, method, times), self._origin)
 
     @cached_property
-    def _parameters(self) -> list[Parameter]:
-        return parameters(cast(Electrolyte, self.cell))
+    def _origin(self) -> Origin:
+        return Origin.of(cast(Electrolyte, self.cell))
 
     def semi_implicit_steps(self, schedule: Schedule) -> PlainSteps | None:
         """Robust steps in compiled code, where it knows this cell; else None."""

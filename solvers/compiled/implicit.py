@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import dataclass, replace
 from math import ceil, prod, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from pnpfusion.solvers.compiled.run import (
     ENOUGH_FOR_A_THREAD,
     MOST_IN_ONE_CALL,
     CompiledRun,
+    arrived,
     threads_for,
 )
 from pnpfusion.solvers.coupled_newton import MAX_ITERATIONS
@@ -27,6 +28,7 @@ from pnpfusion.solvers.plain_steps import Advance, FollowedSteps, Place, Startin
 if TYPE_CHECKING:
     from pnpfusion.solvers.kernels.axis.esdirk import Run
     from pnpfusion.solvers.kernels.by_cell import Given
+    from pnpfusion.solvers.kernels.trail import Trail
 
 #: Bytes that the stages of the first steps of a run may take.
 ROOM_FOR_STAGES = 16_000_000
@@ -34,6 +36,35 @@ ROOM_FOR_STAGES = 16_000_000
 PARTS = 8
 
 Parameter = tuple[Tensor, str, int]  #: a tensor, the array of `Cell` it is part of, and its row
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What the derivatives of a run are taken by, beside its states.
+
+    The tensors are themselves parts of the cell; or ``leaves`` stand for them in a graph that leads
+    to the parts, and serves many runs.
+    """
+
+    tensors: tuple[Tensor, ...]
+    parts: Sequence[Parameter]
+    leaves: tuple[Tensor, ...] | None = None
+
+    @classmethod
+    def of(cls, cell: Electrolyte) -> Origin:
+        """Those parts of ``cell`` that have a gradient."""
+        parts = [entry for entry in parameters(cell) if entry[0].requires_grad]
+        return cls(tuple(tensor for tensor, _, _ in parts), parts)
+
+    def derivatives(self, by: Given) -> Sequence[Tensor | None]:
+        """Derivatives by the tensors, of those by the arrays; None where nothing depends on one."""
+        by_parts = _by_tensors(by, self.parts)
+        if self.leaves is None or not (self.leaves and by_parts):
+            return by_parts
+        ends = [tensor for tensor, _, _ in self.parts]
+        return torch.autograd.grad(
+            ends, self.leaves, by_parts, retain_graph=True, allow_unused=True
+        )
 
 
 class CompiledImplicit(StartingSteps, FollowedSteps):
@@ -46,39 +77,54 @@ class CompiledImplicit(StartingSteps, FollowedSteps):
     of the number of steps.
     """
 
-    def __init__(self, plain: CompiledRun, known: list[Parameter]) -> None:
-        self.plain, self.parameters = plain, known  #: see :func:`parameters`
+    def __init__(self, plain: CompiledRun, origin: Origin) -> None:
+        self.plain, self.origin = plain, origin
         self.calls = self.tried = 0
 
     def follows(self, u: Tensor) -> bool:
         """See :class:`FollowedSteps`."""
-        return u.requires_grad or any(tensor.requires_grad for tensor, _, _ in self.parameters)
-
-    def rate(self, t: Tensor, u: Tensor) -> Tensor:
-        """See :class:`FollowedSteps`; carries the gradient, since steps depend on it."""
-        given = [entry for entry in self.parameters if entry[0].requires_grad]
-        slope: Tensor = _Rate.apply(self.plain, given, u, *(tensor for tensor, _, _ in given))  # type: ignore[no-untyped-call]
-        return slope
+        return u.requires_grad or bool(self.origin.tensors)
 
     def start(self, u0: Tensor, left: int) -> Advance:
         """See :class:`StartingSteps`."""
-        return self.plain.start(u0, left)
+        if not (torch.is_grad_enabled() and self.follows(u0)):
+            return self.plain.start(u0, left)
+        run, batch = self.plain.begun(u0), len(u0)
+        before, tries = np.zeros(batch, np.int64), np.full(batch, left)
+        going = run.next < len(self.plain.times)
+        return self._followed(run, before, going, tries, u0, None)
 
     def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
         """See :class:`PlainSteps`."""
         followed = place.slope.requires_grad or self.follows(place.u)
         if not (followed and torch.is_grad_enabled()):
             return self.plain.advance(place, going, left)
-        given = [entry for entry in self.parameters if entry[0].requires_grad]
-        most = self._most(place, left)
-        call = _Call(self.plain, given, place, going, left, *most)
-        tensors = (tensor for tensor, _, _ in given)
-        values, u, slope = _Steps.apply(call, place.u, place.slope, *tensors)  # type: ignore[no-untyped-call]
-        return call.advance(values, u, slope)
+        run, before = self.plain.standing(place), place.next.numpy()
+        return self._followed(run, before, going.numpy(), left.numpy(), place.u, place.slope)
 
-    def _most(self, place: Place, left: Tensor) -> tuple[int, int, int]:
+    def _followed(
+        self,
+        run: Run,
+        before: NDArray[np.int64],
+        going: NDArray[np.bool_],
+        left: NDArray[np.int64],
+        u: Tensor,
+        slope: Tensor | None,
+    ) -> Advance:
+        """Steps of ``run``, as in :func:`arrived`; its slopes follow from ``u`` if not given."""
+        call = _Call(self.plain, self.origin, slope is None)
+        room = self._most(run.u.shape, left)
+
+        def take() -> Advance:
+            return call.take(run, before, going, left, room)
+
+        ahead: list[Advance] = []
+        values, u, slope = _Steps.apply(call, take, ahead, u, slope, *self.origin.tensors)  # type: ignore[no-untyped-call]
+        return replace(ahead[0], values=values, place=replace(ahead[0].place, u=u, slope=slope))
+
+    def _most(self, shape: Sequence[int], left: NDArray[np.int64]) -> tuple[int, int, int]:
         """How many steps to try in the next call, to keep whole, and how far apart the others."""
-        batch, species, n = place.u.shape
+        batch, species, n = shape
         self.calls += 1
         chunk = max(1, MOST_IN_ONE_CALL // max(1, batch * n)) * self.calls
         chunk = min(chunk, int(left.max())) if len(left) else 0
@@ -132,52 +178,38 @@ def parameters(cell: Electrolyte) -> list[Parameter]:
 class _Call:
     """Some steps of every sample, and what is kept of them."""
 
-    def __init__(
-        self,
-        plain: CompiledRun,
-        given: Sequence[Parameter],
-        place: Place,
-        going: Tensor,
-        left: Tensor,
-        chunk: int,
-        whole: int,
-        apart: int,
-    ) -> None:
-        self.plain, self.given, self.place = plain, given, place
-        self.going, self.left, self.chunk = going, left, chunk
-        self.whole, self.apart = whole, apart
+    trail: Trail
+    passed: tuple[Tensor, Tensor]  #: which times, and of which samples, were saved
 
-    def take(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What was saved, ``(P, S, N)``, and the states and slopes at the end."""
-        from pnpfusion.solvers.kernels.axis.esdirk import Run
+    def __init__(self, plain: CompiledRun, origin: Origin, begins: bool) -> None:
+        self.plain, self.origin = plain, origin
+        self.begins = begins  #: whether the run begins with them
+
+    def take(
+        self,
+        run: Run,
+        before: NDArray[np.int64],
+        going: NDArray[np.bool_],
+        left: NDArray[np.int64],
+        room: tuple[int, int, int],
+    ) -> Advance:
+        """Take them, as in :func:`arrived`; ``room`` as `CompiledImplicit._most` says it."""
         from pnpfusion.solvers.kernels.trail import make_trail
 
-        place, times, chunk = self.place, self.plain.times, self.chunk
-        batch, *state = place.u.shape
-        names = [field.name for field in fields(Place)]
-        self.run: Run = Run._make(
-            (
-                times,
-                *(np.array(getattr(place, name).detach().numpy(), order="C") for name in names),
-                *(np.zeros(batch, np.int64) for _ in range(3)),
-                np.empty((len(times), batch, *state)),
-                np.empty((len(times), batch)),
-            )
-        )
-        stages, kept = len(self.plain.method.rows), kept_state(self.plain, *state)
-        self.trail = make_trail(batch, chunk, self.whole, self.apart, stages, kept)
-        self.waits = self._move(self.run, self.left.clamp_max(chunk).numpy())
-        rows = np.arange(len(times))[:, None]
-        self.passed = np.nonzero((rows >= place.next.numpy()) & (rows < self.run.next))
-        values = self.run.states[self.passed]
-        self.run = self.run._replace(states=values[:0])  # not kept for the gradient
-        return tuple(map(torch.from_numpy, (values, self.run.u, self.run.slope)))  # type: ignore[return-value]
+        (batch, *state), stages = run.u.shape, len(self.plain.method.rows)
+        self.trail = make_trail(batch, *room, stages, kept_state(self.plain, *state))
+        waits = self._move(run, going, np.minimum(left, room[0]))
+        ahead = arrived(run, before, going, left, waits, int(self.begins))
+        self.passed = ahead.which, ahead.sample
+        return ahead
 
-    def _move(self, run: Run, most: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _move(
+        self, run: Run, going: NDArray[np.bool_], most: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
         """Take the steps; which samples wait."""
         from pnpfusion.solvers.kernels.axis.esdirk_gradient import esdirk_1d_followed
 
-        plain, going = self.plain, self.going.numpy()
+        plain = self.plain
         if plain.in_lanes:
             return plain.move_in_lanes(run, going, most, most.sum() + 1, self.trail)
         waits = np.zeros(len(going), np.bool_)
@@ -187,35 +219,38 @@ class _Call:
             )
         return waits
 
-    def advance(self, values: Tensor, u: Tensor, slope: Tensor) -> Advance:
-        """What the steps came to."""
-        run, new = self.run, torch.from_numpy
-        waits = self.waits | self.going.numpy() & (run.steps + run.rejected >= self.left.numpy())
-        standing = {f.name: new(getattr(run, f.name)) for f in fields(Place)}
-        which, sample = map(new, self.passed)
-        return Advance(
-            place=Place(**{**standing, "u": u, "slope": slope}),
-            waits=new(waits & (run.next < len(run.times))),
-            steps=new(run.steps),
-            rejected=new(run.rejected),
-            iterations=new(run.iterations),
-            rate_calls=torch.zeros_like(self.place.next),
-            which=which,
-            sample=sample,
-            values=values,
-            lowest=new(run.lowest_saved[self.passed]),
-        )
+    def back(
+        self,
+        u: NDArray[Any],
+        by_values: NDArray[Any],
+        by_u: NDArray[Any],
+        by_slope: NDArray[Any],
+    ) -> Given:
+        """Derivatives by the cell; ``by_u`` and ``by_slope`` become those at the beginning ``u``.
 
-    def back(self, by_values: NDArray[Any], by_u: NDArray[Any], by_slope: NDArray[Any]) -> Given:
-        """Derivatives by the cell; ``by_u`` and ``by_slope`` become those at the beginning."""
+        Where a run begins, its slopes count by what they follow from.
+        """
+        by = self._undone(by_values, by_u, by_slope)
+        if self.begins:
+            from pnpfusion.solvers.kernels.axis.esdirk_gradient import rate_1d_gradient
+
+            by_rate = np.empty_like(by_u)
+            rate_1d_gradient(self.plain.cell, u, by_slope, by_rate, by)
+            by_u += by_rate
+            by_u += by_values[: len(by_u)]  # what was saved at the first time
+        return by
+
+    def _undone(self, by_values: NDArray[Any], by_u: NDArray[Any], by_slope: NDArray[Any]) -> Given:
+        """Derivatives by the cell through the steps; the others are changed as in :meth:`back`."""
         from pnpfusion.solvers.kernels.axis.esdirk_gradient import esdirk_1d_gradient
         from pnpfusion.solvers.kernels.by_cell import Given
 
         plain = self.plain
         by = Given(*(np.zeros_like(getattr(plain.cell, name)) for name in Given._fields))
-        where = np.full((len(self.run.times), len(by_u)), -1)
-        where[self.passed] = np.arange(len(by_values))
-        way = plain.cell, plain.method, MAX_ITERATIONS, self.run.times, self.trail
+        where = np.full((len(plain.times), len(by_u)), -1)
+        which, sample = self.passed
+        where[which.numpy(), sample.numpy()] = np.arange(len(by_values))
+        way = plain.cell, plain.method, MAX_ITERATIONS, plain.times, self.trail
         counts = where, by_values, by_u, by_slope
         if not plain.in_lanes:
             if len(by_u):
@@ -246,47 +281,39 @@ class _Call:
 class _Steps(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, call: _Call, u: Tensor, slope: Tensor, *given: Tensor
+        ctx: Any,
+        call: _Call,
+        take: Callable[[], Advance],
+        ahead: list[Advance],
+        u: Tensor,
+        slope: Tensor | None,
+        *tensors: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.call = call
-        ctx.save_for_backward(u, slope, *given)  # an error if one is changed in place
-        return call.take()
+        ctx.set_materialize_grads(False)
+        parts = () if call.origin.leaves is not None else tensors  # leaves cannot change
+        ctx.save_for_backward(u, slope, *parts)  # an error if one is changed in place
+        found = take()
+        ahead.append(found)
+        ctx.saved = found.values.shape
+        return found.values, found.place.u, found.place.slope
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        call, (u, slope, *given) = ctx.call, ctx.saved_tensors
-        by_values, by_u, by_slope = (np.array(g.detach().numpy(), order="C") for g in grads)
-        by = call.back(by_values, by_u, by_slope)
-        found = [*map(torch.from_numpy, (by_u, by_slope)), *_by_tensors(by, call.given)]
-        behind = (u, slope, *given, *grads)
-        return None, *(without_derivative(one, *behind) for one in found)
-
-
-class _Rate(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, plain: CompiledRun, parts: Sequence[Parameter], u: Tensor, *given: Tensor
-    ) -> Tensor:
-        from pnpfusion.solvers.kernels.axis.esdirk_gradient import rate_1d
-
-        ctx.plain, ctx.parts = plain, parts
-        ctx.save_for_backward(u, *given)
-        slopes = torch.empty_like(u, memory_format=torch.contiguous_format)
-        rate_1d(plain.cell, u.detach().contiguous().numpy(), slopes.numpy())
-        return slopes
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        from pnpfusion.solvers.kernels.axis.esdirk_gradient import rate_1d_gradient
-        from pnpfusion.solvers.kernels.by_cell import Given
-
-        (u, *given), cell = ctx.saved_tensors, ctx.plain.cell
-        by = Given(*(np.zeros_like(getattr(cell, name)) for name in Given._fields))
-        state, by_slopes = (v.detach().contiguous().numpy() for v in (u, grad))
-        by_u = np.empty_like(state)
-        rate_1d_gradient(cell, state, by_slopes, by_u, by)
-        found = [torch.from_numpy(by_u), *_by_tensors(by, ctx.parts)]
-        return None, None, *(without_derivative(one, u, *given, grad) for one in found)
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        call, (u, slope, *_) = ctx.call, ctx.saved_tensors
+        shapes = ctx.saved, u.shape, u.shape
+        by_values, by_u, by_slope = (
+            np.zeros(shape) if g is None else np.array(g.detach().numpy(), order="C")
+            for g, shape in zip(grads, shapes, strict=True)
+        )
+        by = call.back(u.detach().contiguous().numpy(), by_values, by_u, by_slope)
+        of_slope = None if slope is None else torch.from_numpy(by_slope)
+        found = [torch.from_numpy(by_u), of_slope, *call.origin.derivatives(by)]
+        if torch.is_grad_enabled():
+            behind = [u, *call.origin.tensors]
+            behind += [one for one in (slope, *grads) if one is not None]
+            found = [one if one is None else without_derivative(one, *behind) for one in found]
+        return None, None, None, *found
 
 
 def _by_tensors(by: Given, parts: Sequence[Parameter]) -> list[Tensor]:

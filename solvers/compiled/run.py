@@ -52,7 +52,18 @@ class CompiledRun(StartingSteps):
         return cls(arrays, method, times.to(torch.float64).numpy(), in_lanes)
 
     def start(self, u0: Tensor, left: int) -> Advance:
-        """See :class:`StartingSteps`."""
+        """See :class:`StartingSteps`; without gradient."""
+        run, batch = self.begun(u0), len(u0)
+        before, tries = np.zeros(batch, np.int64), np.full(batch, left)
+        return self._moved(run, before, run.next < len(self.times), tries, rates=1)
+
+    def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
+        """See :class:`PlainSteps`."""
+        run = self.standing(place)
+        return self._moved(run, place.next.numpy(), going.numpy(), left.numpy(), rates=0)
+
+    def begun(self, u0: Tensor) -> Run:
+        """A run at the first time, which it has saved."""
         from pnpfusion.solvers.kernels.axis.start import first_steps_1d
 
         u, times = u0.detach().numpy().copy(), self.times
@@ -60,18 +71,15 @@ class CompiledRun(StartingSteps):
         slope, (t, first, lowest, since) = np.empty_like(u), np.empty((4, batch))
         first_steps_1d(self.cell, u, self.method, span, slope, first, lowest)
         t[:], since[:] = times[0], np.inf
-        before, following, failures = np.zeros((3, batch), np.int64)
-        following[:] = 1
-        run = self._run(t, u, slope, following, first, failures, before > 0, since)
+        following, failures = np.ones(batch, np.int64), np.zeros(batch, np.int64)
+        run = self._run(t, u, slope, following, first, failures, failures > 0, since)
         run.states[0], run.lowest_saved[0] = u, lowest
-        going = run.next < len(times)
-        return self._moved(run, before, going, np.full(batch, left), rates=1)
+        return run
 
-    def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
-        """See :class:`PlainSteps`."""
+    def standing(self, place: Place) -> Run:
+        """A run at ``place``."""
         at = (getattr(place, one.name) for one in fields(Place))
-        run = self._run(*(values.detach().numpy().copy() for values in at))
-        return self._moved(run, place.next.numpy(), going.numpy(), left.numpy(), rates=0)
+        return self._run(*(np.array(values.detach().numpy(), order="C") for values in at))
 
     def _run(self, *at: NDArray[Any]) -> Run:
         """A run that stands there, as :class:`Place` says it."""
@@ -92,34 +100,8 @@ class CompiledRun(StartingSteps):
         rates: int,
     ) -> Advance:
         """``run``, moved; ``before`` are the times that were next, ``rates`` the calls so far."""
-        (count, batch), steps = run.lowest_saved.shape, run.steps
         waits = self._move(run, going, left)
-        under_way = run.next < count
-        if under_way.any():
-            waits |= going & (steps + run.rejected >= left)
-            waits &= under_way
-        if batch and ((before == before[0]) & (run.next == run.next[0])).all():
-            rows = slice(before[0], run.next[0])
-            which, sample = np.divmod(np.arange(rows.start * batch, rows.stop * batch), batch)
-            lowest = run.lowest_saved[rows].ravel()
-        else:
-            saved = np.arange(count)[:, None]
-            which, sample = np.nonzero((saved >= before) & (saved < run.next))
-            lowest = run.lowest_saved[which, sample]
-        new = torch.from_numpy
-        return Advance(
-            place=Place(*map(new, run[1:9])),
-            waits=new(waits),
-            steps=new(steps),
-            rejected=new(run.rejected),
-            iterations=new(run.iterations),
-            rate_calls=new(np.full(batch, rates)),
-            which=new(which),
-            sample=new(sample),
-            values=new(run.states),
-            lowest=new(lowest),
-            in_place=True,
-        )
+        return arrived(run, before, going, left, waits, rates, in_place=True)
 
     def _move(self, run: Run, going: NDArray[np.bool_], left: NDArray[Any]) -> NDArray[np.bool_]:
         """Which samples wait, after some steps of as many as there is time for."""
@@ -171,6 +153,57 @@ class CompiledRun(StartingSteps):
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(move, parts))
         return waits
+
+
+def arrived(
+    run: Run,
+    before: NDArray[np.int64],
+    going: NDArray[np.bool_],
+    left: NDArray[np.int64],
+    waits: NDArray[np.bool_],
+    rates: int,
+    *,
+    in_place: bool = False,
+) -> Advance:
+    """What the steps of ``run`` came to.
+
+    Args:
+        run: after them.
+        before: the times that were next, ``(B,)``.
+        going: which samples they moved, ``(B,)``.
+        left: how many steps each could try, ``(B,)``.
+        waits: which of them need another step than a plain one next, ``(B,)``.
+        rates: calls of the rate.
+        in_place: whether what was saved stays where the run has it, see :class:`Advance`.
+    """
+    (count, batch), steps = run.lowest_saved.shape, run.steps
+    under_way = run.next < count
+    if under_way.any():
+        waits = (waits | going & (steps + run.rejected >= left)) & under_way
+    if batch and ((before == before[0]) & (run.next == run.next[0])).all():
+        rows = slice(before[0], run.next[0])
+        which, sample = np.divmod(np.arange(rows.start * batch, rows.stop * batch), batch)
+        values = run.states if in_place else run.states[rows].reshape(-1, *run.u.shape[1:])
+        lowest = run.lowest_saved[rows].ravel()
+    else:
+        saved = np.arange(count)[:, None]
+        which, sample = np.nonzero((saved >= before) & (saved < run.next))
+        values = run.states if in_place else run.states[which, sample]
+        lowest = run.lowest_saved[which, sample]
+    new = torch.from_numpy
+    return Advance(
+        place=Place(*map(new, run[1:9])),
+        waits=new(waits),
+        steps=new(steps),
+        rejected=new(run.rejected),
+        iterations=new(run.iterations),
+        rate_calls=new(np.full(batch, rates)),
+        which=new(which),
+        sample=new(sample),
+        values=new(values),
+        lowest=new(lowest),
+        in_place=in_place,
+    )
 
 
 def threads_for(samples: int, cells: int) -> int:

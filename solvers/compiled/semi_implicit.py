@@ -19,7 +19,7 @@ from pnpfusion.solvers.device import steps as device_steps
 from pnpfusion.solvers.device.cell import is_on_one_line
 from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.nernst_planck import Electrolyte
-from pnpfusion.solvers.plain_steps import Advance, FixedStep, FollowedSteps, Place, Rate, Schedule
+from pnpfusion.solvers.plain_steps import Advance, FixedStep, Place, Rate, Schedule, SlopedSteps
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.kernels.axis.semi_implicit import Facts, Given
@@ -46,7 +46,7 @@ def _is_known(cell: Electrolyte) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class CompiledSemiImplicit(FollowedSteps):
+class CompiledSemiImplicit(SlopedSteps):
     """Takes the steps of `march` with `AsymptoticPreserving`; see :class:`FollowedSteps`.
 
     A step that ends badly is not plain. A sample's answer is the same bit for bit whatever else is
@@ -68,7 +68,7 @@ class CompiledSemiImplicit(FollowedSteps):
         return is_followed(u, *_parameters(self.cell))
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
-        """See :class:`FollowedSteps`."""
+        """See :class:`SlopedSteps`."""
         with torch.no_grad():
             return self.slope(t, u)
 

@@ -10,7 +10,14 @@ from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import is_followed, per_state
 from pnpfusion.solvers.outcome import Outcome
-from pnpfusion.solvers.plain_steps import Advance, FollowedSteps, Place, PlainSteps, StartingSteps
+from pnpfusion.solvers.plain_steps import (
+    Advance,
+    FollowedSteps,
+    Place,
+    PlainSteps,
+    SlopedSteps,
+    StartingSteps,
+)
 from pnpfusion.solvers.steppers.base import Law, Pace, Path, Report, Standing, Work
 from pnpfusion.solvers.steppers.control import Control, Verdict
 from pnpfusion.solvers.steppers.record import Piece, Record, Step
@@ -42,7 +49,7 @@ def march(
 
     def begun(steps: int) -> Standing:
         """Where the run begins, or comes to by at most so many plain steps that begin it."""
-        if isinstance(plain, StartingSteps) and not followed:
+        if isinstance(plain, StartingSteps) and (follower is not None or not followed):
             return _arrived(plain.start(u0, steps), control, record, None)
         return _start(law, control, record, u0, follower)
 
@@ -138,15 +145,12 @@ def _followed_later(law: Law, u0: Tensor, times: Tensor) -> bool:
 def _start(
     law: Law, control: Control, record: Record, u0: Tensor, follower: FollowedSteps | None
 ) -> Standing:
-    """Where a run begins; its slopes are asked of ``follower``, if there is one."""
+    """Where a run begins; its slopes are asked of ``follower``, if that has its own."""
     times, batch = record.times, len(u0)
-    rate = law.rate if follower is None else follower.rate
+    rate = follower.rate if isinstance(follower, SlopedSteps) else law.rate
     slope = rate(times[:1].to(u0.dtype).expand(batch), u0)
     with torch.no_grad():  # the sizes of steps count as constants
-        if isinstance(follower, StartingSteps):  # the same as without gradient
-            pace = Pace.of(follower.start(u0, 0).place.dt)
-        else:
-            pace = control.first(law, u0.detach(), slope.detach())
+        pace = control.first(law, u0.detach(), slope.detach())
     work, lowest = Work.none(batch, u0.device), record.begin(u0)
     first = work.steps + 1
     return Standing(

@@ -28,7 +28,6 @@ from pnpfusion.solvers.kernels.axis.newton import (
     DIAGONAL,
     ELECTRODE,
     FIXED_CHARGE,
-    FLUX,
     FORWARD,
     INVERSE,
     LOWER,
@@ -50,7 +49,6 @@ from pnpfusion.solvers.kernels.axis.newton import (
     _product,
     find_fluxes,
     find_potential,
-    find_sources,
     ground,
     make_room,
     one_sample,
@@ -467,27 +465,6 @@ def esdirk_1d_gradient(
             stages = trail.stages[sample, k] if k < whole else back.tape[k - begin]
             dt = trail.dt[sample, k]
             _undo_step(cell, method, stages, dt, by_u[sample], by_slope[sample], room, back, by)
-
-
-@kernel
-def rate_1d(cells: Cell, u: Array, slopes: Array) -> None:
-    """The rates of B states ``u`` ``(B, S, N)``, put into ``slopes``."""
-    batch, species, n = u.shape
-    room = make_room(species, n, u)
-    for sample in range(batch):
-        cell, c = one_sample(cells, sample), u[sample]
-        ground(cell, room)
-        find_potential(cell, c, room)
-        find_fluxes(cell, c, 1.0, room)
-        reacts = cell.counts.shape[1] > 0
-        if reacts:
-            find_sources(cell, c, room)
-        for s in range(species):
-            flux = room.faces[FLUX, s]
-            for i in range(n):
-                slopes[sample, s, i] = (flux[i] - flux[i + 1]) / cell.cells[VOLUME, i]
-                if reacts:
-                    slopes[sample, s, i] += room.sources[s, i]
 
 
 @inner
