@@ -118,3 +118,10 @@ class SlopedSteps(FollowedSteps):
     @abstractmethod
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """du/dt like ``u`` ``(B, *state)``, without gradient."""
+
+    def end(self, u: Tensor, begin: float, most: int) -> Tensor | None:
+        """Where the run from ``u`` at the time ``begin`` leads to; None: :meth:`advance` knows.
+
+        So it does where a step is not plain, or where there are more than ``most``.
+        """
+        return None

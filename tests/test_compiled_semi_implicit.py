@@ -303,3 +303,34 @@ def test_a_step_of_another_size_for_each_sample(case, in_torch):
     torch.testing.assert_close(new, wanted, rtol=1e-12, atol=0)
     for gradient, other in zip(mine, theirs, strict=True):
         torch.testing.assert_close(gradient, other, rtol=1e-9, atol=1e-9 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
+def test_the_end_alone_is_that_of_the_run_with_its_gradient(dtype):
+    found = []
+    for alone in (False, True):
+        cell, given = electrodes(dtype)
+        start, stepper = given["start"].flatten(0, 1), AsymptoticPreserving(dt=0.0125)
+        law = cell.bind(given["start"])
+        if alone:
+            final, good = stepper.end(law, start, SPAN)
+            assert good.all()
+        else:
+            final = stepper.integrate(law, start, SPAN).states[-1]
+        found.append((final, *torch.autograd.grad(final.square().sum(), [*given.values()])))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_end_of_a_run_that_fails_is_left_to_the_run():
+    cell, given = electrodes()
+    with torch.no_grad():
+        start = given["start"].flatten(0, 1).clone()
+        start[3] = torch.nan
+        law, stepper = cell.bind(given["start"]), AsymptoticPreserving(dt=0.0125)
+        final, good = stepper.end(law, start, SPAN)
+        assert good.tolist() == [k != 3 for k in range(len(start))]
+        run = stepper.integrate(law, start, SPAN)
+        torch.testing.assert_close(final, run.states[-1], rtol=0, atol=0, equal_nan=True)
+        short = AsymptoticPreserving(dt=0.0125, max_steps=2)
+        assert not short.end(law, start, SPAN)[1].any()

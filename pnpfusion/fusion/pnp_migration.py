@@ -149,9 +149,8 @@ class MigratingIons(nn.Module):
         """What :meth:`run` comes to, without what it checks and reports."""
         u0 = outset.u0
         times = torch.tensor([0.0, self.duration], dtype=torch.float64, device=u0.device)
-        path = self.stepper.integrate(law.bind(u0), u0.flatten(0, -3), times)
-        good = torch.tensor([one.is_success for one in path.outcomes], device=u0.device)
-        return Reached(path.states[-1].reshape(u0.shape), good.reshape(u0.shape[:-2]))
+        final, good = self.stepper.end(law.bind(u0), u0.flatten(0, -3), times)
+        return Reached(final.reshape(u0.shape), good.reshape(u0.shape[:-2]))
 
     def neutral(self) -> Tensor:
         """The state of a sample without any feature, (channels, species, cells)."""

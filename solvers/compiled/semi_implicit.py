@@ -33,7 +33,8 @@ def semi_implicit_step(cell: Electrolyte, c: Tensor, dt: Tensor) -> Tensor:
     if not _is_known(cell):
         return asymptotic_preserving_step(cell, c, dt)
     step = dt.detach().to(c.dtype).unsqueeze(0)
-    return _run(cell, c, _parameters(cell), step, [-1], dt.new_zeros(len(c)), judged=False).end
+    lowest = dt.new_zeros(len(c))
+    return _run(cell, c, _parameters(cell), step, [-1], lowest, judged=False, sloped=False).end
 
 
 def _is_known(cell: Electrolyte) -> bool:
@@ -47,7 +48,7 @@ def _is_known(cell: Electrolyte) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class CompiledSemiImplicit(SlopedSteps):
-    """Takes the steps of `march` with `AsymptoticPreserving`; see :class:`FollowedSteps`.
+    """Takes the steps of `march` with `AsymptoticPreserving`; see :class:`SlopedSteps`.
 
     A step that ends badly is not plain. A sample's answer is the same bit for bit whatever else is
     in the batch, and whether or not a gradient is recorded. The gradient keeps the state before
@@ -71,6 +72,19 @@ class CompiledSemiImplicit(SlopedSteps):
         """See :class:`SlopedSteps`."""
         with torch.no_grad():
             return self.slope(t, u)
+
+    def end(self, u: Tensor, begin: float, most: int) -> Tensor | None:
+        """See :class:`SlopedSteps`; None too if the run is too long for one call."""
+        most = min(most, MOST_IN_ONE_CALL // max(1, len(u) * u.shape[-1]))
+        steps = self.schedule(begin, 1, most)
+        if not len(u) or not steps or self.schedule(steps[-1].end, steps[-1].next, 1):
+            return None
+        sizes = torch.tensor([step.dt for step in steps], dtype=torch.float64).to(u)
+        sizes, lowest = sizes[:, None].expand(-1, len(u)), u.new_full((len(u),), torch.inf)
+        run = _run(
+            self.cell, u, _parameters(self.cell), sizes, [-1] * len(steps), lowest, sloped=False
+        )
+        return run.end if bool((run.taken == len(steps)).all()) else None
 
     def advance(self, place: Place, going: Tensor, left: Tensor) -> Advance:
         """See :class:`PlainSteps`. Who is behind moves first, so that all make the same steps."""
@@ -138,7 +152,7 @@ class _Run(NamedTuple):
 
     states: Tensor  #: what is saved, (R, B, S, N); carries the gradient
     end: Tensor  #: where they are, (B, S, N); carries the gradient
-    slope: Tensor  #: du/dt there
+    slope: Tensor  #: du/dt there, if asked for
     lowest: Tensor  #: smallest concentration since the last saved time, (B,)
     lowest_saved: Tensor  #: and since the saved time before, (R, B)
     taken: Tensor  #: steps until one ended badly, (B,)
@@ -153,13 +167,14 @@ def _run(
     lowest: Tensor,
     *,
     judged: bool = True,
+    sloped: bool = True,
 ) -> _Run:
     """Steps of ``cell`` with ``parameters`` in the place of its own; see the kernel."""
     followed = torch.is_grad_enabled() and is_followed(u, *parameters)
     if backend(u) != "numba":
         there = _with(cell, parameters), u, steps, saves, lowest
         return _Run(*device_steps.steps_on_device(*there, judged=judged, followed=followed))
-    plan = _Plan(cell, steps, saves, followed, judged)
+    plan = _Plan(cell, steps, saves, followed, judged, sloped)
     if followed:
         # Views, because checkpoints look for what comes from outside in torch's own operations.
         given = (one.view_as(one) for one in (u, *parameters))
@@ -176,6 +191,7 @@ class _Plan:
     saves: list[int]  #: the row of what each step saves, or -1
     followed: bool  #: whether the states before each step are kept for the gradient
     judged: bool  #: whether a bad step ends its sample
+    sloped: bool  #: whether the rate in the end is asked for
 
     @property
     def rows(self) -> int:
@@ -208,7 +224,7 @@ class _Steps(torch.autograd.Function):
         batch, *state = u.shape
         states, lowest_saved = u.new_empty(rows, batch, *state), u.new_empty(rows, batch)
         end = u.detach().clone(memory_format=torch.contiguous_format)
-        slope, lowest = torch.empty_like(end), lowest.clone()
+        slope, lowest = torch.empty_like(end if plan.sloped else end[:0]), lowest.clone()
         taken = torch.zeros(batch, dtype=torch.long)
         history = u.new_empty(kept, -(-batch // LANES), *state, LANES)
         semi_implicit_1d(

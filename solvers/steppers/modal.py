@@ -16,7 +16,7 @@ from pnpfusion.solvers.implicit_solve import (
     runs_forward,
 )
 from pnpfusion.solvers.phi_functions import apply
-from pnpfusion.solvers.plain_steps import Advance, FollowedSteps, Place
+from pnpfusion.solvers.plain_steps import Advance, Place, SlopedSteps
 from pnpfusion.solvers.steppers.base import Law, Pace, Semilinear, SemilinearLaw
 from pnpfusion.solvers.steppers.control import Control, Plan, Verdict
 from pnpfusion.solvers.steppers.matrices import Matrices
@@ -127,8 +127,8 @@ def _together(plan: Plan, moving: Tensor, like: Tensor) -> Tensor:
 
 
 @dataclass(eq=False)
-class ModalSteps(FollowedSteps):
-    """Takes the steps of `march` in modes, which carry the gradient; see :class:`FollowedSteps`.
+class ModalSteps(SlopedSteps):
+    """Takes the steps of `march` in modes, which carry the gradient; see :class:`SlopedSteps`.
 
     A step whose end is not finite is not plain. Between saved times the smallest concentration is
     looked for at the points where products are formed. Backward, steps are taken again from a few
@@ -147,11 +147,11 @@ class ModalSteps(FollowedSteps):
         return 3e-5 * self.control.tolerance.rtol
 
     def follows(self, u: Tensor) -> bool:
-        """See :class:`FollowedSteps`."""
+        """See :class:`SlopedSteps`."""
         return is_followed(u, self.split.part.linear)
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
-        """See :class:`FollowedSteps`."""
+        """See :class:`SlopedSteps`."""
         with torch.no_grad():
             part = self.split.part_at(u, self.negligible)
             v = part.to_modes(u)

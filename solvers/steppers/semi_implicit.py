@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pnpfusion.solvers.plain_steps import PlainSteps
+import torch
+from torch import Tensor
+
+from pnpfusion.solvers.plain_steps import PlainSteps, SlopedSteps
 from pnpfusion.solvers.steppers.base import Law
 from pnpfusion.solvers.steppers.control import Control, FixedSteps
 from pnpfusion.solvers.steppers.one_step import Attempt, FixedOneStep, Start
@@ -29,6 +32,26 @@ class AsymptoticPreserving(FixedOneStep):
             return None
         plain: PlainSteps | None = make(control.schedule)
         return plain
+
+    def end(self, law: Law, u0: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Where :meth:`integrate` ends and whether it got there, without what it finds beside.
+
+        Args:
+            law: the law.
+            u0: where to begin, ``(B, *state)``.
+            times: as :meth:`integrate` takes them; the states between are not kept.
+
+        Returns:
+            The last states, the same bits as there, and bool ``(B,)``.
+        """
+        plain = self.plain_steps(law, self.control(u0, times))
+        if isinstance(plain, SlopedSteps):
+            final = plain.end(u0, float(times[0]), self.max_steps)
+            if final is not None:
+                return final, torch.ones(len(u0), dtype=torch.bool, device=u0.device)
+        path = self.integrate(law, u0, times)
+        good = [outcome.is_success for outcome in path.outcomes]
+        return path.states[-1], torch.tensor(good, dtype=torch.bool, device=u0.device)
 
     def attempt(self, law: Law, start: Start) -> Attempt:
         """See :class:`OneStep`."""

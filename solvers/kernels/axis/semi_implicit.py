@@ -459,7 +459,7 @@ def semi_implicit_1d(
         lowest: the smallest concentration since the last saved time; changed, ``(B,)``.
         states: what is saved, ``(R, B, S, N)``.
         lowest_saved: the smallest concentration since the saved time before, ``(R, B)``.
-        slope: du/dt in the end, ``(B, S, N)``.
+        slope: du/dt in the end, ``(B, S, N)``; of length 0: not asked for.
         taken: how many steps each sample took, ``(B,)``.
         history: states before each step, ``(K, B / LANES, S, N, LANES)``; of length 0: not kept.
     """
@@ -501,4 +501,5 @@ def semi_implicit_1d(
         for lane in range(count):
             lowest[first + lane] = lanes[LOWEST + lane]
         write(ions, C, first, count, u)
-        _write_slope(block, facts, first, count, slope)
+        if len(slope):
+            _write_slope(block, facts, first, count, slope)
