@@ -5,6 +5,10 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 HALF    := $(VENV)/.half-made
 PEERS   := .venv-peers
+# Triton beside .venv's packages and not among them: PyTorch's builds for graphics cards bring one of their own, of
+# just one version (so constraints.txt cannot pin it), whose interpreter stumbles over new NumPy. `make test` looks here.
+TRITON  := $(VENV)/triton
+RELEASE := 3.9.0
 SOURCES := $(shell find pnpfusion solvers visualize -name '*.py' 2>/dev/null)
 
 # To choose otherwise: make test PYTHON=python3.12 WORKERS=4 ARGS="-k poisson"
@@ -13,7 +17,7 @@ WORKERS ?= auto
 ARGS    ?=
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help demo test verify bench bench-check peers lint types format wheel env clean
+.PHONY: help demo test verify bench bench-check peers triton lint types format wheel env clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -26,7 +30,8 @@ demo/summary.json: $(SOURCES) $(STAMP)
 	$(BIN)/pnpfusion simulate --out demo --overwrite
 
 test: $(STAMP)  ## run the tests; some of them: make test ARGS="-k poisson"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	PYTHONPATH="$$PWD/$(TRITON)$${PYTHONPATH:+:$$PYTHONPATH}" OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 verify: $(STAMP)  ## compare with known answers; writes docs/verification.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m docs.verification
@@ -42,6 +47,15 @@ peers: $(PEERS)/.installed  ## install the other programs that `make bench` can 
 $(PEERS)/.installed: benchmarks/peers/requirements.txt
 	$(firstword $(shell command -v $(PYTHON))) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	@touch $@
+
+triton: $(TRITON)/.installed-$(RELEASE)  ## install Triton, by which `make test` then runs the kernels for graphics cards
+
+# There are builds for Linux alone; elsewhere nothing is installed, and these tests are skipped.
+$(TRITON)/.installed-$(RELEASE): | $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --upgrade --target $(TRITON) \
+	  "triton==$(RELEASE); platform_system == 'Linux'"
+	@mkdir -p $(TRITON)
 	@touch $@
 
 lint: $(STAMP)  ## check style and formatting

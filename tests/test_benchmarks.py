@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from benchmarks import count
-from benchmarks.peers import problems
+from benchmarks.junction_gradient import Junction
+from benchmarks.peers import junction, problems
 from benchmarks.peers.cosine_box import prepare as hand_written
 from benchmarks.peers.scipy_cell import prepare as by_scipy
 from benchmarks.peers.serve import facts
@@ -53,6 +54,17 @@ def test_references_are_known_everywhere():
         space = tuple(range(1, len(box.plus) + 1))
         mass = problems.exact_box(name, 48).mean(space)
         np.testing.assert_allclose(mass, box.start_on(48).mean(space), rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
+def test_the_junction_has_its_exact_field_and_gradient_by_one_more_solve():
+    exact, slopes = junction.exact_field()
+    found = [Junction("rest", cells).with_gradient() for cells in (64, 128)]
+    errors = [abs(value / exact - 1) for value, _ in found]
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+    assert errors[1] < 5e-4
+    np.testing.assert_allclose(found[1][1], slopes, rtol=1e-3)
+    assert [Junction(name, 64).extra_solves() for name in junction.BIAS] == [1, 1]
 
 
 def test_references_agree_with_codes_that_did_not_make_them():

@@ -4,12 +4,12 @@ usage: python -m benchmarks.suite [--quick] [--only p1,cells] [--rounds 5] [--pa
 
 Parts: p1, p2, p3, p4 (time against error, beside the programs that `make peers` installs),
 steppers (the same for steppers of ours), cells, batch, species (what growth costs, in time, with
-gradients, and in memory), and what scripts print: gradient_cost, deq_training, deq_warm_start,
-pnp_layer, startup. Each is stored in a file of its own in --results, and the page, which holds the
-tables, is made anew from all that are there. Rows of programs that are absent stay, marked by their
-day. --quick writes to build/bench unless told otherwise, and never replaces fuller results. One
-thread; programs take turns in every round. Prints one JSON line per row, then how much faster, and
-where the page is.
+gradients, and in memory), and what scripts print: gradient_cost, junction_gradient, deq_training,
+deq_warm_start, pnp_layer, startup. Each is stored in a file of its own in --results, and the page,
+which holds the tables, is made anew from all that are there. Rows of programs that are absent stay,
+marked by their day. --quick writes to build/bench unless told otherwise, and never replaces fuller
+results. One thread; programs take turns in every round. Prints one JSON line per row, then how much
+faster, and where the page is.
 """
 
 from __future__ import annotations

@@ -68,7 +68,6 @@ TAIL = """\
 ### Not measured here
 
 - Graphics cards: `python -m benchmarks.gpu` waits for one.
-- Gradients of the steady p–n junction beside deltapv: absent, no comparison is written.
 
 `make bench-check` compares with fixed codes in plain numpy and scipy what is quick to measure,
 and fails where pnpfusion has become slower than
