@@ -175,9 +175,7 @@ class BoundPNP:
         """What is conserved at rest, in orthonormal rows, (K, S)."""
         made = self.made
         names = tuple(one.name for one in made.species)
-        return invariants(
-            names, check_walls(made.grid, made.walls).values(), made.reactions, at_rest=True
-        )
+        return invariants(names, made.walls.values(), made.reactions, at_rest=True)
 
     @cached_property
     def _rest_constants(self) -> Tensor | None:
