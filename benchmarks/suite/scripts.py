@@ -31,9 +31,8 @@ SCRIPTS = {
         ("--rounds", "9"),
         ("--rounds", "2"),
         "pnpfusion's gradients are in everything at once, PyBaMM's forward sensitivities in two "
-        "numbers; each over its own run alone, in brackets over the rounds. A remembered cell has "
-        "run before with the values it has now, a rebuilt one has values that have moved. The last "
-        "rows are what a run and its gradient need in memory as the steps become more.",
+        "numbers; each over its own run alone, in brackets over the rounds. The last rows are "
+        "what a run and its gradient need in memory as the steps become more.",
         "--pybamm-python",
     ),
     "deq_training": Script(

@@ -168,10 +168,10 @@ class BoundPNP:
                 "long time instead."
             )
         constants = self._rest_constants if self.plain else rest_constants(self.cell)
-        return cell_at_rest(self.cell, u, self._invariants, constants, tolerance)
+        return cell_at_rest(self.cell, u, self.invariants, constants, tolerance)
 
     @cached_property
-    def _invariants(self) -> Tensor:
+    def invariants(self) -> Tensor:
         """What is conserved at rest, in orthonormal rows, (K, S)."""
         made = self.made
         names = tuple(one.name for one in made.species)
