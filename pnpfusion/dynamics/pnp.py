@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pnpfusion.dynamics.base import AtRest, Input
 from pnpfusion.dynamics.pnp_bound import BoundPNP
-from pnpfusion.dynamics.pnp_cell import Scheme, build_cell, check_scheme, series_or_faces
+from pnpfusion.dynamics.pnp_cell import Scheme, check_scheme, series_or_faces
 from pnpfusion.dynamics.pnp_choice import choose
 from pnpfusion.dynamics.pnp_description import (
     describe_grid,
@@ -20,10 +20,11 @@ from pnpfusion.dynamics.pnp_description import (
     grid_from_description,
     walls_from_description,
 )
+from pnpfusion.dynamics.pnp_ingredients import Facts, Ingredients, are_followed, are_lasting
 from pnpfusion.dynamics.pnp_input import walls_under
 from pnpfusion.dynamics.pnp_invariants import invariants
 from pnpfusion.dynamics.pnp_ledger import keep_ledger
-from pnpfusion.dynamics.pnp_memory import MOST_REMEMBERED, Facts, Memory, are_lasting, facts_of
+from pnpfusion.dynamics.pnp_memory import MOST_REMEMBERED, Memory
 from pnpfusion.dynamics.pnp_observables import CellObservables, Time
 from pnpfusion.dynamics.resolution import warn_if_coarse, warn_if_long, warn_if_steep
 from pnpfusion.dynamics.species import Species
@@ -195,7 +196,7 @@ class PNP(CellObservables):
     def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
         """Raise ValueError unless ``u`` holds concentrations this cell can start from."""
         self.check_shape(name, u)
-        if self._memory.is_fit(self._facts(u, x), u):
+        if self._memory.is_fit(self._ingredients(u, x, t).facts(), u):
             return
         super().check_state(name, u, x, t)
         values = u.detach()
@@ -204,7 +205,7 @@ class PNP(CellObservables):
             raise ValueError(f"`{name}` holds concentrations and must be >= 0, got {lowest:.3g}.")
         self._memory.borrow(())
         law = self._bind_and_lend(u, x, t)
-        cell, flat = law.cell, values.reshape(-1, *u.shape[-self.state_ndim :])
+        cell, flat = law.values, values.reshape(-1, *u.shape[-self.state_ndim :])
         with torch.no_grad():
             cell.check_neutral(name, flat)
             room = cell.room(flat)
@@ -216,50 +217,43 @@ class PNP(CellObservables):
         if len(flat) and isinstance(cell, Electrolyte) and self.warns:
             warned = warn_if_coarse(cell, flat), warn_if_steep(law, flat)
             if not any(warned):
-                self._memory.found_fit(law, values)
+                self._memory.found_fit(law.made.facts(), values)
 
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> BoundPNP:
         """See :meth:`Dynamics.bind`; the last one is remembered, see :class:`Memory`."""
-        return self._bind(self._facts(u0, x), u0, x, t)
+        made = self._ingredients(u0, x, t)
+        return self._bind(made, made.facts(), u0.numel())
 
     def _bind_and_lend(self, u0: Tensor, x: Input, t: float) -> BoundPNP:
         """:meth:`bind` for checks, after which the same call will bind once more."""
-        facts = self._facts(u0, x)
-        bound = self._bind(facts, u0, x, t)
+        made = self._ingredients(u0, x, t)
+        facts = made.facts()
+        bound = self._bind(made, facts, u0.numel())
         if not (bound.plain or self._driven):
             self._memory.lend(facts, bound)
         return bound
 
-    def _bind(self, facts: Facts, u0: Tensor, x: Input, t: float) -> BoundPNP:
-        known = self._memory.recall(facts) or self._memory.borrow(facts)
+    def _bind(self, made: Ingredients, facts: Facts, numbers: int) -> BoundPNP:
+        """A cell of ``facts``, those of ``made``, for a state of so many ``numbers``."""
+        lent = self._memory.borrow(facts)
+        if lent is not None:
+            return lent
+        known, followed = self._memory.recall(facts), are_followed(facts)
         if known is not None:
-            return known
-        batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
-        plain, like = are_lasting(facts), u0.detach().new_empty(())
-        bound = BoundPNP(
-            grid=self.grid,
-            build=lambda now: self.electrolyte(batch, like, x, now.reshape(batch)),
-            cell=self.electrolyte(batch, like, x, t),
-            driven=self._driven,
-            invariants=self._invariants(at_rest=True),
-            plain=plain,
-        )
-        if plain and u0.numel() <= MOST_REMEMBERED:
-            self._memory.keep(facts, bound)
+            return BoundPNP(made, driven=False, known=known) if followed else known
+        kept = None
+        if numbers <= MOST_REMEMBERED and are_lasting(facts):
+            kept = BoundPNP(made.mapped(_own), driven=False, plain=True, shadow=followed)
+        bound = BoundPNP(made, self._driven) if followed or kept is None else kept
+        compiled = bound.is_compiled  # the cell is built for it, so that its errors come now
+        if kept is not None and (compiled or not followed):
+            self._memory.keep(kept.made.facts(), kept)
         return bound
 
-    def _facts(self, u0: Tensor, x: Input) -> Facts:
-        """All that the cell for a run from ``u0`` is made from."""
+    def _ingredients(self, u0: Tensor, x: Input, t: Time) -> Ingredients:
+        """What a cell for a run from ``u0`` is made of."""
         batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
-        settings = self.permittivity, self.fixed_charge, self.steric
-        return facts_of(
-            u0,
-            (batch, self.grid, self.scheme, *settings),
-            self.species,
-            self.walls,
-            self.reactions,
-            x,
-        )
+        return self._made(self.walls, batch, u0.detach(), x, t)
 
     @property
     def state_shape(self) -> tuple[int, ...]:
@@ -376,30 +370,28 @@ class PNP(CellObservables):
 
     def electrolyte(self, batch: tuple[int, ...], like: Tensor, x: Input, t: Time = None) -> Cell:
         """See :class:`CellObservables`."""
-        charge = x.get("fixed_charge") if isinstance(x, Mapping) else None
-        return self.electrolyte_of(self.walls_under(x), batch, like, t, charge)
+        return self._made(self.walls, batch, like, x, t).build()
 
-    def electrolyte_of(
-        self,
-        walls: Walls,
-        batch: tuple[int, ...],
-        like: Tensor,
-        t: Time,
-        fixed_charge: Parameter | None = None,
-    ) -> Cell:
+    def electrolyte_of(self, walls: Walls, batch: tuple[int, ...], like: Tensor, t: Time) -> Cell:
         """See :class:`CellObservables`."""
-        return build_cell(
-            self.grid,
-            self.species,
-            self.scheme,
-            permittivity=self.permittivity,
+        return self._made(walls, batch, like, None, t).build()
+
+    def _made(
+        self, walls: Walls, batch: tuple[int, ...], like: Tensor, x: Input, t: Time
+    ) -> Ingredients:
+        return Ingredients(
+            grid=self.grid,
+            scheme=self.scheme,
+            species=self.species,
             walls=walls,
-            fixed_charge=self.fixed_charge if fixed_charge is None else fixed_charge,
+            permittivity=self.permittivity,
+            fixed_charge=self.fixed_charge,
             steric=self.steric,
             reactions=self.reactions,
+            x=x,
             batch=batch,
             like=like,
-            t=None if t is None else torch.as_tensor(t).to(like).expand(batch),
+            t=t,
         )
 
     def walls_under(self, x: Input) -> dict[str, tuple[Wall, ...]]:
@@ -423,3 +415,8 @@ class PNP(CellObservables):
             f"{ions}, permittivity={self.permittivity}, scheme={self.scheme!r}, "
             f"walls={self.walls}, {self.grid}{more}"
         )
+
+
+def _own(values: Tensor) -> Tensor:
+    """A copy that nobody else changes and no derivative is taken by."""
+    return values.detach().clone()

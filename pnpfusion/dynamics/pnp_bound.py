@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -11,16 +11,18 @@ import torch
 from torch import Tensor
 
 from pnpfusion.dynamics.pnp_equilibrium import cell_at_rest, rest_constants
+from pnpfusion.dynamics.pnp_ingredients import Ingredients, tensors_of
+from pnpfusion.dynamics.pnp_invariants import invariants
 from pnpfusion.solvers import chebyshev_newton, coupled_newton
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.compiled.cell import compiled_cell, is_compiled
-from pnpfusion.solvers.compiled.implicit import CompiledImplicit, Origin
+from pnpfusion.solvers.compiled.implicit import CompiledImplicit, Origin, Parameter
 from pnpfusion.solvers.compiled.run import CompiledRun
 from pnpfusion.solvers.compiled.semi_implicit import CompiledSemiImplicit, semi_implicit_step
 from pnpfusion.solvers.compiled.start import compiled_rates
+from pnpfusion.solvers.detached import detached
 from pnpfusion.solvers.device.run import DeviceRun
-from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest, is_transformed
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Method, PlainSteps, Schedule
@@ -35,16 +37,26 @@ if TYPE_CHECKING:
 class BoundPNP:
     """A PNP cell on a flat batch, whichever its discretisation."""
 
-    grid: Grid
-    build: Callable[[Tensor], Cell]  #: the cell at times ``(B,)``
-    cell: Cell  #: the cell when the run begins
+    made: Ingredients  #: of what
     driven: bool  #: whether a condition at a wall is a function of time
-    invariants: Tensor  #: what is conserved at rest, in orthonormal rows, (K, S)
     plain: bool = False  #: whether no derivative is taken by what the cell is made of
+    known: BoundPNP | None = None  #: the plain cell of the same values, where one is remembered
+
+    shadow: bool = False  #: whether it is plain, of one axis, and made for runs with gradient
+
+    @cached_property
+    def cell(self) -> Cell:
+        """The cell when the run begins."""
+        return detached(self._on_leaves[1]) if self.shadow else self.made.build()
+
+    @property
+    def values(self) -> Cell:
+        """The cell where no derivative is taken by what it is made of."""
+        return self.cell if self.known is None else self.known.cell
 
     def at(self, t: Tensor) -> Cell:
         """The cell at the times ``t`` ``(B,)``."""
-        return self.build(t) if self.driven else self.cell
+        return self.made.at(t).build() if self.driven else self.cell
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
         """See :class:`Law`."""
@@ -59,11 +71,17 @@ class BoundPNP:
     @property
     def compiled(self) -> CompiledCell | None:
         """The cell as the kernels of doubles read it, where they know it."""
+        if self.known is not None:
+            return self.known.compiled
+        return self._arrays if self.is_compiled else None
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the kernels of doubles know the cell."""
         cell = self.cell
         if self.driven or not isinstance(cell, Electrolyte):
-            return None
-        known = cell.valence.dtype == torch.float64 and is_compiled(cell, cell.valence)
-        return self._arrays if known else None
+            return False
+        return cell.valence.dtype == torch.float64 and is_compiled(cell, cell.valence)
 
     @cached_property
     def _arrays(self) -> CompiledCell:
@@ -74,7 +92,7 @@ class BoundPNP:
         arrays = self.arrays(u)
         if arrays is not None:
             return float(compiled_rates(arrays, u)[1].max())
-        cell = cast(Electrolyte, self.cell)
+        cell = cast(Electrolyte, self.values)
         return max(float(face.u.abs().max()) for face in cell.faces(u, cell.potential(u)))
 
     def solve_implicit(
@@ -103,7 +121,7 @@ class BoundPNP:
 
     def plain_steps(self, method: Method, times: Tensor) -> PlainSteps | None:
         """Steps by ``method`` in compiled code, where it knows this cell; else None."""
-        cell = self.cell
+        cell = self.values
         if self.driven or not isinstance(cell, Electrolyte):
             return None
         compiled = self.compiled
@@ -111,9 +129,30 @@ class BoundPNP:
             return DeviceRun.of(cell, method, times)
         return CompiledImplicit(CompiledRun.of(cell, compiled, method, times), self._origin)
 
-    @cached_property
+    @property
     def _origin(self) -> Origin:
-        return Origin.of(cast(Electrolyte, self.cell))
+        if self.known is None:
+            return Origin.of(cast(Electrolyte, self.cell))
+        leaves, _, parts = self.known._on_leaves
+        pairs = zip(tensors_of(self.made.facts()), leaves, strict=True)
+        followed = [(tensor, leaf) for tensor, leaf in pairs if tensor.requires_grad]
+        tensors, among = zip(*followed, strict=True)
+        return Origin(tensors, parts, among)
+
+    @cached_property
+    def _on_leaves(self) -> tuple[list[Tensor], Electrolyte, Sequence[Parameter]]:
+        """A leaf in the place of every tensor that the cell is made of, and the cell of them.
+
+        Beside them, what of the cell has a gradient in the leaves.
+        """
+
+        def leaf(values: Tensor) -> Tensor:
+            return values.detach().requires_grad_(values.is_floating_point())
+
+        made = self.made.mapped(leaf)
+        with torch.enable_grad():
+            cell = cast(Electrolyte, made.build())
+        return tensors_of(made.facts()), cell, Origin.of(cell).parts
 
     def semi_implicit_steps(self, schedule: Schedule) -> PlainSteps | None:
         """Robust steps in compiled code, where it knows this cell; else None."""
@@ -132,11 +171,18 @@ class BoundPNP:
         return cell_at_rest(self.cell, u, self.invariants, constants, tolerance)
 
     @cached_property
+    def invariants(self) -> Tensor:
+        """What is conserved at rest, in orthonormal rows, (K, S)."""
+        made = self.made
+        names = tuple(one.name for one in made.species)
+        return invariants(names, made.walls.values(), made.reactions, at_rest=True)
+
+    @cached_property
     def _rest_constants(self) -> Tensor | None:
         return rest_constants(cast(Electrolyte, self.cell))
 
     def lowest(self, u: Tensor, sample: Tensor | None = None) -> Tensor:
         """See :class:`Law`; with crowding, the room that it leaves must stay positive too."""
         lowest = u.flatten(1).amin(1)
-        room = self.cell.room(u, sample)
+        room = self.values.room(u, sample)
         return lowest if room is None else torch.minimum(lowest, room.flatten(1).amin(1))

@@ -27,7 +27,7 @@ def choose(
     Series take adaptive exponential steps; everything else takes adaptive implicit ones, since
     diffusion across one cell is quick.
     """
-    cell = law.cell
+    cell = law.values
     if isinstance(cell, SpectralElectrolyte):
         c = u0.detach().reshape(-1, *cell.valence.shape[1:2], *grid.shape)
         if atol is not None:

@@ -13,7 +13,7 @@ from pnpfusion.solvers.reactions import Reaction, null_rows
 
 def invariants(
     names: Sequence[str],
-    walls: Iterable[Wall | tuple[Wall, ...]],
+    walls: Iterable[Wall | Sequence[Wall]],
     reactions: Sequence[Reaction],
     *,
     at_rest: bool = False,

@@ -30,7 +30,7 @@ def keep_ledger(
     ``invariants`` ``(K, S)`` are the combinations of species that nothing changes.
     """
     with torch.no_grad():
-        grid, invariants = law.grid, invariants.to(states)
+        grid, invariants = law.made.grid, invariants.to(states)
         batch = tuple(states.shape[1 : -1 - grid.ndim])
         rows = [c.reshape(-1, *c.shape[len(batch) :]) for c in states]
         cells = [law.at(t.to(states).expand(len(c))) for t, c in zip(times, rows, strict=True)]

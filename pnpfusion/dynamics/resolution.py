@@ -53,7 +53,8 @@ def warn_if_steep(law: BoundPNP, c: Tensor) -> bool:
 
     Returns whether it did.
     """
-    if not isinstance(law.cell, Electrolyte) or law.cell.scheme.monotone:
+    cell = law.values
+    if not isinstance(cell, Electrolyte) or cell.scheme.monotone:
         return False
     with torch.no_grad():
         steepest = law.steepest(c)

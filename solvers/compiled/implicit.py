@@ -59,8 +59,10 @@ class Origin:
     def derivatives(self, by: Given) -> Sequence[Tensor | None]:
         """Derivatives by the tensors, of those by the arrays; None where nothing depends on one."""
         by_parts = _by_tensors(by, self.parts)
-        if self.leaves is None or not (self.leaves and by_parts):
+        if self.leaves is None:
             return by_parts
+        if not by_parts:
+            return [None] * len(self.leaves)
         ends = [tensor for tensor, _, _ in self.parts]
         return torch.autograd.grad(
             ends, self.leaves, by_parts, retain_graph=True, allow_unused=True
