@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +87,7 @@ class CompiledBlock:
             _kernels().Norm(
                 norm.weight.detach().numpy(), norm.bias.detach().numpy(), norm.num_groups, norm.eps
             )
-            for norm in (block.norm1, block.norm2, block.norm3)
+            for norm in cast(list[GroupNorm], [block.norm1, block.norm2, block.norm3])
         )
         self.linear1, self.linear2 = (
             Products(one.weight, one.bias) for one in (block.linear1, block.linear2)
@@ -170,11 +170,11 @@ class _Place:
         kernels, block, kept = _kernels(), self.block, self.kept
         first, second, third = kept.units
         inner, by_b, by_norm, by_a = (torch.empty_like(by) for _ in range(4))
-        there = by.numpy(), block.second, block.third, kept.on.numpy(), (second, third)
-        kernels.back_last_norms(*there, inner.numpy(), by_b.numpy())
+        last = by.numpy(), block.second, block.third, kept.on.numpy(), (second, third)
+        kernels.back_last_norms(*last, inner.numpy(), by_b.numpy())
         by_h = block.linear2.back(by_b)
-        there = by_h.numpy(), block.first, kept.h.numpy(), first
-        kernels.back_first_norm(*there, by_norm.numpy(), by_a.numpy())
+        initial = by_h.numpy(), block.first, kept.h.numpy(), first
+        kernels.back_first_norm(*initial, by_norm.numpy(), by_a.numpy())
         return inner, by_b, by_norm, by_a
 
     def where_there(self, by: Tensor) -> Tensor:

@@ -57,7 +57,8 @@ def _factor(values: Array, mean: np.floating, eps: float) -> np.floating:
     squares = real(0)
     for i in range(len(values)):
         squares += (values[i] - mean) * (values[i] - mean)
-    return real(1) / np.sqrt(squares / real(len(values)) + real(eps))
+    inverse: np.floating = real(1) / np.sqrt(squares / real(len(values)) + real(eps))
+    return inverse
 
 
 @inner_sums
