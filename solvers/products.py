@@ -40,17 +40,17 @@ class Products:
 
     Args:
         weight: W, ``(m, n)``.
-        bias: b, ``(m,)``.
+        bias: b, ``(m,)``, or None.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.weight, self.bias = weight.detach(), bias.detach()
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight = _without_gaps(weight.detach())
+        self.bias = None if bias is None else bias.detach()
         self._faster = _is_faster_otherwise(self.weight, self.weight)
-        self._packed = _packed(self.weight) if self._faster else self.weight
 
     def forward(self, x: Tensor) -> Tensor:
         """:math:`x W^T + b` for ``x`` ``(B, n)``."""
-        return self._product(x, self._packed, self.bias)
+        return self._product(x, self.weight, self.bias)
 
     def back(self, y: Tensor) -> Tensor:
         """:math:`y W` for ``y`` ``(B, m)``."""
@@ -112,30 +112,6 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     x, weight = _without_gaps(x), _without_gaps(weight)
     y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return y
-
-
-def _packed(weight: Tensor) -> Tensor:
-    """``weight`` as oneDNN reads it best, once for many products; itself where that is not known.
-
-    It takes the time of two products of 32 rows, and saves each a fifth.
-    """
-    if not _still_packs():
-        return weight
-    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
-    return packed
-
-
-@cache
-def _still_packs() -> bool:
-    """Whether the operation, which PyTorch keeps to itself, is there and does what it did."""
-    weight = torch.arange(12.0).reshape(4, 3)
-    x, bias = torch.tensor([[1.0, 2.0, -1.0]]), torch.ones(4)
-    try:
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-        y = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
-    except (AttributeError, RuntimeError, TypeError):
-        return False
-    return type(y) is Tensor and y.tolist() == [[1.0, 7.0, 13.0, 19.0]]
 
 
 def _without_gaps(matrix: Tensor) -> Tensor:

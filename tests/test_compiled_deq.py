@@ -6,6 +6,7 @@ import torch
 import pnpfusion as pf
 from pnpfusion.dynamics import deq
 from pnpfusion.dynamics.deq_compiled import CompiledBlock, compiled_block
+from pnpfusion.dynamics.deq_compiled_fusion import CompiledFusion, compiled_fusion
 from pnpfusion.solvers import Broyden, ConvergenceWarning, Implicit, NewtonKrylov, Phantom
 from tests.registry import f64, random
 
@@ -32,6 +33,7 @@ def in_torch(monkeypatch):
     def call(function, *args):
         with monkeypatch.context() as patch:
             patch.setattr(deq, "compiled_block", lambda *_: None)
+            patch.setattr(deq, "compiled_fusion", lambda *_: None)
             return function(*args)
 
     return call
@@ -52,10 +54,11 @@ def at_rest_with_gradient(law, x, there, gradient):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, f64])
-@pytest.mark.parametrize("case", ["plain", "absent", "no residual", "wide", "masked"])
+@pytest.mark.parametrize("case", ["plain", "absent", "no residual", "wide", "masked", "order"])
 def test_states_and_gradients_are_those_of_torch(case, dtype, in_torch):
     width = 144 if case == "wide" else 20
-    law = contracting(width, dtype, state_residual=case != "no residual")
+    order = "norm-relu" if case == "order" else "relu-norm"
+    law = contracting(width, dtype, state_residual=case != "no residual", order=order)
     x, there, gradient = features_of(law), None, None
     if case == "absent":
         there = torch.ones(7, 3, dtype=torch.bool)
@@ -85,6 +88,24 @@ def test_one_product_with_the_jacobian_is_that_of_autograd():
     rows = torch.tensor([0, 1, 3, 6])
     z = random(4, law.width, seed=3).requires_grad_()
     f = torch.where(there[rows, None], block(z, features[rows]), 0) - z
+    w = random(4, law.width, seed=4)
+    torch.testing.assert_close(compiled(z.detach(), rows), f)
+    place = compiled.linearised(z, rows)
+    torch.testing.assert_close(place.f, f)
+    torch.testing.assert_close(place.transposed(w), torch.autograd.grad(f, z, w)[0])
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_one_product_with_the_jacobian_of_fusion_is_that_of_autograd(each):
+    law = contracting()
+    total, injected = random(7, law.width, seed=5), random(7, law.width, seed=6)
+    number = torch.tensor([[3], [1], [2], [3], [1], [3], [2]]) if each else 3
+    compiled = compiled_fusion(law.fusion, total, number, injected, Broyden(), None)
+    assert isinstance(compiled, CompiledFusion)
+    rows = torch.tensor([0, 1, 3, 6])
+    z = random(4, law.width, seed=3).requires_grad_()
+    own = number[rows] if each else number
+    f = law.fusion(z, total[rows], own, injected[rows]) - z
     w = random(4, law.width, seed=4)
     torch.testing.assert_close(compiled(z.detach(), rows), f)
     place = compiled.linearised(z, rows)

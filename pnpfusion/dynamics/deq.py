@@ -13,6 +13,7 @@ from pnpfusion.dynamics.base import AtRest, Input
 from pnpfusion.dynamics.deq_blocks import FusionBlock, Norm, Order, UnimodalBlock
 from pnpfusion.dynamics.deq_cascade import combined
 from pnpfusion.dynamics.deq_compiled import compiled_block
+from pnpfusion.dynamics.deq_compiled_fusion import compiled_fusion
 from pnpfusion.dynamics.deq_input import Modalities
 from pnpfusion.dynamics.deq_law import DEQLaw
 from pnpfusion.solvers.fixed_point.base import (
@@ -126,7 +127,8 @@ class DEQ(DEQLaw):
             compiled = compiled_block(block, *cell.x.modality(i), solver, gradient)
             solve(i, compiled or change_by(partial(cell.unimodal, i)))
         total = torch.stack([one.u for one in found]).sum(0)
-        solve(self.modalities, change_by(partial(cell.fused, total)))
+        fusion = compiled_fusion(self.fusion, total, cell.number, cell.injected, solver, gradient)
+        solve(self.modalities, fusion or change_by(partial(cell.fused, total)))
         rest = combined(found, f"{way}; one modality after the other, then the fused state")
         if gradient is None or not gradient.mask_unconverged:
             return rest

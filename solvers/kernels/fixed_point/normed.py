@@ -68,6 +68,18 @@ def _to_unit(values: Array, mean: np.floating, factor: np.floating, into: Array)
 
 
 @inner_sums
+def _relu_of_two(a: Array, b: Array, into: Array) -> np.floating:
+    """The ReLU of a + b, and its total."""
+    zero = total = a.dtype.type(0)
+    for i in range(len(a)):
+        value = a[i] + b[i]
+        value = zero if value <= zero else value  # not a number stays so
+        into[i] = value
+        total += value
+    return total
+
+
+@inner_sums
 def _relu(
     values: Array, mean: np.floating, factor: np.floating, gain: Array, shift: Array, into: Array
 ) -> np.floating:
@@ -251,3 +263,45 @@ def back_first_norm(
             _where_positive(by_h[r, low:high], h[r, low:high], own)
             unit, factor = kept.values[r, low:high], kept.factor[r, g]
             _back(own, norm.gain[low:high], unit, factor, by_a[r, low:high])
+
+
+@kernel
+def norm_of_relu(a: Array, x: Array, z: Array, norm: Norm, f: Array, on: Array, kept: Unit) -> None:
+    """The norm of the ReLU of a + x, less z: the end of a block that is :math:`N(ReLU(a + x))`.
+
+    Args:
+        a: (R, n), like the next two.
+        x: what is added to it.
+        z: the state.
+        norm: the norm.
+        f: takes the new state less the old one, (R, n).
+        on: takes what the ReLU gives, (R, n); of no rows where nothing is to be kept.
+        kept: takes what the norm makes of it.
+    """
+    size = a.shape[1] // norm.groups
+    room = np.empty(size, a.dtype)
+    for r in range(len(a)):
+        for g in range(norm.groups):
+            low, high = g * size, (g + 1) * size
+            relu = on[r, low:high] if len(on) else room
+            total = _relu_of_two(a[r, low:high], x[r, low:high], relu)
+            mean = total / a.dtype.type(size)
+            factor = _factor(relu, mean, norm.eps)
+            gain, shift = norm.gain[low:high], norm.shift[low:high]
+            _change(relu, mean, factor, gain, shift, z[r, low:high], f[r, low:high])
+            if len(on):
+                _to_unit(relu, mean, factor, kept.values[r, low:high])
+                kept.factor[r, g] = factor
+
+
+@kernel
+def back_norm_of_relu(by_f: Array, norm: Norm, on: Array, kept: Unit, by_a: Array) -> None:
+    """Undo :func:`norm_of_relu`, but for the z that is taken off: the derivative by ``a``."""
+    size = by_f.shape[1] // norm.groups
+    room = np.empty(size, by_f.dtype)
+    for r in range(len(by_f)):
+        for g in range(norm.groups):
+            low, high = g * size, (g + 1) * size
+            unit, factor = kept.values[r, low:high], kept.factor[r, g]
+            _back(by_f[r, low:high], norm.gain[low:high], unit, factor, room)
+            _where_positive(room, on[r, low:high], by_a[r, low:high])
