@@ -35,6 +35,38 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y
 
 
+class Products:
+    r""":math:`x W^T + b` and :math:`x W` of many x, without gradient; the library is chosen once.
+
+    Args:
+        weight: W, ``(m, n)``.
+        bias: b, ``(m,)``, or None.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight = _without_gaps(weight.detach())
+        self.bias = None if bias is None else bias.detach()
+        self._faster = _is_faster_otherwise(self.weight, self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """:math:`x W^T + b` for ``x`` ``(B, n)``."""
+        return self._product(x, self.weight, self.bias)
+
+    def back(self, y: Tensor) -> Tensor:
+        """:math:`y W` for ``y`` ``(B, m)``."""
+        return self._product(y, self.weight.mT)
+
+    def by_weight(self, y: Tensor, x: Tensor) -> Tensor:
+        """:math:`y^T x` for ``y`` ``(B, m)`` and ``x`` ``(B, n)``."""
+        return self._product(y.mT, x.mT)
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        if not self._faster:
+            return F.linear(x, weight, bias)
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return y
+
+
 def times_transposed(x: Tensor, y: Tensor) -> Tensor:
     """:math:`x y^T` of matrices in a stack, ``(*batch, m, n)`` and ``(*batch, k, n)``."""
     one, other = (stack.reshape(-1, *stack.shape[-2:]).unbind() for stack in (x, y))

@@ -12,9 +12,16 @@ from torch import Tensor, nn
 from pnpfusion.dynamics.base import AtRest, Input
 from pnpfusion.dynamics.deq_blocks import FusionBlock, Norm, Order, UnimodalBlock
 from pnpfusion.dynamics.deq_cascade import combined
+from pnpfusion.dynamics.deq_compiled import compiled_block
+from pnpfusion.dynamics.deq_compiled_fusion import compiled_fusion
 from pnpfusion.dynamics.deq_input import Modalities
 from pnpfusion.dynamics.deq_law import DEQLaw
-from pnpfusion.solvers.fixed_point.base import FixedPoint, FixedPointSolver, Tolerance
+from pnpfusion.solvers.fixed_point.base import (
+    FixedPoint,
+    FixedPointSolver,
+    Residual,
+    Tolerance,
+)
 from pnpfusion.solvers.fixed_point.broyden import Broyden
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
 
@@ -109,28 +116,30 @@ class DEQ(DEQLaw):
         start = u0.reshape(-1, *self.state_shape)
         found: list[FixedPoint] = []
 
-        def solve(k: int, step: Callable[[Tensor, Tensor | None], Tensor]) -> None:
+        def solve(k: int, residual: Residual) -> None:
             found.append(
                 solve_fixed_point(
-                    lambda z, which: step(z, which) - z,
-                    start[:, k],
-                    solver=solver,
-                    tolerance=tolerance,
-                    gradient=gradient,
+                    residual, start[:, k], solver=solver, tolerance=tolerance, gradient=gradient
                 )
             )
 
-        for i in range(self.modalities):
-            solve(i, partial(cell.unimodal, i))
-        solve(
-            self.modalities, partial(cell.fused, torch.stack([block.u for block in found]).sum(0))
-        )
+        for i, block in enumerate(self.unimodal):
+            compiled = compiled_block(block, *cell.x.modality(i), solver, gradient)
+            solve(i, compiled or change_by(partial(cell.unimodal, i)))
+        total = torch.stack([one.u for one in found]).sum(0)
+        fusion = compiled_fusion(self.fusion, total, cell.number, cell.injected, solver, gradient)
+        solve(self.modalities, fusion or change_by(partial(cell.fused, total)))
         rest = combined(found, f"{way}; one modality after the other, then the fused state")
         if gradient is None or not gradient.mask_unconverged:
             return rest
         # A block may have an answer that rests on one that has none:
         good = rest.converged[:, None, None]
         return replace(rest, u=torch.where(good, rest.u, rest.u.detach()))
+
+
+def change_by(step: Callable[[Tensor, Tensor | None], Tensor]) -> Residual:
+    """f(z) - z, if ``step`` is f."""
+    return lambda z, which: step(z, which) - z
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,10 @@ class Modalities:
         present = None if self.present is None else self.present[which]
         return Modalities(self.features[which], present)
 
+    def modality(self, i: int) -> tuple[Tensor, Tensor | None]:
+        """The features of one, (B, d), and which samples have it, bool (B,) or None."""
+        return self.features[:, i], None if self.present is None else self.present[:, i]
+
 
 def read_modalities(x: Input, batch: tuple[int, ...], number: int, width: int) -> Modalities:
     """``x``, a tensor of features or a mapping that also says which are there, on a flat batch.

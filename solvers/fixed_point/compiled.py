@@ -80,13 +80,13 @@ def iterate(
         which = None if len(rows) == batch else rows
         f = residual(u.reshape(len(rows), *u0.shape[1:]), which).reshape(len(rows), n).to(u.dtype)
         history.append(torch.full((batch,), torch.nan, dtype=u.dtype))
-        after, going = torch.empty_like(u), torch.empty(len(rows), dtype=torch.bool)
-        advance(
-            rule, *map(_array, (rows, u, f)), best, past, *map(_array, (history[-1], after, going))
-        )
+        after, going = torch.empty_like(u), np.empty(len(rows), np.bool_)
+        own = rows.numpy(), u.numpy(), _array(f)
+        advance(rule, *own, best, past, history[-1].numpy(), after.numpy(), going)
         u = after
-        if not bool(going.all()):
-            u, rows = u[going], rows[going]
+        if not going.all():
+            left = torch.from_numpy(going)
+            u, rows = u[left], rows[left]
     return FixedPoint(
         u=state[0].reshape(u0.shape),
         converged=converged,

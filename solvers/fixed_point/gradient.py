@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +24,39 @@ from pnpfusion.solvers.fixed_point.base import (
 from pnpfusion.solvers.fixed_point.picard import Picard
 from pnpfusion.solvers.implicit_solve import per_state, runs_forward, without_derivative
 from pnpfusion.solvers.krylov import gmres
+
+
+@dataclass(frozen=True, eq=False)
+class Linearised:
+    """A residual at one place."""
+
+    f: Tensor  #: like the state; with a graph to all that it depends on but the state
+    transposed: Callable[[Tensor], Tensor]  #: products with the transposed Jacobian, row by row
+
+
+@runtime_checkable
+class OwnDerivative(Protocol):
+    """A residual that knows its derivative, in less time than autograd finds it."""
+
+    def linearised(self, u: Tensor, rows: Tensor | None) -> Linearised:
+        """At ``u``, the states of ``rows`` of the batch, all of them if None."""
+
+
+def linearised(residual: Residual, u: Tensor, rows: Tensor | None) -> Linearised | None:
+    """``residual`` at ``u`` by its own way or by autograd; None if nothing depends on more."""
+    if isinstance(residual, OwnDerivative):
+        own = residual.linearised(u, rows)
+        return own if own.f.requires_grad else None
+    u = u.detach().requires_grad_()
+    f = residual(u, rows)
+    if not _depends_on_more(f, u):
+        return None
+
+    def transposed(w: Tensor) -> Tensor:
+        (product,) = torch.autograd.grad(f, u, w, retain_graph=True, materialize_grads=True)
+        return product
+
+    return Linearised(f, transposed)
 
 
 class Gradient(ABC):
@@ -70,13 +104,12 @@ class Implicit(Gradient):
             return found.u, replace(report, converged=found.converged)
         if rows is not None and len(rows) == len(found.u):
             rows = None
-        u = (found.u if rows is None else found.u[rows]).detach().requires_grad_()
-        f = residual(u, rows)
-        if not _depends_on_more(f, u):
+        there = linearised(residual, found.u if rows is None else found.u[rows], rows)
+        if there is None:
             return found.u, report
         relative = tolerance.relative if self.tolerance is None else self.tolerance
-        plan = _Adjoint(found, rows, u, f, linear, relative, self.mask_unconverged, report)
-        solution: Tensor = _Implicit.apply(plan, f)  # type: ignore[no-untyped-call]
+        plan = _Adjoint(found, rows, there, linear, relative, self.mask_unconverged, report)
+        solution: Tensor = _Implicit.apply(plan, there.f)  # type: ignore[no-untyped-call]
         return solution, report
 
 
@@ -154,8 +187,7 @@ class _Adjoint:
 
     found: FixedPoint
     rows: Tensor | None  #: those that have a gradient; None is all
-    u: Tensor  #: the solution in these rows, a leaf
-    f: Tensor  #: f there, with its graph
+    there: Linearised  #: f at the solution in these rows
     solver: FixedPointSolver | None
     tolerance: float
     mask: bool
@@ -186,13 +218,7 @@ class _Adjoint:
 
     def _solve(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """For y of norm 1 in each row: w, products, whether it converged, relative residuals."""
-
-        def times_jacobian(w: Tensor) -> Tensor:
-            (product,) = torch.autograd.grad(
-                self.f, self.u, w, retain_graph=True, materialize_grads=True
-            )
-            return product
-
+        times_jacobian = self.there.transposed
         if self.solver is None:
             w, products, left = gmres(
                 times_jacobian, -y, lambda v: v, self.tolerance, restart=100, verify=False
@@ -254,4 +280,4 @@ class _Implicit(torch.autograd.Function):
     def backward(ctx: Any, y: Tensor) -> tuple[None, Tensor]:
         with torch.no_grad(), torch.autocast(y.device.type, enabled=False):
             w = ctx.plan.solve(y)
-        return None, without_derivative(w, y, ctx.plan.f)
+        return None, without_derivative(w, y, ctx.plan.there.f)

@@ -1,0 +1,233 @@
+"""The unimodal blocks of the paper's cell with all compiled that lies between products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from pnpfusion.dynamics.deq_blocks import GroupNorm, Linear, UnimodalBlock
+from pnpfusion.solvers.fixed_point.anderson import Anderson
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver
+from pnpfusion.solvers.fixed_point.broyden import Broyden
+from pnpfusion.solvers.fixed_point.gradient import Gradient, Implicit, Linearised
+from pnpfusion.solvers.fixed_point.picard import Picard
+from pnpfusion.solvers.implicit_solve import without_derivative
+from pnpfusion.solvers.products import Products, is_plain
+
+
+@cache
+def kernels() -> Any:
+    """The module of compiled kernels; None where Numba is not installed."""
+    try:
+        from pnpfusion.solvers.kernels.fixed_point import normed as normed
+    except ImportError:
+        return None
+    return normed
+
+
+def compiled_block(
+    block: nn.Module,
+    features: Tensor,
+    there: Tensor | None,
+    solver: FixedPointSolver,
+    gradient: Gradient | None,
+) -> CompiledBlock | None:
+    """f(z) - z of the block of one modality, or None where only torch can evaluate it.
+
+    Args:
+        block: the block.
+        features: of the modality, ``(B, d)``.
+        there: which samples have it, bool ``(B,)``; None is all.
+        solver: of the equilibrium; one that takes derivatives by itself needs torch's.
+        gradient: of the equilibrium; likewise.
+    """
+    kinds = [UnimodalBlock, Linear, Linear, GroupNorm, GroupNorm, GroupNorm]
+    if not (can_compile(features, solver, gradient) and is_made_of(block, kinds, features)):
+        return None
+    return CompiledBlock(cast(UnimodalBlock, block), features, there)
+
+
+def can_compile(like: Tensor, solver: FixedPointSolver, gradient: Gradient | None) -> bool:
+    """Whether the kernels know states such as ``like`` ``(B, d)``, and serve what solves."""
+    known = type(solver) in (Picard, Anderson, Broyden)
+    known = known and (gradient is None or type(gradient) is Implicit)
+    known = known and like.device.type == "cpu" and like.numel() > 0
+    known = known and like.dtype in (torch.float32, torch.float64) and is_plain(like)
+    return known and kernels() is not None
+
+
+def is_made_of(block: nn.Module, kinds: list[type[nn.Module]], like: Tensor) -> bool:
+    """Whether a block and its parts are of these kinds and nothing else, all of them plain."""
+    if [type(part) for part in (block, *block.children())] != kinds:
+        return False
+    hooked = any(one._forward_hooks or one._forward_pre_hooks for one in block.modules())
+    parameters = [*block.parameters()]
+    return (
+        not hooked
+        and len(parameters) == 2 * (len(kinds) - 1)
+        and all(
+            is_plain(one) and (one.dtype, one.device) == (like.dtype, like.device)
+            for one in parameters
+        )
+    )
+
+
+def norm_of(module: nn.Module) -> Any:
+    """A group norm as the kernels read it."""
+    norm = cast(GroupNorm, module)
+    gain, shift = norm.weight.detach().numpy(), norm.bias.detach().numpy()
+    return kernels().Norm(gain, shift, norm.num_groups, norm.eps)
+
+
+class CompiledBlock:
+    """f(z) - z of a block, and its derivatives.
+
+    Args:
+        block: the block.
+        features: of its modality, ``(B, d)``.
+        there: which samples have it, bool ``(B,)``; None is all.
+    """
+
+    def __init__(self, block: UnimodalBlock, features: Tensor, there: Tensor | None) -> None:
+        self.features, self.there = features, there
+        self.residual, self.parameters = block.residual, [*block.parameters()]
+        self.first, self.second, self.third = (
+            norm_of(norm) for norm in (block.norm1, block.norm2, block.norm3)
+        )
+        self.linear1, self.linear2 = (
+            Products(one.weight, one.bias) for one in (block.linear1, block.linear2)
+        )
+        self._none = Kept.of(0, 0, features.detach())
+        self._x = features.detach().contiguous()
+
+    def __call__(self, z: Tensor, which: Tensor | None) -> Tensor:
+        """f(z) - z of the samples ``which``, without gradient."""
+        return self.change(z, which, self._none)
+
+    def linearised(self, u: Tensor, rows: Tensor | None) -> Linearised:
+        """See :class:`pnpfusion.solvers.fixed_point.gradient.OwnDerivative`."""
+        there, features = self.there, self.features
+        if rows is not None:
+            there, features = None if there is None else there[rows], features[rows]
+        with torch.no_grad():
+            kept = Kept.of(len(u), self.first.groups, u)
+            place = _Place(self, u.detach().contiguous(), there, kept)
+            f = self.change(place.z, rows, kept)
+        plan = [
+            place,
+            f,
+        ]  # hidden from autograd, for which only tensors that stand alone are inputs
+        f = ByInputs.apply(plan, features, *self.parameters)  # type: ignore[no-untyped-call]
+        return Linearised(f, place.transposed)
+
+    def change(self, z: Tensor, which: Tensor | None, kept: Kept) -> Tensor:
+        """f(z) - z of the samples ``which``; what derivatives need is put into ``kept``."""
+        x = self._x if which is None else self._x[which]
+        first, second, third = kept.units
+        a, f = self.linear1.forward(z), torch.empty_like(z)
+        h = kept.h if len(kept.h) else a
+        kernels().first_norm(a.numpy(), self.first, h.numpy(), first)
+        b = self.linear2.forward(h)
+        given = b.numpy(), x.numpy(), z.numpy(), self.residual, self.second, self.third
+        kernels().last_norms(*given, f.numpy(), kept.on.numpy(), (second, third))
+        if self.there is None:
+            return f
+        there = self.there if which is None else self.there[which]
+        return torch.where(there[:, None], f, -z)
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What an evaluation of R rows leaves for derivatives; nothing where R is 0."""
+
+    h: Tensor  #: after the first ReLU, (R, d)
+    on: Tensor  #: after the second, (R, d)
+    norms: list[tuple[Tensor, Tensor]]  #: unit values and factors of each norm
+
+    @classmethod
+    def of(cls, rows: int, groups: int, like: Tensor, norms: int = 3) -> Kept:
+        """Room for it."""
+        h, on, *values = (like.new_empty(rows, like.shape[1]) for _ in range(2 + norms))
+        return cls(h, on, [(one, like.new_empty(rows, groups)) for one in values])
+
+    @cached_property
+    def units(self) -> list[Any]:
+        """The norms as the kernels read them."""
+        return [kernels().Unit(values.numpy(), factor.numpy()) for values, factor in self.norms]
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """The derivatives of a block at the states ``z``."""
+
+    block: CompiledBlock
+    z: Tensor  #: (R, d)
+    there: Tensor | None  #: which have the modality, bool (R,)
+    kept: Kept
+
+    def back(self, by: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """From the derivative by the new state to those within the block.
+
+        By what the second ReLU is given, by the second product, by the first norm's values, and by
+        the first product.
+        """
+        block, kept = self.block, self.kept
+        first, second, third = kept.units
+        inner, by_b, by_norm, by_a = (torch.empty_like(by) for _ in range(4))
+        last = by.numpy(), block.second, block.third, kept.on.numpy(), (second, third)
+        kernels().back_last_norms(*last, inner.numpy(), by_b.numpy())
+        by_h = block.linear2.back(by_b)
+        initial = by_h.numpy(), block.first, kept.h.numpy(), first
+        kernels().back_first_norm(*initial, by_norm.numpy(), by_a.numpy())
+        return inner, by_b, by_norm, by_a
+
+    def where_there(self, by: Tensor) -> Tensor:
+        """The derivative by the new state, which is 0 where the modality is absent."""
+        by = by if self.there is None else torch.where(self.there[:, None], by, 0)
+        return by.contiguous()
+
+    def transposed(self, w: Tensor) -> Tensor:
+        """The derivative of f(z) - z, transposed, times ``w``."""
+        inner, _, _, by_a = self.back(self.where_there(w))
+        by_z = self.block.linear1.back(by_a)
+        return (by_z.add_(inner) if self.block.residual else by_z).sub_(w)
+
+    def by_inputs(self, w: Tensor) -> list[Tensor]:
+        """That by the features, and by the parameters in the order of the block's."""
+        by, kept = self.where_there(w), self.kept
+        inner, by_b, by_norm, by_a = self.back(by)
+        (first, _), (second, _), (third, _) = kept.norms
+        products = [
+            self.block.linear1.by_weight(by_a, self.z),
+            self.block.linear2.by_weight(by_b, kept.h),
+        ]
+        return [
+            by_b,
+            *(products[0], by_a.sum(0), products[1], by_b.sum(0)),
+            *((by_norm * first).sum(0), by_norm.sum(0)),
+            *((inner * second).sum(0), inner.sum(0)),
+            *((by * third).sum(0), by.sum(0)),
+        ]
+
+
+class ByInputs(torch.autograd.Function):
+    """The values of a block, with their derivatives by all but the state."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: list[Any], *inputs: Tensor) -> Tensor:
+        ctx.place, values = plan
+        ctx.save_for_backward(*inputs)  # so that a change of them in place is noticed
+        result: Tensor = values
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, by: Tensor) -> tuple[Tensor | None, ...]:
+        _ = ctx.saved_tensors
+        with torch.no_grad():
+            found = ctx.place.by_inputs(by)
+        asked = zip(found, ctx.needs_input_grad[1:], strict=True)
+        return None, *(without_derivative(one, by) if needed else None for one, needed in asked)
