@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from pnpfusion.solvers.bases import Basis, lowest, transform_matrix
 from pnpfusion.solvers.grid import Grid
@@ -129,6 +131,43 @@ def drift(axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> Tensor:
         c: ``(B, S, *K)``.
         phi: ``(B, *K)``.
     """
+    values, slopes = _at_points(axes, c, phi)
+    return _divergence(axes, [values * s for s in slopes])
+
+
+def drift_once(axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> Tensor:
+    """:func:`drift` with first derivatives only, in as many transforms as the drift itself."""
+    total: Tensor = _Drift.apply(axes, c, phi)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _Drift(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> Tensor:
+        values, slopes = _at_points(axes, c, phi)
+        ctx.axes = axes
+        ctx.save_for_backward(values, *slopes)
+        return _divergence(axes, [values * s for s in slopes])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:
+        axes, (values, *slopes) = ctx.axes, ctx.saved_tensors
+        steep: list[Tensor] = []  # minus the transpose of the divergence: slopes of the gradient
+        for axis in axes:
+            steep = [axis.values(s) for s in steep] + [axis.slopes(grad)]
+            grad = grad if axis is axes[-1] else axis.values(grad)
+        by_c = steep[0] * slopes[0]
+        for one, other in zip(steep[1:], slopes[1:], strict=True):
+            by_c = torch.addcmul(by_c, one, other)
+        for axis in axes[::-1]:
+            by_c = axis.modes(by_c)
+        by_phi = _divergence(axes, [(s * values).sum(1, keepdim=True) for s in steep])
+        return None, -by_c, by_phi.squeeze(1)
+
+
+def _at_points(axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Values of c ``(B, S, *n)`` and the slopes of φ along each axis ``(B, 1, *n)``."""
     last = axes[-1]
     slopes: list[Tensor] = []
     both = torch.cat([phi.unsqueeze(1), c], 1)
@@ -136,10 +175,14 @@ def drift(axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> Tensor:
         slopes = [axis.values(s) for s in slopes] + [axis.slopes(both[:, :1])]
         both = axis.values(both)
     slopes = [last.values(s) for s in slopes] + [last.slopes(both[:, :1])]
-    values = last.values(both[:, 1:])
-    products = [values * s for s in slopes]
-    total = last.divergence(products.pop())
-    products = [last.modes(p) for p in products]
+    return last.values(both[:, 1:]), slopes
+
+
+def _divergence(axes: tuple[AxisModes, ...], products: list[Tensor]) -> Tensor:
+    """Modes of the divergence of a field ``(B, S, *n)`` of so many components."""
+    last = axes[-1]
+    total = last.divergence(products[-1])
+    products = [last.modes(p) for p in products[:-1]]
     for axis in axes[-2::-1]:
         total = axis.modes(total) + axis.divergence(products.pop())
         products = [axis.modes(p) for p in products]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.axis_modes import AxisModes, axis_modes, drift, values_at_points
+from pnpfusion.solvers.axis_modes import AxisModes, axis_modes, drift, drift_once, values_at_points
 from pnpfusion.solvers.bases import Basis, cut, extended
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.steppers.base import Semilinear
@@ -54,6 +54,7 @@ class LowModes:
     mobility: Tensor  #: D z, (B|1, S, 1, ...)
     stretch: float  #: values at the points over those of the same modes at the cells
     negligible: float  #: what a mode may hold of the largest one and still be left out
+    once: bool = False  #: whether first derivatives are all that is asked for
 
     @classmethod
     def of(
@@ -101,7 +102,8 @@ class LowModes:
         low = modes if whole else cut(modes, bases, self.resolved)
         rho = (self.cell.valence * low).sum(1)
         phi = (rho if self.fixed is None else rho + self.fixed) * self.green
-        total = drift(self.axes, low - self.constant, phi) * self.mobility
+        form = drift_once if self.once else drift
+        total = form(self.axes, low - self.constant, phi) * self.mobility
         return total if whole else extended(total, bases, self.kept)
 
     def semilinear(self) -> Semilinear:
@@ -160,6 +162,7 @@ class LowModes:
             source=None if self.source is None else leaf(self.source),
             constant=leaf(self.constant),
             mobility=leaf(self.mobility),
+            once=True,
         )
         return law.semilinear(), pairs
 

@@ -76,7 +76,7 @@ def test_more_modes_in_the_middle_of_a_run_keep_the_gradient(monkeypatch):
     add = modal_tape.ModalTape.add
 
     def counted(tape, part, *step):
-        turns.append(part is not tape.part)
+        turns.append(part is not tape.law.part)
         add(tape, part, *step)
 
     monkeypatch.setattr(modal_tape.ModalTape, "add", counted)
@@ -93,6 +93,28 @@ def test_more_modes_in_the_middle_of_a_run_keep_the_gradient(monkeypatch):
         wanted = (slope(shift + 1e-5) - slope(shift - 1e-5)) / 2e-5
     assert any(turns)
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0)
+
+
+def test_graphs_kept_fit_into_their_room_and_change_nothing(monkeypatch):
+    grid, kept = box((12, 9), ("wall", "periodic")), []
+    backward = modal_tape.ModalTape.backward
+
+    def counted(tape, *grads):
+        held = sum(tape.law.weight for _ in tape.graphs)
+        kept.append((len(tape.steps), len(tape.graphs), held))
+        return backward(tape, *grads)
+
+    monkeypatch.setattr(modal_tape.ModalTape, "backward", counted)
+    found = []
+    for room in (0, 400_000, 2**28):
+        monkeypatch.setattr(modal, "ROOM_FOR_GRAPHS", room)
+        found.append(gradients(grid, ETDRK4(dt=5e-4)))
+        assert kept[-1][2] <= room
+    steps = kept[0][0]
+    assert kept[0][1] == 0 < kept[1][1] < kept[2][1] == steps
+    for one in found[1:]:
+        for a, b in zip(one, found[0], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-15)
 
 
 def test_places_kept_grow_as_the_root_of_the_number_of_steps(monkeypatch):

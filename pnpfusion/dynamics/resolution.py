@@ -32,7 +32,7 @@ def warn_if_coarse(cell: Electrolyte, c: Tensor) -> bool:
     strongest = float(cell.screening(c).max())
     debye = max(strongest, torch.finfo(c.dtype).tiny) ** -0.5
     widest, axis = cell.dielectric.widest
-    if widest > debye / 4 * (1 + 1e-9):
+    if widest > debye / 4 * (1 + 1e-9) and debye > 0:  # 0: the sum has overflown
         needed = (
             f"{math.ceil(4 * grid.lengths[axis] / debye)} equal cells (here {grid.shape[axis]})"
         )

@@ -17,7 +17,7 @@ from pnpfusion.solvers.steppers.control import Control, FixedSteps
 from pnpfusion.solvers.steppers.halving import HalvedSteps, MeanSquare
 from pnpfusion.solvers.steppers.matrices import Coefficients, Matrices
 from pnpfusion.solvers.steppers.modal import ModalSteps, Split
-from pnpfusion.solvers.steppers.modal_tape import Separable
+from pnpfusion.solvers.steppers.modal_law import Separable
 from pnpfusion.solvers.steppers.one_step import Attempt, OneStep, Start
 
 

@@ -48,7 +48,7 @@ class Matrices:
 
     def _of_size(self, key: str, size: Tensor) -> Coefficients:
         if key not in self.known:
-            _make_room(self.known)
+            make_room(self.known)
             self.known[key] = self.made(size)
         return self.known[key]
 
@@ -72,11 +72,12 @@ class Matrices:
             at_half = phi_functions(h / 2 * linear, self.method.highest)
         whole = doubled(at_half)
         if len(sizes) == 1:  # the next size is often twice this one
-            _make_room(self.phis)
+            make_room(self.phis)
             self.phis[self._key(float(sizes))] = whole
         return self.method.coefficients(at_half, whole, h)
 
 
-def _make_room(known: dict[str, tuple[Tensor, ...]]) -> None:
+def make_room(known: dict[str, tuple[Tensor, ...]]) -> None:
+    """Forget the oldest, so that there is room for one more size."""
     if len(known) >= SIZES_KEPT:
         known.pop(next(iter(known)))

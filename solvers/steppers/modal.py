@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from math import isqrt
 from typing import TYPE_CHECKING
@@ -20,12 +21,14 @@ from pnpfusion.solvers.plain_steps import Advance, Place, SlopedSteps
 from pnpfusion.solvers.steppers.base import Law, Pace, Semilinear, SemilinearLaw
 from pnpfusion.solvers.steppers.control import Control, Plan, Verdict
 from pnpfusion.solvers.steppers.matrices import Matrices
+from pnpfusion.solvers.steppers.modal_law import Graph, Weight
 from pnpfusion.solvers.steppers.modal_tape import ModalTape
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.steppers.exponential import Exponential
 
 REDUCED_AFTER = 4  # steps, since what a state needs changes slowly
+ROOM_FOR_GRAPHS = 2**28  # bytes that the graphs of the first steps of a run may take
 MOST_AT_ONCE = 20_000_000  # modes times steps, so that Ctrl-C and progress bars wait a moment only
 
 
@@ -85,6 +88,18 @@ class _Here:
     def of(cls, method: Exponential, part: Semilinear, t: Tensor, v: Tensor) -> _Here:
         return cls(method, part, Matrices(method, part.linear, part.alike), v, part.remainder(t, v))
 
+    def on(self, tape: ModalTape) -> _Here:
+        """The same by the leaves of a tape's last law."""
+        law, v, n = tape.law, self.v.detach(), self.n.detach()
+        return _Here(self.method, law.part, law.matrices, v, n)
+
+    def at(self, end: Tensor, n: Tensor, accept: Tensor) -> _Here:
+        """The same law where the accepted samples have come to ``end``."""
+        if not accept.all():
+            keep = per_state(accept, end)
+            end, n = torch.where(keep, end, self.v), torch.where(keep, n, self.n)
+        return replace(self, v=end, n=n)
+
     def reduced(self) -> _Here:
         """The same in the modes that it needs."""
         known = self.part.resolution
@@ -131,15 +146,16 @@ class ModalSteps(SlopedSteps):
     """Takes the steps of `march` in modes, which carry the gradient; see :class:`SlopedSteps`.
 
     A step whose end is not finite is not plain. Between saved times the smallest concentration is
-    looked for at the points where products are formed. Backward, steps are taken again from a few
-    places (:class:`ModalTape`); forward derivatives, and laws that do not tell what they are made
-    of, are recorded.
+    looked for at the points where products are formed. The first steps keep what autograd needs of
+    them. Backward, those after them are taken again from a few places (:class:`ModalTape`); forward
+    derivatives, and laws that do not tell what they are made of, are recorded.
     """
 
     method: Exponential
     split: Split
     control: Control
     tried: int = 0  #: steps so far, for what a gradient needs at once to grow with their root
+    room: int = field(default_factory=lambda: ROOM_FOR_GRAPHS)  #: bytes left for graphs
 
     @property
     def negligible(self) -> float:
@@ -169,7 +185,7 @@ class ModalSteps(SlopedSteps):
         if followed and not runs_forward():
             tape = ModalTape.of(self.method, part, began, self.split.checkpoints)
         if tape is not None:
-            here = replace(here, v=here.v.detach(), n=here.n.detach())
+            here = here.on(tape)
         t, following, lowest = place.t, place.next, place.lowest
         pace = Pace(place.dt, place.failures, place.land)
         moving, lost = going & (left > 0), torch.zeros_like(going)
@@ -182,18 +198,13 @@ class ModalSteps(SlopedSteps):
             if not moving.any():
                 break
             plan, self.tried = control.plan(pace, t, following, moving), self.tried + 1
-            with torch.set_grad_enabled(followed and tape is None):
-                here, end, n, verdict = self._tried(here, t, plan, moving)
+            if tape is None:
+                with torch.set_grad_enabled(followed):
+                    here, end, n, verdict = self._tried(here, t, plan, moving, followed)
+                here = here.at(end, n, verdict.accept)
+            else:
+                here, verdict = self._taped(tape, here, t, plan, moving)
             accept, failed = verdict.accept, moving & ~verdict.valid
-            if tape is not None and accept.any():
-                dt = torch.where(verdict.valid, _together(plan, moving, here.v), 0)
-                tape.add(here.part, t.to(here.v), dt, accept)
-            if not accept.all():
-                keep = per_state(accept, end)
-                end, n = torch.where(keep, end, here.v), torch.where(keep, n, here.n)
-            here = replace(here, v=end, n=n)
-            if tape is not None and accept.any():
-                tape.came_to(end, n)
             learnt = control.learn(pace, plan, verdict)
             pace = Pace(  # `march` is to see the step fail for the first time
                 torch.where(failed, pace.dt, learnt.dt),
@@ -274,8 +285,37 @@ class ModalSteps(SlopedSteps):
             found = self.split.lowest(here.part.from_modes(v))
         return so_far if found is None else torch.minimum(so_far, found.to(so_far))
 
+    def _taped(
+        self, tape: ModalTape, here: _Here, t: Tensor, plan: Plan, moving: Tensor
+    ) -> tuple[_Here, Verdict]:
+        """Where steps lead that are written down, and whether they stand."""
+        law = tape.law
+        records = tape.checkpoints is None and self.room > (law.weight or 0)
+        if records:
+            here = replace(here, v=here.v.requires_grad_(), n=here.n.requires_grad_())
+        law.matrices.used = {}
+        weight = Weight()
+        weighs = records and law.weight is None
+        with torch.set_grad_enabled(records), weight.counting() if weighs else nullcontext():
+            after, end, n, verdict = self._tried(here, t, plan, moving, False)
+            after = after.at(end, n, verdict.accept)
+        graph = None
+        if records and after.part is here.part and bool(verdict.valid.all()):
+            used = law.matrices.used
+            if weighs:
+                law.weight = weight.without(used)
+            if verdict.accept.any() and law.weight is not None and law.weight <= self.room:
+                graph = Graph((here.v, here.n), (after.v, after.n), used)
+                self.room -= law.weight + tape.takes_in(used)
+        if verdict.accept.any():
+            dt = torch.where(verdict.valid, _together(plan, moving, here.v), 0)
+            tape.add(after.part, t.to(here.v), dt, verdict.accept, graph)
+        after = after.on(tape)
+        tape.came_to(after.v, after.n)
+        return after, verdict
+
     def _tried(
-        self, here: _Here, t: Tensor, plan: Plan, moving: Tensor
+        self, here: _Here, t: Tensor, plan: Plan, moving: Tensor, recorded: bool
     ) -> tuple[_Here, Tensor, Tensor, Verdict]:
         """The end of a step of the samples that move, and whether it stands."""
         clock = t.to(here.v.dtype)
@@ -285,7 +325,7 @@ class ModalSteps(SlopedSteps):
             ratio = self.control.tolerance.ratio(error, here.v, end)
             valid = end.detach().flatten(1).sum(1).isfinite() & ratio.isfinite()
             accept = moving & valid & (ratio <= 1)
-        if torch.is_grad_enabled() and not bool(accept.all()) and is_followed(end):
+        if recorded and not bool(accept.all()) and is_followed(end):
             # What is not finite or thrown away must not be in the graph of the others:
             dt = torch.where(accept, dt, 0)
             after, end, n, _ = here.stepped(clock, dt, moving)

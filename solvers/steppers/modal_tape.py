@@ -5,169 +5,50 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isqrt
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from pnpfusion.solvers.implicit_solve import per_state
-from pnpfusion.solvers.steppers.base import Resolution, Semilinear
-from pnpfusion.solvers.steppers.matrices import SIZES_KEPT, Coefficients, Matrices
+from pnpfusion.solvers.steppers.base import Semilinear
+from pnpfusion.solvers.steppers.matrices import Matrices
+from pnpfusion.solvers.steppers.modal_law import (
+    Graph,
+    Modes,
+    Separable,
+    SeparateLaw,
+    Sizes,
+    Step,
+    separable,
+)
 from pnpfusion.solvers.steppers.tape import steps_ahead
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.steppers.exponential import Exponential
 
-Modes = tuple[Tensor, Tensor]  #: v and the remainder there
 BYTES_KEPT = 2**25  # of places from which steps are taken again, unless their root is more
-
-
-@runtime_checkable
-class Separable(Resolution, Protocol):
-    """A resolution that tells which tensors its law is made of."""
-
-    @property
-    def parameters(self) -> tuple[Tensor, ...]:
-        """Those that the law's tensors are computed from."""
-
-    def about(self, parameters: Sequence[Tensor]) -> Semilinear:
-        """The same law with others in their places."""
-
-    def on_leaves(self) -> tuple[Semilinear, list[tuple[Tensor, Tensor]]]:
-        """The same law, its tensors leaves, each beside the one that it stands for."""
-
-
-def _separable(part: Semilinear) -> Separable:
-    if not isinstance(part.resolution, Separable):
-        raise TypeError("a law in other modes must tell its tensors, as the one before it did.")
-    return part.resolution
-
-
-class _Leaves(Matrices):
-    """Coefficients that are leaves; :attr:`used` are those given out since it was cleared."""
-
-    def __init__(self, method: Exponential, linear: Tensor, alike: Tensor | None) -> None:
-        super().__init__(method, linear, alike)
-        self.used: dict[str, tuple[Tensor, Coefficients]] = {}
-
-    def _of_size(self, key: str, size: Tensor) -> Coefficients:
-        if key not in self.known:
-            with torch.no_grad():
-                made = super()._of_size(key, size)
-            follows = self.linear.requires_grad
-            self.known[key] = tuple(c.detach().requires_grad_(follows) for c in made)
-        self.used[key] = size, self.known[key]
-        return self.known[key]
-
-    def _key(self, size: float) -> str:
-        return f"{size:.15e}"
-
-
-class _Separate:
-    """A law in some modes whose tensors are leaves, and what has been added to their gradients."""
-
-    def __init__(self, method: Exponential, resolution: Separable, base: Sequence[Tensor]) -> None:
-        self.method, self.base = method, base
-        with torch.enable_grad():
-            whole = resolution.about(base)
-            self.part, self.pairs = _separable(whole).on_leaves()
-        linear = whole.linear.detach().requires_grad_(whole.linear.requires_grad)
-        self.pairs.append((whole.linear, linear))
-        self.matrices = _Leaves(method, linear, whole.alike)
-        self.totals: dict[int, Tensor] = {}
-        self.sizes: dict[str, tuple[Tensor, list[Tensor | None]]] = {}
-
-    def step(self, step: _Step, before: Modes) -> tuple[Modes, dict[str, Any]]:
-        """The modes after ``step``, with their graph, and the coefficients it took."""
-        self.matrices.used = {}
-        v, n = before
-        if step.refitted:
-            v = _separable(self.part).fitted(v)
-            n = self.part.remainder(step.t, v)
-        end, _, _ = self.method.advance(self.part, self.matrices.of(step.dt), step.t, step.dt, v, n)
-        n_end = self.part.remainder(step.t + step.dt, end)
-        if not step.all_accepted:
-            keep = per_state(step.accept, end)
-            end, n_end = torch.where(keep, end, v), torch.where(keep, n_end, n)
-        return (end, n_end), self.matrices.used
-
-    def add(self, leaf: Tensor, grad: Tensor | None) -> None:
-        """Add to the gradient of one of :attr:`pairs`."""
-        if grad is not None:
-            known = self.totals.get(id(leaf))
-            self.totals[id(leaf)] = grad if known is None else known + grad
-
-    def add_of_size(self, key: str, size: Tensor, grads: Sequence[Tensor | None]) -> None:
-        """Add to the gradient of the coefficients of one size."""
-        if key not in self.sizes:
-            if len(self.sizes) >= SIZES_KEPT:
-                self._flush()
-            self.sizes[key] = size, [None] * len(grads)
-        so_far = self.sizes[key][1]
-        for i, grad in enumerate(grads):
-            old = so_far[i]
-            so_far[i] = grad if old is None else old if grad is None else old + grad
-
-    def _flush(self) -> None:
-        """Bring what the coefficients hold to the linear part: one size from its half."""
-        linear, outputs, weights = self.matrices.linear, [], []
-        with torch.enable_grad():
-            again = Matrices(self.method, linear, self.part.alike)
-            for size, grads in sorted(self.sizes.values(), key=lambda entry: float(entry[0])):
-                pairs = zip(again.made(size), grads, strict=True)
-                known = [(m, g) for m, g in pairs if g is not None]
-                outputs += [m for m, _ in known]
-                weights += [g for _, g in known]
-        self.sizes = {}
-        if outputs:
-            self.add(linear, torch.autograd.grad(outputs, [linear], weights)[0])
-
-    def gradients(self) -> list[Tensor | None]:
-        """Those of :attr:`base` by what was added, which is forgotten."""
-        self._flush()
-        found: list[Tensor | None] = [None] * len(self.base)
-        wanted = [i for i, tensor in enumerate(self.base) if tensor.requires_grad]
-        known = [(o, self.totals[id(leaf)]) for o, leaf in self.pairs if id(leaf) in self.totals]
-        self.totals = {}
-        if not known or not wanted:
-            return found
-        outputs, weights = zip(*known, strict=True)
-        inputs = [self.base[i] for i in wanted]
-        grads = torch.autograd.grad(outputs, inputs, weights, retain_graph=True, allow_unused=True)
-        for i, grad in zip(wanted, grads, strict=True):
-            found[i] = grad
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class _Step:
-    """Accepted steps of some samples."""
-
-    law: int  #: which of the tape's laws
-    refitted: bool  #: whether they begin with the modes of the law before it
-    t: Tensor  #: (B,)
-    dt: Tensor  #: (B,)
-    accept: Tensor  #: bool (B,)
-    all_accepted: bool
 
 
 @dataclass(eq=False)
 class ModalTape:
     """The accepted steps of one stretch of a run, and the modes that a few of them began from.
 
-    The backward pass takes them again, one at a time. At most ``checkpoints`` places are kept for
-    that; where None, twice the root of the number of steps, or as many as :data:`BYTES_KEPT` hold.
+    The backward pass takes them again, one at a time, but those whose graph was kept. At most
+    ``checkpoints`` places are kept for that; where None, twice the root of the number of steps, or
+    as many as :data:`BYTES_KEPT` hold.
     """
 
     method: Exponential
     checkpoints: int | None
     given: tuple[Tensor, ...]  #: what the law is made of
     base: tuple[Tensor, ...]  #: leaves in their places
-    part: Semilinear  #: the law in the modes of the last step
-    place: Modes  #: where it led
-    laws: list[_Separate] = field(default_factory=list)
-    steps: list[_Step] = field(default_factory=list)
+    place: Modes  #: where the last step led
+    laws: list[SeparateLaw] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     kept: list[tuple[int, Modes]] = field(default_factory=list)
+    graphs: dict[int, Graph] = field(default_factory=dict)  #: of some steps, until they are used
+    shared: set[int] = field(default_factory=set)  #: the coefficients that graphs hold, by id
     saved: list[tuple[int, Tensor]] = field(default_factory=list)  #: after which step, samples
     stride: int = 1
 
@@ -181,19 +62,33 @@ class ModalTape:
         given = part.resolution.parameters
         base = tuple(p.detach().requires_grad_(p.requires_grad) for p in given)
         place = place[0].detach(), place[1].detach()
-        tape = cls(method, checkpoints, given, base, part, place)
-        tape.laws.append(_Separate(method, part.resolution, base))
+        tape = cls(method, checkpoints, given, base, place)
+        tape.laws.append(SeparateLaw(method, part.resolution, base))
         return tape
 
-    def add(self, part: Semilinear, t: Tensor, dt: Tensor, accept: Tensor) -> None:
+    @property
+    def law(self) -> SeparateLaw:
+        """That of the last step."""
+        return self.laws[-1]
+
+    def add(
+        self, part: Semilinear, t: Tensor, dt: Tensor, accept: Tensor, graph: Graph | None
+    ) -> None:
         """Write down steps of ``part`` that stand; ``dt`` is 0 where one was not finite."""
-        refitted = part is not self.part
+        refitted = part is not self.law.part
         if refitted:
-            self.laws.append(_Separate(self.method, _separable(part), self.base))
+            self.laws.append(SeparateLaw(self.method, separable(part), self.base))
         self._keep(len(self.steps), self.place)
+        if graph is not None:
+            self.graphs[len(self.steps)] = graph
         whole = bool(accept.all())
-        self.steps.append(_Step(len(self.laws) - 1, refitted, t, dt, accept, whole))
-        self.part = part
+        self.steps.append(Step(len(self.laws) - 1, refitted, t, dt, accept, whole))
+
+    def takes_in(self, used: Sizes) -> int:
+        """Bytes of coefficients that a graph to be kept is the first to hold."""
+        new = [c for _, cs in used.values() for c in cs if id(c) not in self.shared]
+        self.shared.update(id(c) for c in new)
+        return sum(c.nbytes for c in new)
 
     def came_to(self, v: Tensor, n: Tensor) -> None:
         """Where the last step led."""
@@ -259,7 +154,7 @@ class ModalTape:
 
     def _back(
         self,
-        step: _Step,
+        step: Step,
         place: Modes,
         after: tuple[Tensor | None, Tensor | None],
         saved: list[tuple[tuple[int, Tensor], Tensor | None]],
@@ -267,9 +162,8 @@ class ModalTape:
     ) -> tuple[Tensor | None, Tensor | None]:
         """Gradients before ``step`` from those after it and of what was saved there."""
         law = self.laws[step.law]
-        with torch.enable_grad():
-            own = tuple(values.detach().requires_grad_() for values in place)
-            ends, used = law.step(step, (own[0], own[1]))
+        graph = self.graphs.pop(index, None) or law.recorded(step, place)
+        own, ends, used = graph.start, graph.end, graph.used
         by_end, by_n = after
         while saved and saved[-1][0][0] == index:
             (_, sample), grad = saved.pop()
@@ -302,12 +196,12 @@ class ModalTape:
         results, at = [], 0
         for index, step in enumerate(self.steps):
             while len(laws) <= step.law:
-                part = _separable(self.laws[len(laws)].part).about(base)
+                part = separable(self.laws[len(laws)].part).about(base)
                 laws.append((part, Matrices(self.method, part.linear, part.alike)))
             part, matrices = laws[step.law]
             v, n = place
             if step.refitted:
-                v = _separable(part).fitted(v)
+                v = separable(part).fitted(v)
                 n = part.remainder(step.t, v)
             end, _, _ = self.method.advance(part, matrices.of(step.dt), step.t, step.dt, v, n)
             n_end = part.remainder(step.t + step.dt, end)
