@@ -59,7 +59,7 @@ def from_npz(path: str | Path) -> Features:
         raise ValueError(f"{path} has no modality; wanted one 2-D array for each.")
     try:
         return Features(
-            path.stem, modalities, labels=labels, class_names=class_names, source=str(path)
+            path.stem, modalities, target=labels, class_names=class_names, source=str(path)
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -79,7 +79,7 @@ def digits() -> Features:
     return Features(
         "digits",
         {name: images[:, :, list(half)].flatten(1) for name, half in halves.items()},
-        labels=labels,
+        target=labels,
         class_names=class_names,
         feature_names={
             name: tuple(f"pixel {row},{column}" for row in range(8) for column in half)

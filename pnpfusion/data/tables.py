@@ -61,7 +61,7 @@ def from_csv(
     return Features(
         path.stem,
         {name: _numbers(path, header, rows, lines, group) for name, group in groups.items()},
-        labels=labels,
+        target=labels,
         class_names=class_names,
         feature_names=groups,
         source=str(path),
