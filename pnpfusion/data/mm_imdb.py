@@ -91,10 +91,11 @@ def _read(path: Path, file: Any, name: str, kinds: str) -> NDArray[Any]:
     import h5py
 
     what = f"{path}: {name!r}"
-    if name not in file:
+    link = file.get(name, getlink=True)
+    if link is None:
         raise ValueError(f"{path} has no array {name!r}, but {sorted(file)[:9]}.")
-    link, found = file.get(name, getlink=True), file[name]
-    if not isinstance(link, h5py.HardLink) or not isinstance(found, h5py.Dataset):
+    found = file[name] if isinstance(link, h5py.HardLink) else link
+    if not isinstance(found, h5py.Dataset):
         raise ValueError(f"{what} must be an array in the file itself.")
     if found.external or found.is_virtual:
         raise ValueError(f"{what} points to other files; wanted an array in the file itself.")

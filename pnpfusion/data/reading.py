@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -13,6 +14,17 @@ from numpy.typing import NDArray
 
 #: No byte of a deflated or zipped file stands for more than this many.
 MOST_PACKED = 1100
+#: What comes of a header of nonsense, which NumPy reads as a Python literal.
+UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    TokenError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
 
 
 def a_file(path: str | Path) -> Path:
@@ -142,7 +154,7 @@ def _header(what: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dty
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
         shape, fortran, dtype = read(stream)
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"{what} cannot be read as an array ({error}); write it again with numpy.save."
         ) from None

@@ -136,16 +136,15 @@ def _file(path: Path) -> Features:
         return from_mm_imdb(path)
     if zipfile.is_zipfile(path):
         return _mini_av_mnist(str(path)) if holds_recordings(path) else from_npz(path)
-    if path.suffix.lower() in (".pkl", ".pickle") or (
-        start[:1] == b"\x80" and start[1:2] < b"\x10"
-    ):
+    pickled = path.suffix.lower() in (".pkl", ".pickle")
+    if not pickled and (path.suffix.lower() == ".safetensors" or start[8:9] == b"{"):
+        return from_safetensors(path)
+    if pickled or (start[:1] == b"\x80" and start[1:2] < b"\x10"):
         raise ValueError(
             f"{path} is a pickle, which can run code when read. If you trust who made it and it is "
             f"one of MultiBench's, write it to .npz first: "
             f"python -m pnpfusion.data.convert_multibench --help"
         )
-    if path.suffix.lower() == ".safetensors" or start[8:9] == b"{":
-        return from_safetensors(path)
     if path.suffix.lower() == ".npz":
         return from_npz(path)  # which says what is wrong with it
     if path.suffix.lower() == ".csv":
