@@ -48,7 +48,7 @@ def test_a_file(tmp_path: Path, options: dict[str, Any]) -> None:
     [
         ({}, None, "holds 9 films, and the published split is of 25959"),
         ({}, (5, 9), r"`bounds` must be 0 < valid < test < 9, got \(5, 9\)"),
-        ({"genres": None}, (5, 7), "has no array 'genres', but"),
+        ({"genres": None}, (5, 7), "no array 'genres', but"),
         ({"genres": np.full((9, 23), 2)}, (5, 7), "'genres' must hold 0 and 1 only"),
         ({"genres": np.zeros((8, 23), int)}, (5, 7), "got .8, 23.|`target`"),
         ({"features": np.zeros(9)}, (5, 7), r"'features' must be \(films, n\) of numbers"),
@@ -70,7 +70,7 @@ def test_files_that_lie(tmp_path: Path) -> None:
     path = written(tmp_path / "films.hdf5", arrays())
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"films\.hdf5 is no whole HDF5 file"):
+    with pytest.raises(ValueError, match=r"films\.hdf5 is no whole file of MM-IMDB"):
         data.from_mm_imdb(path)
     path.write_bytes(whole)
     with h5py.File(path, "r+") as file:
@@ -81,7 +81,9 @@ def test_files_that_lie(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         del file["features"]
         file["features"] = h5py.ExternalLink("other.hdf5", "/features")
-    with pytest.raises(ValueError, match="'features' must be an array in the file itself"):
+    with pytest.raises(
+        ValueError, match="'features' cannot be read: it must be an array in the file itself"
+    ):
         data.from_mm_imdb(path)
     raw = tmp_path / "raw"
     raw.write_bytes(b"\0" * 4 * 9 * 3)
@@ -98,7 +100,7 @@ def test_no_file_and_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         data.from_mm_imdb(path)
     path.write_bytes(b"no such format")
     if importlib.util.find_spec("h5py") is not None:
-        with pytest.raises(ValueError, match="is no whole HDF5 file"):
+        with pytest.raises(ValueError, match="is no whole file of MM-IMDB"):
             data.from_mm_imdb(path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"h5py, .*pip install 'pnpfusion\[data\]'"):

@@ -61,6 +61,7 @@ def test_every_known_set_can_be_opened(tmp_path: Path) -> None:
         ("index:bit=8", r"the set 'index' has options \['samples', 'bits', .* got 'bit=8'"),
         ("index:bits=many", "option 'bits' must be of type int, got 'many'"),
         ("index:bits=0", "`bits` must be a whole number >= 1"),
+        ("index:seed=-1", "option 'seed' must be within 0 and"),
         ("index:samples=0", "`samples` must be >= 1"),
         ("volatility:days=3", "`days` >= 115"),
     ],

@@ -47,6 +47,8 @@ def from_npz(path: str | Path, *, dtype: torch.dtype = torch.float64) -> Feature
     arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+            fits(str(path), total, MOST_PACKED * path.stat().st_size)
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
                 what = f"{path}: array {name!r}"

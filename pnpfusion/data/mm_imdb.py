@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def from_mm_imdb(path: str | Path, *, bounds: tuple[int, int] | None = None) -> 
             }
     except (OSError, RuntimeError, KeyError) as error:
         raise ValueError(
-            f"{path} is no whole HDF5 file ({error}); get multimodal_imdb.hdf5 again."
+            f"{path} is no whole file of MM-IMDB: {error}; get multimodal_imdb.hdf5 again."
         ) from None
     genres = arrays.pop("genres")
     if not np.isin(genres, (0, 1)).all():
@@ -91,17 +92,21 @@ def _read(path: Path, file: Any, name: str, kinds: str) -> NDArray[Any]:
     import h5py
 
     what = f"{path}: {name!r}"
-    link = file.get(name, getlink=True)
-    if link is None:
-        raise ValueError(f"{path} has no array {name!r}, but {sorted(file)[:9]}.")
-    found = file[name] if isinstance(link, h5py.HardLink) else link
-    if not isinstance(found, h5py.Dataset):
-        raise ValueError(f"{what} must be an array in the file itself.")
-    if found.external or found.is_virtual:
-        raise ValueError(f"{what} points to other files; wanted an array in the file itself.")
-    if found.ndim != 2 or found.dtype.kind not in kinds:
-        raise ValueError(f"{what} must be (films, n) of numbers, got {found.dtype} {found.shape}.")
-    packed = MOST_PACKED if found.chunks else 1
-    fits(what, found.size * found.dtype.itemsize, packed * found.id.get_storage_size())
+    try:
+        link = file.get(name, getlink=True)
+        if link is None:
+            raise KeyError(f"no array {name!r}, but {list(file)[:9]}")
+        found = file[name] if isinstance(link, h5py.HardLink) else link
+        if not isinstance(found, h5py.Dataset):
+            raise TypeError("it must be an array in the file itself")
+        if found.external or found.is_virtual:
+            raise TypeError("it points to other files; wanted an array in the file itself")
+        shape, dtype = found.shape, found.dtype
+        stored = found.id.get_storage_size() * (MOST_PACKED if found.chunks else 1)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{what} cannot be read: {error}.") from None
+    if len(shape) != 2 or dtype.kind not in kinds:
+        raise ValueError(f"{what} must be (films, n) of numbers, got {dtype} {shape}.")
+    fits(what, math.prod(shape) * dtype.itemsize, stored)
     values: NDArray[Any] = found[()]
     return values.astype(np.float32) if kinds == "f" else values

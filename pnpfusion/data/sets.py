@@ -156,4 +156,6 @@ def _file(path: Path) -> Features:
 
 
 def _generator(seed: int) -> torch.Generator:
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"option 'seed' must be within 0 and 2**63 - 1, got {seed}.")
     return torch.Generator().manual_seed(seed)

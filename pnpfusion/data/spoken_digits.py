@@ -128,7 +128,7 @@ def _second(what: str, data: bytes) -> Tensor:
         with wave.open(io.BytesIO(data)) as sound:
             kind = (sound.getnchannels(), sound.getsampwidth(), sound.getframerate())
             frames, count = sound.readframes(RATE), min(sound.getnframes(), RATE)
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:  # the last from broken chunks
         raise ValueError(f"{what} is no WAV file ({error}); get it again.") from None
     if kind != (1, 2, RATE):
         raise ValueError(
