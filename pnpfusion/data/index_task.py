@@ -105,8 +105,8 @@ def late_fusion_bound(bits: int, sigma: float, channels: int = 1, messages: int 
 def index(
     samples: int = 20000,
     bits: int = 16,
-    channels: int = 1,
     sigma: float = 0.25,
+    channels: int = 1,
     *,
     generator: torch.Generator,
 ) -> Features:
@@ -118,8 +118,8 @@ def index(
     Args:
         samples: how many.
         bits: n, the width of both modalities.
-        channels: d, of the bound that is stated in ``source``.
-        sigma: of the same.
+        sigma: noise of the channel whose bound is stated in ``source``.
+        channels: d, of the same.
         generator: where the randomness comes from.
 
     Raises:

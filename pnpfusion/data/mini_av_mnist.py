@@ -42,7 +42,7 @@ def mini_av_mnist(
         folder: the Free Spoken Digit Dataset, a folder or a zip archive; nothing is written there.
         share: how much of the variance of images the components that are kept may hold together:
             0.25 leaves one of them, 0.4 two, 1 all.
-        snr: sound over noise, in dB, over the second; None adds no noise.
+        snr: sound over noise, in dB, over the second; None, or infinity, adds no noise.
         train: pairs for training.
         test: pairs for test.
         generator: where the randomness comes from.

@@ -54,9 +54,9 @@ def open_set(text: str) -> Features:
 
 
 def _index(
-    samples: int = 20000, bits: int = 16, channels: int = 1, sigma: float = 0.25, seed: int = 0
+    samples: int = 20000, bits: int = 16, sigma: float = 0.25, channels: int = 1, seed: int = 0
 ) -> Features:
-    return index(samples, bits, channels, sigma, generator=_generator(seed))
+    return index(samples, bits, sigma, channels, generator=_generator(seed))
 
 
 def _interaction(samples: int = 4000, width: int = 16, seed: int = 0) -> Features:
