@@ -88,7 +88,7 @@ def brca(place: str) -> pf.data.Features:
     modalities = {name: v.double() for name, v in arrays.items() if v.ndim == 2}
     labels = arrays["label"].long()
     names = tuple(str(k) for k in range(int(labels.max()) + 1))
-    return pf.data.Features("brca", modalities, labels=labels, class_names=names)
+    return pf.data.Features("brca", modalities, target=labels, class_names=names)
 
 
 def split(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -108,7 +108,7 @@ def run(
     """One training."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    train, test = split(data.labels, generator)
+    train, test = split(data.target, generator)
     warm = method == "warm"
     model = Model(
         data.dims,
@@ -130,7 +130,7 @@ def run(
             inputs = {name: values[index] for name, values in data.modalities.items()}
             logits, info = model(inputs, known.of(index) if warm else None)
             optimiser.zero_grad()
-            nn.functional.cross_entropy(logits, data.labels[index]).backward()
+            nn.functional.cross_entropy(logits, data.target[index]).backward()
             optimiser.step()
             if warm:
                 known.keep(index, info)
@@ -140,7 +140,7 @@ def run(
             steps += len(index)
     with torch.no_grad():
         logits, _ = model({name: values[test] for name, values in data.modalities.items()})
-    right = (logits.argmax(1) == data.labels[test]).double().mean()
+    right = (logits.argmax(1) == data.target[test]).double().mean()
     every = torch.cat([torch.cat(epoch) for epoch in evaluations])
     return {
         "data": args.data,

@@ -44,9 +44,9 @@ def train(
     """Accuracy on the samples trained with and on others."""
     generator = torch.Generator().manual_seed(seed)
     given = pf.data.interaction(samples + TEST, dims, generator=generator)
-    features, labels = given.modalities, given.labels
+    features, labels = given.modalities, given.target
     if labels is None:
-        raise ValueError("the set has no labels.")
+        raise ValueError("the set has no target.")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = nn.Sequential(make(dims), nn.Linear(WIDTH, 2))

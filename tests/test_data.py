@@ -38,8 +38,8 @@ def test_a_table_is_grouped_by_prefix(tmp_path: Path) -> None:
     assert found.modalities["audio"].dtype == f64
     assert found.feature_names["motion"] == ("motion.x", "motion.y")
     assert found.class_names == ("brush", "sweep")
-    assert found.labels is not None
-    assert found.labels.tolist() == [1, 0, 1]
+    assert found.target is not None
+    assert found.target.tolist() == [1, 0, 1]
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
@@ -48,13 +48,13 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     assert found.dims == {"b": 1, "a": 2}
     assert found.modalities["a"].tolist() == [[2, 1], [5, 4]]
     assert found.class_names == ("9", "10")  # numbers by size, not by spelling
-    assert found.labels is not None
-    assert found.labels.tolist() == [1, 0]
+    assert found.target is not None
+    assert found.target.tolist() == [1, 0]
 
 
 def test_a_table_needs_no_label(tmp_path: Path) -> None:
     found = data.from_csv(written(tmp_path, "a_1,b_1\n1,2\n"))
-    assert found.labels is None
+    assert found.target is None
     assert found.class_names == ()
 
 
@@ -134,8 +134,8 @@ def test_an_archive(tmp_path: Path) -> None:
     assert found.dims == {"audio": 2, "motion": 1}
     assert found.modalities["motion"].dtype == f64
     np.testing.assert_array_equal(found.modalities["audio"].numpy(), audio)
-    assert found.labels is not None
-    assert found.labels.tolist() == [1, 0, 1]
+    assert found.target is not None
+    assert found.target.tolist() == [1, 0, 1]
     assert found.class_names == ("a", "b")
 
 
@@ -143,8 +143,8 @@ def test_labels_of_an_archive_may_be_numbers(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     np.savez(path, audio=np.zeros((3, 2)), y=np.array([2.5, 1234567.0, 2.5]))
     found = data.from_npz(path)
-    assert found.labels is not None
-    assert found.labels.tolist() == [0, 1, 0]
+    assert found.target is not None
+    assert found.target.tolist() == [0, 1, 0]
     assert found.class_names == ("2.5", "1234567")
 
 
@@ -153,7 +153,7 @@ def test_labels_of_an_archive_may_be_numbers(tmp_path: Path) -> None:
     [
         (
             {"audio": np.zeros(3)},
-            r"'audio' must be \(samples, features\), got \(3,\); arrays of cl",
+            r"'audio' must be \(samples, features\), got \(3,\), .*; arrays of cl",
         ),
         ({"audio": np.zeros((3, 0))}, "with at least one feature.*leave an empty modality out"),
         ({"audio": np.zeros((0, 3))}, "has no rows; at least one sample is needed"),
@@ -166,7 +166,10 @@ def test_labels_of_an_archive_may_be_numbers(tmp_path: Path) -> None:
         ({"audio": np.array([["x"]])}, "must hold real numbers, got dtype <U1"),
         ({"label": np.zeros(2)}, "has no modality; wanted one 2-D array for each"),
         ({"audio": np.zeros((2, 1)), "y": np.zeros((2, 1))}, r"labels 'y' must be \(samples,\)"),
-        ({"audio": np.zeros((2, 1)), "y": np.zeros(3)}, r"`labels` must be \(2,\), one per sample"),
+        (
+            {"audio": np.zeros((2, 1)), "y": np.zeros(3)},
+            r"`target` of classes must be \(2,\), one row per",
+        ),
         ({"audio": np.zeros((2, 1)), "y": np.array([1, np.nan])}, "row 1: got 'nan', wanted a cl"),
         (
             {"audio": np.zeros((2, 1)), "y": np.zeros(2), "label": np.zeros(2)},
@@ -220,11 +223,11 @@ def test_standardising_needs_a_spread() -> None:
     ids=str,
 )
 def test_choosing_samples(selection: Any, rows: list[int]) -> None:
-    whole = small(labels=torch.tensor([0, 1, 0]), class_names=("x", "y"))
+    whole = small(target=torch.tensor([0, 1, 0]), class_names=("x", "y"))
     part = whole.samples(selection)
     assert torch.equal(part.modalities["a"], whole.modalities["a"][rows])
-    assert part.labels is not None
-    assert part.labels.tolist() == [[0, 1, 0][row] for row in rows]
+    assert part.target is not None
+    assert part.target.tolist() == [[0, 1, 0][row] for row in rows]
     assert len(part) == len(rows)
 
 
@@ -252,12 +255,25 @@ def test_names_are_numbered_if_not_given() -> None:
             {"modalities": {"a": torch.zeros(2, 1), "b": torch.zeros(2, 1, dtype=f64)}},
             "must have one dtype",
         ),
-        ({"labels": [0, 1, 0]}, "`labels` must be an int64 tensor, got list"),
-        ({"labels": torch.zeros(3)}, "`labels` must be an int64 tensor, got torch.float32"),
-        ({"labels": torch.tensor([0])}, r"`labels` must be \(3,\), one per sample, got \(1,\)"),
+        ({"target": [0, 1, 0]}, "`target` must be an int64 tensor of classes, .* got list"),
+        ({"target": torch.zeros(3).half()}, "or a float one of numbers, got torch.float16"),
+        ({"target": torch.tensor([0])}, r"`target` of classes must be \(3,\), .* got \(1,\)"),
         (
-            {"labels": torch.tensor([0, 1, 2]), "class_names": ("x", "y")},
-            "`labels` must count from 0 to 1, .* got 0 to 2",
+            {"target": torch.tensor([0, 1, 2]), "class_names": ("x", "y")},
+            "`target` must count from 0 to 1, .* got 0 to 2",
+        ),
+        ({"target": torch.zeros(3, dtype=torch.bool)}, r"`target` of labels must be \(3, K\)"),
+        (
+            {"target": torch.zeros(3, 2), "class_names": ("x",)},
+            r"must name each column of `target`, \(3, 2\), got 1",
+        ),
+        ({"target": torch.tensor([0.0, 1.0, float("nan")])}, "finite, but row 2 is not"),
+        ({"splits": {"train": [0]}}, r"`splits\['train'\]` must be an int64 tensor"),
+        ({"splits": {"train": torch.tensor([3])}}, "must name rows 0 to 2, got 3 to 3"),
+        ({"splits": {"train": torch.tensor([], dtype=torch.long)}}, "has no rows; leave it out"),
+        (
+            {"splits": {"train": torch.tensor([0, 1]), "test": torch.tensor([1])}},
+            "must not share samples, but row 1 is in 2 places",
         ),
         ({"feature_names": {"a": ("x",)}}, r"`feature_names\['a'\]` must hold 2 names, got 1"),
         (
@@ -269,6 +285,31 @@ def test_names_are_numbered_if_not_given() -> None:
 def test_a_set_that_cannot_be(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small(**changes)
+
+
+def test_what_is_asked_of_a_sample() -> None:
+    assert small().task is None
+    assert small(target=torch.tensor([0, 1, 0]), class_names=("x", "y")).task == "classes"
+    assert small(target=torch.ones(3, 2, dtype=torch.bool)).task == "labels"
+    assert small(target=torch.tensor([0.5, 1.0, -3.0])).task == "numbers"
+
+
+def test_a_split_is_a_set_of_its_own() -> None:
+    whole = small(splits={"train": torch.tensor([2, 0]), "test": torch.tensor([1])})
+    part = whole.split("train")
+    assert torch.equal(part.modalities["a"], whole.modalities["a"][[2, 0]])
+    assert part.splits == {}
+    with pytest.raises(ValueError, match=r"has splits \['train', 'test'\], got 'valid'"):
+        whole.split("valid")
+
+
+def test_tokens_are_standardised_together() -> None:
+    values = torch.arange(12, dtype=f64).reshape(2, 3, 2)
+    whole = small(modalities={"a": values})
+    scaled = whole.standardised().modalities["a"]
+    assert whole.dims == {"a": 2}
+    torch.testing.assert_close(scaled.mean((0, 1)), torch.zeros(2, dtype=f64))
+    torch.testing.assert_close(scaled.square().mean((0, 1)), torch.ones(2, dtype=f64))
 
 
 def test_the_place_of_what_is_not_finite_is_named() -> None:
@@ -289,11 +330,11 @@ def test_htad() -> None:
         "motion": (1386, 16),
     }
     assert len(found.class_names) == 7
-    assert found.labels is not None
-    counts = found.labels.bincount()
+    assert found.target is not None
+    counts = found.target.bincount()
     assert counts.min() == 178
     assert counts.max() == 282
-    assert found.class_names[int(found.labels[0])] == "watch_tv"
+    assert found.class_names[int(found.target[0])] == "watch_tv"
     assert found.feature_names["audio"][0] == "mfcc1"
     assert found.modalities["audio"][0, 0] == 120.0788862
     for words in ("research and educational", "written permission", "978-3-030-67835-7_17"):
@@ -312,6 +353,28 @@ def test_digits() -> None:
     np.testing.assert_array_equal(torch.cat(halves, -1).numpy(), load_digits().images)
     assert found.feature_names["right"][:2] == ("pixel 0,4", "pixel 0,5")
     assert "CC BY" in found.terms
+
+
+def test_quadrants_of_digits() -> None:
+    pytest.importorskip("sklearn", reason="the extra 'data' is not installed")
+    halves, quarters = data.digits(), data.digits("quadrants")
+    assert quarters.dims == dict.fromkeys(
+        ("top left", "top right", "bottom left", "bottom right"), 16
+    )
+    parts = {name: v.reshape(-1, 4, 4) for name, v in quarters.modalities.items()}
+    for side in ("left", "right"):
+        whole = torch.cat([parts[f"top {side}"], parts[f"bottom {side}"]], 1)
+        assert torch.equal(whole.flatten(1), halves.modalities[side])
+    assert quarters.feature_names["bottom right"][0] == "pixel 4,4"
+
+
+def test_index_as_a_set() -> None:
+    found = data.index(200, bits=5, generator=torch.Generator().manual_seed(0))
+    assert found.dims == {"bits": 5, "index": 5}
+    at = found.modalities["index"].argmax(1)
+    asked = found.modalities["bits"].gather(1, at[:, None])[:, 0] > 0
+    assert torch.equal(found.target == 1, asked)
+    assert f"{data.IndexTask(5).bound():.4f}" in found.source
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ APART = [f"{name}, uncoupled" for name in SHARED]
 def test_both_classes_are_equally_frequent() -> None:
     made = pf.data.interaction(1001, generator=torch.Generator().manual_seed(0))
     assert made.dims == DIMS
-    assert made.labels is not None
-    assert int(made.labels.sum()) == 500
+    assert made.target is not None
+    assert int(made.target.sum()) == 500
     again = pf.data.interaction(1001, generator=torch.Generator().manual_seed(0))
     assert torch.equal(again.modalities["b"], made.modalities["b"])
 
@@ -34,7 +34,7 @@ def test_both_classes_are_equally_frequent() -> None:
 def test_the_class_is_the_sign_of_a_product() -> None:
     made = pf.data.interaction(4000, {"a": 1, "b": 1}, generator=torch.Generator().manual_seed(1))
     product = made.modalities["a"][:, 0] * made.modalities["b"][:, 0]
-    high = made.labels == 1
+    high = made.target == 1
     assert bool(
         (product[high].min() >= product[~high].max())
         | (product[high].max() <= product[~high].min())

@@ -58,7 +58,7 @@ def train(rank, size):
     for _ in range(EPOCHS):
         for batch in torch.randperm(len(data)).split(BATCH)[:-1]:  # the last one is shorter
             part = data.samples(batch[rank::size])
-            loss = nn.functional.cross_entropy(model(part.modalities), part.labels)
+            loss = nn.functional.cross_entropy(model(part.modalities), part.target)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()

@@ -68,6 +68,11 @@ def experiment(
     picked = pick(options.sample, len(whole_set), options.seed)
     chosen = whole_set.samples(picked)
     features = dict(chosen.modalities)
+    if tokens := [name for name, values in features.items() if values.ndim > 2]:
+        raise CommandError(
+            f"a cell takes one row of features a sample, but {tokens} have several tokens; "
+            f"average them first."
+        )
     if isinstance(picked, int):
         features = {name: values[0] for name, values in features.items()}
     permittivity, fields, c0 = _discretise(options, features)

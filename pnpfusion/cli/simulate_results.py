@@ -39,10 +39,11 @@ def draw(
         for one, name in _file_names([one.name for one in setup.cell.species]).items()
     }
     pictures["profiles.png"] = partial(visualize.plot_profiles, solution, sample=sample)
-    labels, names = setup.features.labels, setup.features.class_names
-    if setup.is_batch and labels is not None and 2 <= len(set(labels.tolist())) <= MOST_CLASSES:
+    features, labels = setup.features, setup.features.target
+    named = setup.is_batch and features.task == "classes"
+    if named and labels is not None and 2 <= len(set(labels.tolist())) <= MOST_CLASSES:
         pictures["profiles_by_class.png"] = partial(
-            visualize.plot_profiles, solution, labels=labels, class_names=names
+            visualize.plot_profiles, solution, labels=labels, class_names=features.class_names
         )
     pictures["ledger.png"] = partial(visualize.plot_ledger, solution)
     made = []

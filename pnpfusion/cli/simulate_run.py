@@ -91,8 +91,8 @@ def _introduction(setup: Experiment) -> str:
     which = f"{len(features)} of {setup.size} samples"
     if len(features) == 1:
         which = f"sample {setup.settings['sample']} of {setup.size}"
-        if features.labels is not None:
-            which += f" ({features.class_names[int(features.labels[0])]})"
+        if features.target is not None and features.task == "classes":
+            which += f" ({features.class_names[int(features.target[0])]})"
     scaled = "as they are" if setup.settings["raw"] else "standardised over the set"
     lines = [f"{features.name}, {which}; features {scaled}: {dims}."]
     lines += [f"From {features.source}."] if features.source else []

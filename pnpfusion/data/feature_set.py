@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+#: What is asked of a sample: one class, which of several labels, or numbers.
+Task = Literal["classes", "labels", "numbers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,15 +19,20 @@ class Features:
 
     Raises:
         ValueError: no modality, an empty one, no samples, numbers of rows that differ, entries
-            that are not finite, dtypes that differ or are not float, names or labels that do not
-            fit.
+            that are not finite, dtypes that differ or are not float, names, a target or splits that
+            do not fit.
     """
 
     name: str  #: what pictures and messages call the set
-    modalities: Mapping[str, Tensor]  #: (n, d) each: one row per sample; float32 or float64
+    modalities: Mapping[str, Tensor]
+    """(n, d) each, or (n, tokens, d): one row per sample; float32 or float64."""
     _: KW_ONLY
-    labels: Tensor | None = None  #: the class of each sample, int64, (n,)
-    class_names: tuple[str, ...] = ()  #: what the labels 0, 1, ... stand for
+    target: Tensor | None = None
+    """What is to be told: the class of each sample, int64, (n,); which of K labels it has, bool,
+    (n, K); or numbers, (n,) or (n, K), float32 or float64."""
+    class_names: tuple[str, ...] = ()  #: what classes 0, 1, ..., labels or columns are called
+    splits: Mapping[str, Tensor] = field(default_factory=dict)
+    """Samples by what they are for, such as "train", "valid" and "test": int64, (m,) each."""
     feature_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The columns of each modality; numbered if not given."""
     terms: str = ""  #: the terms of use, to be shown to who uses the set
@@ -44,7 +53,8 @@ class Features:
         dtypes = {modality: values.dtype for modality, values in self.modalities.items()}
         if len(set(dtypes.values())) > 1:
             raise ValueError(f"`modalities` of {self.name!r} must have one dtype, got {dtypes}.")
-        self._check_labels()
+        self._check_target()
+        self._check_splits()
         named = dict(self.feature_names)
         for modality, width in self.dims.items():
             names = tuple(named.setdefault(modality, tuple(map(str, range(1, width + 1)))))
@@ -58,6 +68,7 @@ class Features:
             )
         object.__setattr__(self, "modalities", dict(self.modalities))
         object.__setattr__(self, "feature_names", named)
+        object.__setattr__(self, "splits", dict(self.splits))
 
     def _check_modality(self, modality: str, values: Tensor) -> None:
         what = f"`modalities[{modality!r}]`"
@@ -68,37 +79,75 @@ class Features:
                 f"{what} must be float32 or float64, got {values.dtype}; "
                 f"convert it, e.g. with .double()."
             )
-        if values.ndim != 2 or not values.shape[1]:
+        if values.ndim not in (2, 3) or 0 in values.shape[1:]:
             raise ValueError(
-                f"{what} must be (samples, features) with at least one feature, "
-                f"got {tuple(values.shape)}; leave an empty modality out."
+                f"{what} must be (samples, features) or (samples, tokens, features) with at least "
+                f"one feature, got {tuple(values.shape)}; leave an empty modality out."
             )
         if not len(values):
             raise ValueError(f"{what} has no rows; at least one sample is needed.")
         if len(wrong := (~values.isfinite()).nonzero()):
-            row, column = wrong[0].tolist()
+            row, *_, column = wrong[0].tolist()
             named = self.feature_names.get(modality, ())
             name = f" ({named[column]})" if column < len(named) else ""
             raise ValueError(
-                f"{what} must be finite, got {float(values[row, column])} in row {row}, column "
-                f"{column}{name}; impute it or drop the row first."
+                f"{what} must be finite, got {float(values[tuple(wrong[0].tolist())])} in row "
+                f"{row}, column {column}{name}; impute it or drop the row first."
             )
 
-    def _check_labels(self) -> None:
-        if self.labels is None:
+    def _check_target(self) -> None:
+        target, names = self.target, len(self.class_names)
+        if target is None:
             return
-        if not isinstance(self.labels, Tensor) or self.labels.dtype != torch.int64:
-            got = getattr(self.labels, "dtype", type(self.labels).__name__)
-            raise ValueError(f"`labels` must be an int64 tensor, got {got}.")
-        if tuple(self.labels.shape) != (len(self),):
+        kinds = (torch.int64, torch.bool, torch.float32, torch.float64)
+        if not isinstance(target, Tensor) or target.dtype not in kinds:
+            got = getattr(target, "dtype", type(target).__name__)
             raise ValueError(
-                f"`labels` must be ({len(self)},), one per sample, got {tuple(self.labels.shape)}."
+                f"`target` must be an int64 tensor of classes, a bool one of labels, or a float "
+                f"one of numbers, got {got}."
             )
-        low, high = int(self.labels.min()), int(self.labels.max())
-        if low < 0 or high >= len(self.class_names):
+        axes = {"classes": (1,), "labels": (2,), "numbers": (1, 2)}[self.task or "classes"]
+        if target.ndim not in axes or len(target) != len(self) or 0 in target.shape:
+            one = f"({len(self)},)" if axes == (1,) else f"({len(self)}, K)"
             raise ValueError(
-                f"`labels` must count from 0 to {len(self.class_names) - 1}, one for each of "
-                f"`class_names`, got {low} to {high}."
+                f"`target` of {self.task} must be {one}, one row per sample, got "
+                f"{tuple(target.shape)}."
+            )
+        if self.task == "classes":
+            low, high = int(target.min()), int(target.max())
+            if low < 0 or high >= names:
+                raise ValueError(
+                    f"`target` must count from 0 to {names - 1}, one for each of `class_names`, "
+                    f"got {low} to {high}."
+                )
+        elif names and names != (target.shape[1] if target.ndim == 2 else 1):
+            raise ValueError(
+                f"`class_names` must name each column of `target`, {tuple(target.shape)}, got "
+                f"{names}."
+            )
+        if self.task == "numbers" and not target.isfinite().all():
+            row = int((~target.isfinite()).nonzero()[0, 0])
+            raise ValueError(f"`target` must be finite, but row {row} is not; drop that sample.")
+
+    def _check_splits(self) -> None:
+        for split, rows in self.splits.items():
+            what = f"`splits[{split!r}]`"
+            if not isinstance(rows, Tensor) or rows.dtype != torch.int64 or rows.ndim != 1:
+                raise ValueError(f"{what} must be an int64 tensor (m,) of rows.")
+            if not len(rows):
+                raise ValueError(f"{what} has no rows; leave it out.")
+            if int(rows.min()) < 0 or int(rows.max()) >= len(self):
+                raise ValueError(
+                    f"{what} must name rows 0 to {len(self) - 1}, got {int(rows.min())} to "
+                    f"{int(rows.max())}."
+                )
+        together = torch.cat([torch.zeros(0, dtype=torch.long), *self.splits.values()])
+        counts = together.bincount(minlength=1)
+        if int(counts.max()) > 1:
+            raise ValueError(
+                f"`splits` of {self.name!r} must not share samples, but row "
+                f"{int(counts.argmax())} is in {int(counts.max())} places; a sample that is judged "
+                f"must not be learnt from."
             )
 
     def __len__(self) -> int:
@@ -107,7 +156,25 @@ class Features:
     @property
     def dims(self) -> dict[str, int]:
         """How many features each modality has."""
-        return {modality: values.shape[1] for modality, values in self.modalities.items()}
+        return {modality: values.shape[-1] for modality, values in self.modalities.items()}
+
+    @property
+    def task(self) -> Task | None:
+        """What is asked of a sample, by the dtype of :attr:`target`; None if nothing is."""
+        if self.target is None:
+            return None
+        kinds: dict[torch.dtype, Task] = {torch.int64: "classes", torch.bool: "labels"}
+        return kinds.get(self.target.dtype, "numbers")
+
+    def split(self, name: str) -> Features:
+        """The samples of one of :attr:`splits`.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        if name not in self.splits:
+            raise ValueError(f"{self.name!r} has splits {list(self.splits)}, got {name!r}.")
+        return self.samples(self.splits[name])
 
     def standardised(self) -> Features:
         r"""The same with zero mean and unit variance of each feature over the set.
@@ -127,14 +194,17 @@ class Features:
             )
         scaled = {}
         for modality, values in self.modalities.items():
-            centred = values - values.mean(0)
-            spread = centred.square().mean(0).sqrt()
-            constant = (values == values[0]).all(0) | (spread == 0)
+            rows = values.flatten(0, -2)
+            centred = values - rows.mean(0)
+            spread = centred.square().flatten(0, -2).mean(0).sqrt()
+            constant = (rows == rows[0]).all(0) | (spread == 0)
             scaled[modality] = torch.where(constant, 0, centred / torch.where(constant, 1, spread))
         return replace(self, modalities=scaled)
 
     def samples(self, selection: int | slice | Sequence[int] | Tensor) -> Features:
         """The set of some of the samples: one index, a slice, or several indices in their order.
+
+        It has no splits: the rows are others.
 
         Raises:
             ValueError: an index that is not there, or nothing selected.
@@ -152,5 +222,6 @@ class Features:
         return replace(
             self,
             modalities={modality: values[rows] for modality, values in self.modalities.items()},
-            labels=None if self.labels is None else self.labels[rows],
+            target=None if self.target is None else self.target[rows],
+            splits={},
         )

@@ -47,7 +47,7 @@ def interaction(
     return Features(
         "interaction",
         modalities,
-        labels=(rank >= (samples + 1) // 2).long(),
+        target=(rank >= (samples + 1) // 2).long(),
         class_names=("low", "high"),
         source="made by pnpfusion.data.interaction",
     )
