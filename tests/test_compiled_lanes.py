@@ -47,6 +47,25 @@ def test_any_number_of_species_takes_the_steps_of_torch(count, scheme):
     assert_same(*both_ways(cell, c0, SPAN, TRBDF2(1e-3)))
 
 
+@quiet
+@pytest.mark.parametrize("floating", [False, True])
+@pytest.mark.parametrize("n", [47, 48, 53, 100])
+def test_records_that_places_share_do_not_show(n, floating):
+    """A charge too small to count makes a line whose places share none."""
+    speck = torch.zeros(n, dtype=f64)
+    speck[n // 2] = 1e-290
+
+    def run(charge):
+        wall = {} if floating else {"x-": pf.Wall(potential=1.5), "x+": pf.Wall(potential=0.0)}
+        grid = pf.Grid((n,), (2.0,), ("wall",))
+        cell = pf.PNP(grid, ions(2), permittivity=0.3, walls=wall, fixed_charge=charge)
+        return pf.simulate(cell, c0, SPAN)
+
+    bump = 0.5 * torch.cos(torch.pi * pf.Grid((n,), (1.0,), ("wall",)).coordinates(0))
+    c0 = torch.stack([1 + bump.to(f64), 1 - bump.to(f64)])
+    assert torch.equal(run(0.0).states, run(pf.Field(speck)).states)
+
+
 def test_lines_too_long_for_the_cache_take_the_steps_of_torch():
     """Their elimination is done twice, block by block."""
     n = 34_000

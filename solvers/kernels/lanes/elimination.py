@@ -28,7 +28,16 @@ from pnpfusion.solvers.kernels.lanes.blocks import (
     shifted,
 )
 from pnpfusion.solvers.kernels.lanes.faces import AHEAD, BACK, FLUX, TURN, find_faces
-from pnpfusion.solvers.kernels.lanes.line import GROUND, INSIDE, LOAD, SIZE, G, aligned, records
+from pnpfusion.solvers.kernels.lanes.line import (
+    GROUND,
+    INSIDE,
+    LOAD,
+    SIZE,
+    G,
+    aligned,
+    place,
+    records,
+)
 from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH, Numbers, Record, Records, written
 
 #: Cells of a lane whose elimination is kept from the way up to the way down: what the cache holds.
@@ -37,7 +46,8 @@ MOST_AT_ONCE, BLOCK = 4096, 192
 
 
 #: Blocks before, of and after a cell of each lane, and the right side: from the number of species,
-#: the records of cells, faces, states and right sides, the step, valences, and two places.
+#: the records of cells, faces, states and right sides, the step, valences, and where in the states,
+#: the cells and the faces.
 Equations = Callable[..., tuple[Matrix, Matrix, Matrix, Matrix]]
 
 
@@ -77,23 +87,25 @@ def _equations(
     h: Any,
     z: Any,
     at: Any,
+    own: Any,
     slot: Any,
 ) -> tuple[Matrix, Matrix, Matrix, Matrix]:
     """Of one cell of each lane: blocks before, of, and after it, and the residual as a column.
 
-    Rows and columns are those of the species, then of the potential.
+    Rows and columns are those of the species, then of the potential. Without species this is
+    Poisson's equation, whose load is the right side.
     """
     m, phi = species + 1, species
-    cell, left, right = cells.at(at), faces.at(slot, -1), faces.at(slot)
+    cell, left, right = cells.at(own), faces.at(slot, -1), faces.at(slot)
     here, known = u.at(at), base.at(at)
     lower, diagonal, upper = ([[0] * m for _ in range(m)] for _ in range(3))
     residual: list[Any] = [0] * m
     volume, inside = cell[SIZE], cell[INSIDE]
     step, charge = h * inside, volume * inside
-    g_left, g_right = inside * cells.at(at, -1)[G], inside * cell[G]
+    g_left, g_right = inside * cells.at(own, -1)[G], inside * cell[G]
     lower[phi][phi], upper[phi][phi] = -g_left, -g_right
     diagonal[phi][phi] = g_left + g_right + cell[GROUND]
-    load = cell[LOAD]
+    load = cell[LOAD] if species else known[phi]
     for s in range(species):
         carried = charge * z[s]
         load += carried * here[s]
@@ -117,7 +129,10 @@ def loaded(record: Record, m: int) -> tuple[Matrix, Matrix, Matrix]:
 
 
 def _put(record: Record, r: Matrix, w: Matrix, y: Matrix) -> None:
-    record.put(0, [x for matrix in (r, w, y) for row in matrix for x in row])
+    """The opposite; without W what is there stays."""
+    m = len(y)
+    for first, matrix in ((0, r), (m * m, w), (2 * m * m, y)):
+        record.put(first, [x for row in matrix for x in row])
 
 
 @written
@@ -131,7 +146,7 @@ def begin(kinds: int, eliminated: Records, last: Any) -> None:
 
 
 def write_elimination(equations: Equations, *, again: bool) -> Any:
-    """Code that eliminates a cell of each lane; ``again`` without its first one."""
+    """Code that eliminates a cell of each lane; ``again`` with the separators known."""
 
     def write(
         kinds: int,
@@ -143,19 +158,24 @@ def write_elimination(equations: Equations, *, again: bool) -> Any:
         valence: Numbers,
         eliminated: Records,
         at: Any,
+        own: Any,
         slot: Any,
         first: Any,
     ) -> None:
         """Eliminate a cell of each lane, and for the first time write its first one by the next."""
         m = kinds + 1
-        lower, diagonal, upper, load = equations(kinds, cells, faces, u, base, h, valence, at, slot)
+        lower, diagonal, upper, load = equations(
+            kinds, cells, faces, u, base, h, valence, at, own, slot
+        )
         r, w, y = loaded(eliminated.at(slot, -1), m)
         pivot = difference(diagonal, product(lower, r))
-        sides = [upper, negative(product(lower, w)), difference(load, product(lower, y))]
-        r, w, y = divided(pivot, sides)
-        _put(eliminated.at(slot), r, w, y)
+        load = difference(load, product(lower, y))
         if again:
+            r, y = divided(pivot, [upper, load])
+            _put(eliminated.at(slot), r, [], y)
             return
+        r, w, y = divided(pivot, [upper, negative(product(lower, w)), load])
+        _put(eliminated.at(slot), r, w, y)
         first_r, first_w, first_y = loaded(eliminated.at(first), m)
         first_w = difference(first_w, product(first_r, w))
         first_y = difference(first_y, product(first_r, y))
@@ -178,13 +198,14 @@ def write_join(equations: Equations) -> Any:
         eliminated: Records,
         separators: Records,
         last: Any,
+        own: Any,
         slot: Any,
         first: Any,
     ) -> None:
         """Solve for the separators, by cyclic reduction across lanes."""
         m = kinds + 1
         lower, diagonal, upper, load = equations(
-            kinds, cells, faces, u, base, h, valence, last, slot
+            kinds, cells, faces, u, base, h, valence, last, own, slot
         )
         r, w, y = loaded(eliminated.at(slot, -1), m)
         of_next = [shifted(one, -1) for one in loaded(eliminated.at(first), m)]
@@ -220,24 +241,39 @@ _join = write_join(_equations)
 
 
 @written
-def _substitute(
-    kinds: int,
-    eliminated: Records,
-    separators: Records,
-    u: Records,
-    weight: Records,
-    total: Records,
-    at: Any,
-    slot: Any,
-) -> None:
-    """Correct a cell of each lane, the next one's correction being in ``separators``."""
+def _know_separators(kinds: int, eliminated: Records, separators: Records, slot: Any) -> None:
+    """Put what the separators before are to a cell into its y, so that no W is needed after it."""
     m = kinds + 1
     r, w, y = loaded(eliminated.at(slot), m)
-    zero = at.type(0)
-    later, separator = separators.at(zero), separators.at(zero, 1)
-    x = difference(y, product(r, column(later.rows(0, m))))
-    x = difference(x, product(w, column(separator.rows(0, m))))
-    _correct(kinds, [one for (one,) in x], later, u.at(at), weight.at(at), total.at(zero))
+    separator = separators.at(slot.type(1))
+    _put(eliminated.at(slot), r, [], difference(y, product(w, column(separator.rows(0, m)))))
+
+
+def _write_substitution(*, again: bool) -> Any:
+    def write(
+        kinds: int,
+        eliminated: Records,
+        separators: Records,
+        u: Records,
+        weight: Records,
+        total: Records,
+        at: Any,
+        slot: Any,
+    ) -> None:
+        """Correct a cell of each lane, the next one's correction being in ``separators``."""
+        m = kinds + 1
+        r, w, y = loaded(eliminated.at(slot), m)
+        zero = at.type(0)
+        later, separator = separators.at(zero), separators.at(zero, 1)
+        x = difference(y, product(r, column(later.rows(0, m))))
+        if not again:
+            x = difference(x, product(w, column(separator.rows(0, m))))
+        _correct(kinds, [one for (one,) in x], later, u.at(at), weight.at(at), total.at(zero))
+
+    return written(write)
+
+
+_substitute, _substitute_again = (_write_substitution(again=again) for again in (False, True))
 
 
 @written
@@ -285,6 +321,7 @@ def correct_all(
     kinds: Any,
     scheme: int,
     cells: Array,
+    skip: int,
     valence: Array,
     base: Array,
     h: float,
@@ -309,31 +346,33 @@ def correct_all(
         start, stop = 1 + block * size, min(1 + (block + 1) * size, last)
         if block > 0:
             _copy_rows(eliminated[size], eliminated[0], 0)
-        find_faces(
-            kinds, scheme, cells, valence, u, faces, start - 1, last if stop == last else stop - 1
-        )
+        end = last if stop == last else stop - 1
+        find_faces(kinds, scheme, cells, skip, valence, u, faces, start - 1, end)
         if len(marks) > 1:
             _copy_rows(faces[0], marks[block], 0)
             _copy_rows(eliminated[0], marks[block], height)
         for at in range(start, stop):
-            slot = at - start + 1
-            _eliminate(kinds, cells, faces, u, base, h, valence, eliminated, at, slot, first)
-    slot = last - start + 1
-    _join(kinds, cells, faces, u, base, h, valence, eliminated, separators, last, slot, first)
+            own, slot = place(at, skip), at - start + 1
+            _eliminate(kinds, cells, faces, u, base, h, valence, eliminated, at, own, slot, first)
+    own, slot = place(last, skip), last - start + 1
+    _join(kinds, cells, faces, u, base, h, valence, eliminated, separators, last, own, slot, first)
     _substitute_last(kinds, separators, u, weight, total, last)
-    for block in range(len(marks) - 1, -1, -1):
-        start, stop = 1 + block * size, min(1 + (block + 1) * size, last)
-        if block < len(marks) - 1:
-            # The cell after these is corrected already, so the face before it is the kept one.
-            find_faces(kinds, scheme, cells, valence, u, faces, start - 1, stop - 2)
-            _copy_rows(marks[block + 1, :height], faces[size], 0)
-            _copy_rows(marks[block, height:], eliminated[0], 0)
-            for at in range(start, stop):
-                slot = at - start + 1
-                _eliminate_again(
-                    kinds, cells, faces, u, base, h, valence, eliminated, at, slot, first
-                )
+    for at in range(last - 1, start - 1, -1):
+        slot = at - start + 1
+        _substitute(kinds, eliminated, separators, u, weight, total, at, slot)
+    for block in range(len(marks) - 2, -1, -1):
+        start, stop = 1 + block * size, 1 + (block + 1) * size
+        # The cell after these is corrected already, so the face before it is the kept one.
+        find_faces(kinds, scheme, cells, skip, valence, u, faces, start - 1, stop - 2)
+        _copy_rows(marks[block + 1, :height], faces[size], 0)
+        _copy_rows(marks[block, height:], eliminated[0], 0)
+        _know_separators(kinds, eliminated, separators, 0)
+        for at in range(start, stop):
+            own, slot = place(at, skip), at - start + 1
+            _eliminate_again(
+                kinds, cells, faces, u, base, h, valence, eliminated, at, own, slot, first
+            )
         for at in range(stop - 1, start - 1, -1):
             slot = at - start + 1
-            _substitute(kinds, eliminated, separators, u, weight, total, at, slot)
+            _substitute_again(kinds, eliminated, separators, u, weight, total, at, slot)
     repeat_ends(kinds, u, last)

@@ -4,6 +4,9 @@ The steps are the same: those of `march` under `AdaptiveSteps`, one sample after
 are records of concentrations and of the potential, which is a linear function of them: found once
 at the beginning of a step, it stays that of the state through every stage. Neither crowding nor
 reactions are known here.
+
+Long lines do not fit in the cache, so what is done to a line between two solutions is done to one
+part of it after the other, all of it at once.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from pnpfusion.solvers.kernels.lanes.line import (
     Line,
     aligned,
     lay_out,
+    place,
     put_cells,
     records,
     take_cells,
@@ -42,16 +46,20 @@ if TYPE_CHECKING:
     from pnpfusion.solvers.plain_steps import Method
 
 
+#: Records of the parts of a line that stay in the cache.
+PART = 64
+
+
 class Stages(NamedTuple):
     """What the steps of one sample work with: records of R + 1 stages, M + 2 for each."""
 
     u: Array  #: (M+2, 1+S, 8), as all but the next and the last two
     slopes: Array  #: du/dt of each stage, (R+1, M+2, 1+S, 8)
     base: Array
-    ahead: Array
-    stage: Array
+    pair: Array  #: the stage that was found last, and room for another; (2, M+2, 1+S, 8)
     weight: Array  #: one over the correction that counts as one
-    found: Array  #: the smallest concentration, or a sum, in each lane; (1, 1, 8)
+    error: Array  #: of a part, (PART, 1+S, 8)
+    found: Array  #: smallest concentrations, or sums, in each lane; (3, 1, 8)
     poisson: Poisson
 
 
@@ -64,17 +72,19 @@ def make_stages(method: Method, species: int, n: int) -> Stages:
         aligned(rows, columns),
         slopes,
         aligned(rows, columns),
+        aligned(2 * rows, columns).reshape((2, rows, columns, WIDTH)),
         aligned(rows, columns),
-        aligned(rows, columns),
-        aligned(rows, columns),
-        aligned(1, 1),
+        aligned(PART, columns),
+        aligned(3, 1),
         make_poisson(n),
     )
 
 
 @written
-def _least_of(kinds: int, cells: Records, u: Records, found: Records, at: Any) -> None:
-    into, inside = found.at(at.type(0)), cells.at(at)[INSIDE]
+def _least_of(
+    kinds: int, cells: Records, u: Records, found: Records, at: Any, own: Any, row: Any
+) -> None:
+    into, inside = found.at(row), cells.at(own)[INSIDE]
     least = into[0]
     for c in u.at(at).rows(0, kinds):
         least = c.where_less(least, inside.where_less(0.5, least, c), least)
@@ -84,10 +94,11 @@ def _least_of(kinds: int, cells: Records, u: Records, found: Records, at: Any) -
 @inner
 def _lowest(kinds: Any, line: Line, u: Array, found: Array) -> float:
     """The smallest concentration."""
+    cells, skip = line.cells, line.skip
     found[0, 0, :] = np.inf
     for at in range(1, len(u) - 1):
-        _least_of(kinds, line.cells, u, found, at)
-    return float(found.min())
+        _least_of(kinds, cells, u, found, at, place(at, skip), 0)
+    return float(found[0].min())
 
 
 @written
@@ -108,12 +119,13 @@ def _add_error(
     atol: Any,
     rtol: Any,
     at: Any,
+    slot: Any,
 ) -> None:
     into = found.at(at.type(0))
     total = into[0]
     for row in range(kinds):
         before, now = abs(u.at(at)[row]), abs(after.at(at)[row])
-        ratio = error.at(at)[row] / (atol + rtol * before.where_less(now, now, before))
+        ratio = error.at(slot)[row] / (atol + rtol * before.where_less(now, now, before))
         total += ratio * ratio
     into[0] = total
 
@@ -132,6 +144,53 @@ def _add(factor: float, values: Array, total: Array) -> None:
         goal[i] += factor * flat[i]
 
 
+@inner
+def _find_slope(now: Array, known: Array, step: float, slope: Array) -> None:
+    """The slope of a stage from its value and its base."""
+    for i in range(len(slope)):
+        slope[i] = (now[i] - known[i]) / step
+
+
+@inner
+def _predict(
+    kinds: Any,
+    line: Line,
+    method: Method,
+    row: int,
+    dt: float,
+    work: Stages,
+    now: Array,
+    ahead: Array,
+) -> float:
+    """Find the base of a stage, and where the last slope leads from there; its lowest value.
+
+    The last slope is found too, from the stage before, ``now``, and its base.
+    """
+    cells, skip, found, weights = line.cells, line.skip, work.found, method.rows[row]
+    start, base, slopes = work.u.reshape(-1), work.base.reshape(-1), work.slopes
+    slopes = slopes.reshape((len(slopes), len(start)))
+    stage, guess = now.reshape(-1), ahead.reshape(-1)
+    last, own = len(now) - 1, weights[row + 1] * dt
+    before = method.rows[row - 1, row] * dt if row > 0 else 1.0
+    found[0, 0, :] = np.inf
+    size = now.shape[1] * WIDTH
+    for first in range(0, last + 1, PART):
+        stop = min(first + PART, last + 1)
+        i, j = first * size, stop * size
+        known, into, slope = base[i:j], guess[i:j], slopes[row, i:j]
+        if row > 0:
+            _find_slope(stage[i:j], known, before, slope)
+        _copy(start[i:j], known)
+        for k in range(row + 1):
+            if weights[k] != 0:
+                _add(dt * weights[k], slopes[k, i:j], known)
+        _copy(known, into)
+        _add(own, slope, into)
+        for at in range(max(first, 1), min(stop, last)):
+            _least_of(kinds, cells, ahead, found, at, place(at, skip), 0)
+    return float(found[0].min())
+
+
 @inlined
 def _attempt(
     kinds: Any,
@@ -143,64 +202,71 @@ def _attempt(
     room: Workroom,
     work: Stages,
     tape: Array,
-) -> tuple[bool, int, bool]:
-    """One step to ``work.stage``, its slope the last of ``work.slopes``; see `ESDIRK.attempt`.
+) -> tuple[bool, int, bool, int]:
+    """One step, its slope the last of ``work.slopes``; see `ESDIRK.attempt`.
 
-    Its stages are put on ``tape`` ``(R, M+2, 1+S, 8)``, if there is one.
+    Its stages are put on ``tape`` ``(R, M+2, 1+S, 8)``, if there is one. The last number returned
+    says which of ``work.pair`` it ends with.
     """
-    slopes, base, ahead, stage = work.slopes, work.base, work.ahead, work.stage
-    solved, iterations = True, 0
-    _copy(work.u, stage)
-    for row in range(len(method.rows)):
-        weights = method.rows[row]
-        own = weights[row + 1] * dt
-        _copy(work.u, base)
-        for j in range(row + 1):
-            if weights[j] != 0:
-                _add(dt * weights[j], slopes[j], base)
-        _copy(base, ahead)
-        _add(own, slopes[row], ahead)
-        if _lowest(kinds, line, ahead, work.found) > 0:
-            _copy(ahead, stage)
+    solved, iterations, which, last = True, 0, 0, len(method.rows) - 1
+    _copy(work.u, work.pair[0])
+    own = 1.0
+    for row in range(last + 1):
+        own = method.rows[row, row + 1] * dt
+        now, ahead = work.pair[which], work.pair[1 - which]
+        if _predict(kinds, line, method, row, dt, work, now, ahead) > 0:
+            which = 1 - which
         converged, took, failed = iterate_lanes(
-            kinds, line, base, own, stage, work.weight, count, most, room
+            kinds, line, work.base, own, work.pair[which], work.weight, count, most, room
         )
         iterations += took
         if failed:
-            return False, iterations, True
+            return False, iterations, True, which
         solved = solved and converged
-        slope = slopes[row + 1].reshape(-1)
-        now, known = stage.reshape(-1), base.reshape(-1)
-        for i in range(len(slope)):
-            slope[i] = (now[i] - known[i]) / own
         if len(tape) > 0:
-            _copy(stage, tape[row])
-    return solved, iterations, False
-
-
-@inlined
-def _error_ratio(kinds: Any, method: Method, count: int, dt: float, work: Stages) -> float:
-    """The error of a step over the error allowed; see `Tolerance.ratio`."""
-    error = work.base
-    for i in range(len(error)):
-        error[i] = 0
-    for j in range(len(method.error)):
-        if method.error[j] != 0:
-            _add(dt * method.error[j], work.slopes[j], error)
-    work.found[:] = 0
-    for at in range(1, len(error) - 1):
-        _add_error(kinds, work.u, work.stage, error, work.found, method.atol, method.rtol, at)
-    total = 0.0
-    for lane in range(WIDTH):
-        total += work.found[0, 0, lane]
-    return float(np.sqrt(total / count))
+            _copy(work.pair[which], tape[row])
+    end, known = work.pair[which].reshape(-1), work.base.reshape(-1)
+    _find_slope(end, known, own, work.slopes[last + 1].reshape(-1))
+    return solved, iterations, False, which
 
 
 @inner
-def _between(s: float, h: float, k_1: Array, work: Stages) -> None:
-    """The cubic Hermite interpolant at the share ``s`` of a step, put in ``work.ahead``."""
+def _judge(
+    kinds: Any, line: Line, method: Method, count: int, dt: float, work: Stages, stage: Array
+) -> tuple[float, float, float]:
+    """The error of a step over the error allowed, see `Tolerance.ratio`; the lowest at both ends.
+
+    The lowest one after the step comes first.
+    """
+    cells, skip, found, error = line.cells, line.skip, work.found, work.error
+    slopes = work.slopes.reshape((len(work.slopes), work.u.size))
+    found[0, 0, :], found[1:] = 0, np.inf
+    last, size, flat = len(stage) - 1, stage.shape[1] * WIDTH, error.reshape(-1)
+    for first in range(0, last + 1, PART):
+        stop = min(first + PART, last + 1)
+        i, j = first * size, stop * size
+        into = flat[: j - i]
+        for k in range(len(into)):
+            into[k] = 0
+        for k in range(len(method.error)):
+            if method.error[k] != 0:
+                _add(dt * method.error[k], slopes[k, i:j], into)
+        for at in range(max(first, 1), min(stop, last)):
+            own, slot = place(at, skip), at - first
+            _add_error(kinds, work.u, stage, error, found, method.atol, method.rtol, at, slot)
+            _least_of(kinds, cells, stage, found, at, own, 1)
+            _least_of(kinds, cells, work.u, found, at, own, 2)
+    total = 0.0
+    for lane in range(WIDTH):
+        total += found[0, 0, lane]
+    return float(np.sqrt(total / count)), float(found[1].min()), float(found[2].min())
+
+
+@inner
+def _between(s: float, h: float, k_1: Array, work: Stages, stage: Array, ahead: Array) -> None:
+    """The cubic Hermite interpolant at the share ``s`` of a step to ``stage``, into ``ahead``."""
     u_0, k_0 = work.u.reshape(-1), work.slopes[0].reshape(-1)
-    u_1, end, into = work.stage.reshape(-1), k_1.reshape(-1), work.ahead.reshape(-1)
+    u_1, end, into = stage.reshape(-1), k_1.reshape(-1), ahead.reshape(-1)
     for i in range(len(into)):
         bend = (1 - 2 * s) * (u_1[i] - u_0[i]) + (s - 1) * h * k_0[i] + s * h * end[i]
         into[i] = (1 - s) * u_0[i] + s * u_1[i] + s * (s - 1) * bend
@@ -217,23 +283,26 @@ def _save(
     ends: float,
     lowest_after: float,
     work: Stages,
+    which: int,
 ) -> bool:
     """Save what the step passes; False where an interpolant is less positive than both ends.
 
-    ``ends`` is the smallest concentration at the ends, ``lowest_after`` that of the second one.
+    ``ends`` is the smallest concentration at the ends, ``lowest_after`` that of the second one,
+    which is that one of ``work.pair``.
     """
+    stage, ahead = work.pair[which], work.pair[1 - which]
     t, k_1 = run.t[sample], work.slopes[len(work.slopes) - 1]
     at = run.next[sample]
     while at < len(run.times) and run.times[at] <= end:
         if run.times[at] == end:
-            _copy(work.stage, work.ahead)
+            _copy(stage, ahead)
         else:
-            _between((run.times[at] - t) / dt, dt, k_1, work)
-        lowest = _lowest(kinds, line, work.ahead, work.found)
+            _between((run.times[at] - t) / dt, dt, k_1, work, stage, ahead)
+        lowest = _lowest(kinds, line, ahead, work.found)
         if (lowest < 0 and ends >= 0) or (lowest == 0 and ends > 0):
             return False
         for s in range(len(kinds)):
-            take_cells(work.ahead, s, run.states[at, sample, s])
+            take_cells(ahead, s, run.states[at, sample, s])
         run.lowest_saved[at, sample] = lowest
         at += 1
     first = run.next[sample]
@@ -292,12 +361,15 @@ def _step(
         _weigh(kinds, work.u, work.weight, method.newton_share, method.atol, method.rtol, at)
     find_potential_of(kinds, line, work.u, 1.0, work.poisson)
     find_potential_of(kinds, line, work.slopes[0], 0.0, work.poisson)
-    solved, iterations, failed = _attempt(kinds, line, method, most, count, dt, room, work, tape)
-    ratio = _error_ratio(kinds, method, count, dt, work)
-    if failed or not np.isfinite(ratio):
+    solved, iterations, failed, which = _attempt(
+        kinds, line, method, most, count, dt, room, work, tape
+    )
+    if failed:
         return False
-    lowest = _lowest(kinds, line, work.stage, work.found)
-    lowest_before = _lowest(kinds, line, work.u, work.found)
+    stage = work.pair[which]
+    ratio, lowest, lowest_before = _judge(kinds, line, method, count, dt, work, stage)
+    if not np.isfinite(ratio):
+        return False
     valid = solved and (lowest > 0 or (lowest == 0 and lowest_before == 0))
     accept = valid and ratio <= 1
     growth = method.shrink_after_failure
@@ -309,7 +381,7 @@ def _step(
     run.iterations[sample] += iterations
     if accept:
         ends = min(lowest, lowest_before)
-        if not _save(kinds, line, run, sample, dt, end, ends, lowest, work):
+        if not _save(kinds, line, run, sample, dt, end, ends, lowest, work, which):
             run.land[sample] = True  # again, onto the saved time
             run.rejected[sample] += 1
             return True
@@ -318,7 +390,7 @@ def _step(
         run.failures[sample], run.land[sample] = 0, False
         if trail.t.shape[1] > 0:
             _remember(trail, sample, t, end, dt, run.next[sample], work)
-        _copy(work.stage, work.u)
+        _copy(stage, work.u)
         _copy(work.slopes[len(work.slopes) - 1], work.slopes[0])
         run.t[sample] = end
         run.steps[sample] += 1
@@ -376,7 +448,7 @@ def esdirk_lanes(
         if tries >= enough:
             break
         cell = one_sample(cells, sample)
-        line = lay_out(cell, species, n)
+        line = lay_out(cell, species, n, True)
         _put_in(cell, run.u[sample], run.slope[sample], work)
         if trail.t.shape[1] > 0:
             trail.next[sample, 0] = run.next[sample]

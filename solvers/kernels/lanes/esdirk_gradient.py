@@ -97,8 +97,8 @@ def _again(
         find_potential_of(kinds, line, work.u, 1.0, work.poisson)
         find_potential_of(kinds, line, work.slopes[0], 0.0, work.poisson)
         into, dt = tape[k - steps.start], trail.dt[sample, k]
-        _attempt(kinds, line, method, most, count, dt, room, work, into)
-        _copy(work.stage, work.u)
+        _, _, _, which = _attempt(kinds, line, method, most, count, dt, room, work, into)
+        _copy(work.pair[which], work.u)
         _copy(work.slopes[len(method.rows)], work.slopes[0])
 
 
@@ -212,7 +212,7 @@ def esdirk_lanes_gradient(
         if not is_asked(trail, sample, where, by_values, by_u[sample], by_slope[sample]):
             continue
         cell = one_sample(cells, sample)
-        line = lay_out(cell, species, n)
+        line = lay_out(cell, species, n, False)
         back.by_end[:], back.by_slopes[:] = 0, 0
         for s in range(species):
             put_cells(by_u[sample, s], still, back.by_end, s)

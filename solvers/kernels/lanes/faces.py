@@ -6,7 +6,7 @@ from typing import Any
 
 from pnpfusion.solvers.kernels.axis.newton import CENTRAL, HARMONIC
 from pnpfusion.solvers.kernels.decorators import Array, inlined
-from pnpfusion.solvers.kernels.lanes.line import FACE_PULL, LET_THROUGH, OFFSET, G
+from pnpfusion.solvers.kernels.lanes.line import FACE_PULL, LET_THROUGH, OFFSET, G, place
 from pnpfusion.solvers.kernels.lanes.straight_code import Lanes, Numbers, Records, written
 
 #: Rows of a species in a record of faces: flux, and its slopes by what is before, after, and phi.
@@ -65,10 +65,11 @@ def _write_faces(weights: Any) -> Any:
         valence: Numbers,
         faces: Records,
         at: Any,
+        own: Any,
         slot: Any,
     ) -> None:
         """The fluxes of ``u`` through the face after a record, and their slopes."""
-        species, cell, into = kinds, cells.at(at), faces.at(slot)
+        species, cell, into = kinds, cells.at(own), faces.at(slot)
         before, after = u.at(at), u.at(at, 1)
         into[4 * species] = cell[G] * (before[species] - after[species])
         pull = cell[FACE_PULL]
@@ -95,19 +96,20 @@ def find_faces(
     kinds: Any,
     scheme: int,
     cells: Array,
+    skip: int,
     valence: Array,
     u: Array,
     faces: Array,
     first: int,
     last: int,
 ) -> None:
-    """Fill ``faces`` with those after the records from ``first`` to ``last``."""
+    """Fill ``faces`` with those after the places from ``first`` to ``last``."""
     if scheme == CENTRAL:
         for at in range(first, last + 1):
-            _faces_central(kinds, cells, u, valence, faces, at, at - first)
+            _faces_central(kinds, cells, u, valence, faces, at, place(at, skip), at - first)
     elif scheme == HARMONIC:
         for at in range(first, last + 1):
-            _faces_harmonic(kinds, cells, u, valence, faces, at, at - first)
+            _faces_harmonic(kinds, cells, u, valence, faces, at, place(at, skip), at - first)
     else:
         for at in range(first, last + 1):
-            _faces_bernoulli(kinds, cells, u, valence, faces, at, at - first)
+            _faces_bernoulli(kinds, cells, u, valence, faces, at, place(at, skip), at - first)

@@ -25,11 +25,13 @@ from pnpfusion.solvers.kernels.axis.newton import (
     WALL_RISE,
     Cell,
 )
-from pnpfusion.solvers.kernels.decorators import Array, inner
+from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
 from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH
 
 #: Rows of a record of a line: of its cell, then of the face after it, then of species there.
 SIZE, INSIDE, LOAD, GROUND, G, FACE_PULL, OFFSET, LET_THROUGH = range(8)
+#: The record that others share, past those of the first wall.
+SHARED = 3
 
 
 class Line(NamedTuple):
@@ -37,7 +39,10 @@ class Line(NamedTuple):
 
     scheme: int
     floating: bool
-    cells: Array  #: rows as above, (M+1, 7 + 2S, 8); record 0 is the face before a lane
+    cells: Array
+    """Rows as above, (M+1-skip, 7 + 2S, 8); record 0 is the face before a lane. That of any place
+    is at :func:`place`, since places inside a uniform cell share one: it stays in the cache."""
+    skip: int  #: how many records are left out
     valence: Array  #: (S,)
     walls: Array  #: their potentials, and 0 inside, (M+2, 1, 8)
 
@@ -56,6 +61,35 @@ def aligned(count: int, rows: int) -> Array:
     return room[first : first + count * rows * WIDTH].reshape((count, rows, WIDTH))
 
 
+@inlined
+def place(at: int, skip: int) -> int:
+    """Where the record of a place is, in the cells of a line; what is before it is the one before.
+
+    The walls are in the first records, and in the last.
+    """
+    return max(min(at, SHARED), at - skip)
+
+
+@inner
+def _left_out(cell: Cell, n: int) -> int:
+    """How many records of a line may share another one, for nothing varies there."""
+    each = records(n)
+    stop = n % each + 1  # where the last cell is
+    if n // each < WIDTH - 1 or stop <= SHARED + 1:
+        return 0
+    for row in (VOLUME, FIXED_CHARGE):
+        values = cell.cells[row]
+        for i in range(2, n - 1):
+            if values[i] != values[1]:
+                return 0
+    for across in (cell.electric, cell.faces):
+        for row in range(len(across)):
+            for face in range(2, n):
+                if across[row, face] != across[row, 1]:
+                    return 0
+    return stop - 1 - SHARED
+
+
 @inner
 def put_cells(values: Array, walls: Array, into: Array, row: int) -> None:
     """Lay ``values`` ``(N,)`` and those of both walls ``(2,)`` out as a row of records."""
@@ -70,17 +104,18 @@ def put_cells(values: Array, walls: Array, into: Array, row: int) -> None:
 
 
 @inner
-def lay_out(cell: Cell, species: int, n: int) -> Line:
-    """One sample's cell in lanes."""
-    each = records(n)
-    cells = aligned(each + 1, LET_THROUGH + 2 * species)
+def lay_out(cell: Cell, species: int, n: int, shares: bool) -> Line:
+    """One sample's cell in lanes; ``shares`` says whether places may share a record."""
+    each, skip = records(n), _left_out(cell, n) if shares else 0
+    cells = aligned(each + 1 - skip, LET_THROUGH + 2 * species)
     cells[:] = 0
     ends = cell.ends
-    for at in range(each + 1):
+    for row in range(each + 1 - skip):
+        at = row if row <= SHARED else row + skip
         for lane in range(WIDTH):
             face = lane * each + at - 1  # the place of this record, and the face after it
             i = face - 1
-            one = cells[at, :, lane]
+            one = cells[row, :, lane]
             inside = 0 <= i < n
             one[SIZE] = cell.cells[VOLUME, i] if inside else 1.0
             one[INSIDE] = 1.0 if inside else 0.0
@@ -104,7 +139,7 @@ def lay_out(cell: Cell, species: int, n: int) -> Line:
                     one[LET_THROUGH + s] = cell.faces[PASSING + s, face]
     walls = aligned(each + 2, 1)
     put_cells(np.zeros(n), ends[ELECTRODE], walls, 0)
-    return Line(cell.scheme, cell.floating, cells, cell.numbers[VALENCE:].copy(), walls)
+    return Line(cell.scheme, cell.floating, cells, skip, cell.numbers[VALENCE:].copy(), walls)
 
 
 @inner

@@ -11,11 +11,11 @@ from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
 from pnpfusion.solvers.kernels.lanes.elimination import Workroom, correct_all, make_workroom
 from pnpfusion.solvers.kernels.lanes.line import (
     INSIDE,
-    LET_THROUGH,
     LOAD,
     SIZE,
     Line,
     aligned,
+    place,
     records,
 )
 from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH, Numbers, Records, written
@@ -46,7 +46,7 @@ def iterate_lanes(
         most: when to give up.
         room: to work in.
     """
-    cells, valence = line.cells, line.valence
+    cells, skip, valence = line.cells, line.skip, line.valence
     faces, eliminated, marks, separators, total = room
     size_before = 0.0
     for iteration in range(1, most + 1):
@@ -54,6 +54,7 @@ def iterate_lanes(
             kinds,
             line.scheme,
             cells,
+            skip,
             valence,
             base,
             h,
@@ -82,29 +83,35 @@ def iterate_lanes(
 class Poisson(NamedTuple):
     """Where :func:`find_potential_of` works: the same elimination, with no species."""
 
-    cells: Array  #: like those of the line, with another load and no species, (M+1, 7, 8)
-    phi: Array  #: (M+2, 1, 8)
+    load: Array  #: (M+2, 1, 8), as the next
+    phi: Array
     room: Workroom
 
 
 @inner
 def make_poisson(n: int) -> Poisson:
     """Room for one sample at a time."""
-    each = records(n)
-    return Poisson(aligned(each + 1, LET_THROUGH), aligned(each + 2, 1), make_workroom(0, n))
+    long = records(n) + 2
+    return Poisson(aligned(long, 1), aligned(long, 1), make_workroom(0, n))
 
 
 @written
 def _charge(
-    kinds: int, cells: Records, valence: Numbers, c: Records, share: Any, into: Records, at: Any
+    kinds: int,
+    cells: Records,
+    valence: Numbers,
+    c: Records,
+    share: Any,
+    load: Records,
+    at: Any,
+    own: Any,
 ) -> None:
-    """Copy a record, with the load of ``c`` and a share of its own."""
-    cell = cells.at(at)
-    rows = cell.rows(0, LET_THROUGH)
-    rows[LOAD] = rows[LOAD] * share
+    """Put the load of ``c`` and a share of the cell's own into a record."""
+    cell, here = cells.at(own), c.at(at)
+    total = cell[LOAD] * share
     for s in range(kinds):
-        rows[LOAD] += rows[SIZE] * rows[INSIDE] * (valence[s] * c.at(at)[s])
-    into.at(at).put(0, rows)
+        total += cell[SIZE] * cell[INSIDE] * (valence[s] * here[s])
+    load.at(at)[0] = total
 
 
 @inner
@@ -114,31 +121,34 @@ def find_potential_of(kinds: Any, line: Line, c: Array, share: float, poisson: P
     With 0 for the share it is what a change of ``c`` changes. Where no wall fixes the potential, it
     is that of the load less its mean.
     """
-    last = len(c) - 2
-    cells, phi = poisson.cells, poisson.phi
-    for at in range(last + 1):
-        _charge(kinds, line.cells, line.valence, c, share, cells, at)
+    last, cells, skip = len(c) - 2, line.cells, line.skip
+    load, phi = poisson.load, poisson.phi
+    for at in range(1, last + 1):
+        _charge(kinds, cells, line.valence, c, share, load, at, place(at, skip))
     if line.floating:
-        load, volume = 0.0, 0.0
+        total, volume = 0.0, 0.0
         for at in range(1, last + 1):
+            cell = cells[place(at, skip)]
             for lane in range(WIDTH):
-                if cells[at, INSIDE, lane] > 0:
-                    load += cells[at, LOAD, lane]
-                    volume += cells[at, SIZE, lane]
+                if cell[INSIDE, lane] > 0:
+                    total += load[at, 0, lane]
+                    volume += cell[SIZE, lane]
         for at in range(1, last + 1):
+            cell = cells[place(at, skip)]
             for lane in range(WIDTH):
-                if cells[at, INSIDE, lane] > 0:
-                    cells[at, LOAD, lane] -= cells[at, SIZE, lane] * (load / volume)
+                if cell[INSIDE, lane] > 0:
+                    load[at, 0, lane] -= cell[SIZE, lane] * (total / volume)
     wall, start = line.walls.reshape(-1), phi.reshape(-1)
     for i in range(len(start)):
         start[i] = share * wall[i]
-    faces, eliminated, marks, separators, total = poisson.room
+    faces, eliminated, marks, separators, found = poisson.room
     correct_all(
         (),
         CENTRAL,
         cells,
+        skip,
         line.valence,
-        phi,
+        load,
         0.0,
         phi,
         phi,
@@ -146,7 +156,7 @@ def find_potential_of(kinds: Any, line: Line, c: Array, share: float, poisson: P
         eliminated,
         marks,
         separators,
-        total,
+        found,
     )
     row = c.shape[1] - 1
     for at in range(last + 2):

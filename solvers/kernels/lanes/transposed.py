@@ -98,10 +98,11 @@ def _equations(
     h: Any,
     z: Any,
     at: Any,
+    own: Any,
     slot: Any,
 ) -> tuple[Matrix, Matrix, Matrix, Matrix]:
     m, phi = species + 1, species
-    cell, beside, left, right = cells.at(at), cells.at(at, -1), faces.at(slot, -1), faces.at(slot)
+    cell, beside, left, right = cells.at(own), cells.at(own, -1), faces.at(slot, -1), faces.at(slot)
     lower, diagonal, upper = ([[0] * m for _ in range(m)] for _ in range(3))
     inside, volume = cell[INSIDE], cell[SIZE]
     step, charge = h * inside, volume * inside
@@ -161,7 +162,7 @@ def solve_transposed(
     Args:
         kinds: a tuple as long as there are species.
         scheme: of the faces.
-        cells: those of the line.
+        cells: those of the line, none left out.
         valence: of each species.
         u: concentrations and potential, ``(M+2, 1+S, 8)``.
         h: the step.
@@ -174,8 +175,8 @@ def solve_transposed(
     _find_faces(kinds, scheme, cells, valence, u, faces)
     begin(kinds, eliminated, last)
     for at in range(1, last):
-        _eliminate(kinds, cells, faces, u, w, h, valence, eliminated, at, at, last)
-    _join(kinds, cells, faces, u, w, h, valence, eliminated, separators, last, last, last)
+        _eliminate(kinds, cells, faces, u, w, h, valence, eliminated, at, at, at, last)
+    _join(kinds, cells, faces, u, w, h, valence, eliminated, separators, last, last, last, last)
     _substitute_last(kinds, separators, w, last)
     for at in range(last - 1, 0, -1):
         _substitute(kinds, eliminated, separators, w, at)

@@ -1,0 +1,115 @@
+"""What a long line costs: time per cell and iteration, what goes through memory, and a plain copy.
+
+usage: python -m benchmarks.long_lines [--cells 1024 4096 16384 100000] [--rounds 5]
+
+Runs a cell between blocking electrodes to t = .5 with the default stepper (rtol 1e-3), and between
+runs negates an array that no cache holds into another. Prints one JSON line per size, then a table:
+iterations of Newton's method, nanoseconds per cell and iteration (processor time, smallest of all
+rounds), bytes per cell and iteration that pass between a line and memory where no cache holds it,
+counted as in `traffic`, and what they take at the speed of the array; then exponents of time, of
+iterations, and of time per iteration over cells. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+import warnings
+
+import numpy as np
+import torch
+
+import pnpfusion as pf
+from benchmarks import count
+from benchmarks.suite.cost import blocking
+from benchmarks.suite.curves import exponent
+from pnpfusion.dynamics.resolution import ResolutionWarning
+from pnpfusion.solvers import KenCarp4
+
+SPECIES, NUMBER = 2, 8
+COPIED = 12_000_000
+
+
+def traffic(steps: int, iterations: int) -> float:
+    """Bytes per cell and iteration; what is written is fetched before, unless it was just read.
+
+    Of records of S species and the potential, m = S + 1 numbers a cell, an iteration reads the
+    state and the S rows of the right side twice, writes the state, and reads the S weights. A step
+    reads and writes them as `lanes/esdirk.py` says, and two potentials are found at its beginning.
+    """
+    tableau, record = KenCarp4.tableau, NUMBER * (SPECIES + 1)
+    iteration = 3 * record + 3 * NUMBER * SPECIES
+    step = 3 + 3 + 4 + 6  # first stage, weights, last slope, what an accepted step leaves
+    for row, weights in enumerate(tableau.rows):
+        step += 6 if row == 0 else 8  # state, base, guess; the stage before and its slope
+        step += np.count_nonzero(weights[:row])
+    step += np.count_nonzero(tableau.error) + 2
+    potentials = 2 * (record + 13 * NUMBER)  # charge, load, walls, and the potential, twice
+    return iteration + steps * (step * record + potentials) / iterations
+
+
+def measure(sizes: list[int], rounds: int) -> list[dict[str, float]]:
+    """One row for each size."""
+    jobs = [blocking(cells, 1) for cells in sizes]
+    works = [job.forward().work for job in jobs]
+    best, copy = [math.inf] * len(jobs), math.inf
+    source = np.random.default_rng(0).random(COPIED)
+    goal = np.empty_like(source)
+    np.negative(source, out=goal)
+    for _ in range(rounds):
+        for k, (job, cells) in enumerate(zip(jobs, sizes, strict=True)):
+            for _ in range(max(1, 20_000 // cells)):
+                start = time.process_time()
+                job.forward()
+                best[k] = min(best[k], time.process_time() - start)
+        start = time.process_time()
+        np.negative(source, out=goal)
+        copy = min(copy, time.process_time() - start)
+    speed = 3 * source.nbytes / copy  # fetched, fetched to be written, written
+    rows = []
+    for cells, work, seconds in zip(sizes, works, best, strict=True):
+        iterations = int(work.iterations.sum())
+        moved = traffic(int((work.steps + work.rejected).sum()), iterations)
+        rows.append(
+            {
+                "cells": cells,
+                "iterations": iterations,
+                "seconds": seconds,
+                "ns": 1e9 * seconds / iterations / cells,
+                "bytes": moved,
+                "copy_gb_per_s": speed / 1e9,
+                "moving_ns": 1e9 * moved / speed,
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    """Print the costs."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cells", type=count, nargs="+", default=[1024, 4096, 16384, 100_000])
+    parser.add_argument("--rounds", type=count, default=5)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", ResolutionWarning)
+    rows = measure(chosen.cells, chosen.rounds)
+    for row in rows:
+        print(json.dumps(row), flush=True)
+    print(f"pnpfusion {pf.__version__}; a copy moves {rows[0]['copy_gb_per_s']:.1f} GB/s")
+    print(f"{'cells':>7} {'iterations':>10} {'ns':>6} {'bytes':>6} {'moving, ns':>10}")
+    for row in rows:
+        print(
+            f"{row['cells']:>7} {row['iterations']:>10} {row['ns']:>6.1f} {row['bytes']:>6.0f} "
+            f"{row['moving_ns']:>10.1f}"
+        )
+    for what in ("seconds", "iterations", "ns"):
+        found = exponent([(row["cells"], row[what]) for row in rows])
+        print(f"exponent of {what}: {'too few sizes' if found is None else f'{found:.2f}'}")
+
+
+if __name__ == "__main__":
+    main()
