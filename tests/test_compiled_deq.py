@@ -129,6 +129,20 @@ def test_a_sample_that_fails_is_masked_as_in_torch(in_torch):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8, equal_nan=True)
 
 
+def test_the_bits_do_not_depend_on_where_memory_is_found():
+    law = contracting(32)
+    x, z = features_of(law)[:, 0], random(7, law.width, seed=3)
+    found, taken = [], []
+    for k in range(12):
+        taken.append(torch.empty(1 + 3 * k))
+        compiled = compiled_block(law.unimodal[0], x, None, Broyden(), None)
+        place = compiled.linearised(z, None)
+        found.append((compiled(z, None), place.transposed(z)))
+    for one in found[1:]:
+        assert torch.equal(one[0], found[0][0])
+        assert torch.equal(one[1], found[0][1])
+
+
 def test_what_the_kernels_do_not_know_is_left_to_torch():
     law = contracting()
     block, features = law.unimodal[0], features_of(law)[:, 0]

@@ -4,6 +4,9 @@ A block is :math:`N_3(\mathrm{ReLU}(N_2(W_2 h + c_2 + x) + z))` with
 :math:`h = \mathrm{ReLU}(N_1(W_1 z + c_1))`. Products are made elsewhere; here is what lies
 between, each group of a row read once from memory. Of a norm its unit values, before gain and
 shift, are kept, and the factor that made them so.
+
+No loop both sums up and stores: where arrays lie close together such a loop may not be vectorised,
+and sums in another order would make the bits of an answer depend on where memory was found.
 """
 
 from __future__ import annotations
@@ -40,14 +43,9 @@ def _total(values: Array) -> np.floating:
 
 
 @inner_sums
-def _total_of_sum(a: Array, b: Array, into: Array) -> np.floating:
-    """The total of a + b, which is put into ``into``."""
-    total = a.dtype.type(0)
+def _sum(a: Array, b: Array, into: Array) -> None:
     for i in range(len(a)):
-        value = a[i] + b[i]
-        into[i] = value
-        total += value
-    return total
+        into[i] = a[i] + b[i]
 
 
 @inner_sums
@@ -68,29 +66,25 @@ def _to_unit(values: Array, mean: np.floating, factor: np.floating, into: Array)
 
 
 @inner_sums
-def _relu_of_two(a: Array, b: Array, into: Array) -> np.floating:
-    """The ReLU of a + b, and its total."""
-    zero = total = a.dtype.type(0)
+def _relu_of_two(a: Array, b: Array, into: Array) -> None:
+    """The ReLU of a + b."""
+    zero = a.dtype.type(0)
     for i in range(len(a)):
         value = a[i] + b[i]
         value = zero if value <= zero else value  # not a number stays so
         into[i] = value
-        total += value
-    return total
 
 
 @inner_sums
 def _relu(
     values: Array, mean: np.floating, factor: np.floating, gain: Array, shift: Array, into: Array
-) -> np.floating:
-    """The ReLU of a norm, and its total."""
-    zero = total = values.dtype.type(0)
+) -> None:
+    """The ReLU of a norm."""
+    zero = values.dtype.type(0)
     for i in range(len(values)):
         value = gain[i] * ((values[i] - mean) * factor) + shift[i]
         value = zero if value <= zero else value  # not a number stays so
         into[i] = value
-        total += value
-    return total
 
 
 @inner_sums
@@ -102,15 +96,13 @@ def _relu_of_sum(
     shift: Array,
     z: Array,
     into: Array,
-) -> np.floating:
-    """The ReLU of a norm and z, and its total."""
-    zero = total = values.dtype.type(0)
+) -> None:
+    """The ReLU of a norm and z."""
+    zero = values.dtype.type(0)
     for i in range(len(values)):
         value = gain[i] * ((values[i] - mean) * factor) + shift[i] + z[i]
         value = zero if value <= zero else value  # not a number stays so
         into[i] = value
-        total += value
-    return total
 
 
 @inner_sums
@@ -198,15 +190,16 @@ def last_norms(
         for g in range(second.groups):
             low, high = g * size, (g + 1) * size
             state = z[r, low:high]
-            mean = _total_of_sum(b[r, low:high], x[r, low:high], own) / width
+            _sum(b[r, low:high], x[r, low:high], own)
+            mean = _total(own) / width
             factor = _factor(own, mean, second.eps)
             gain, shift = second.gain[low:high], second.shift[low:high]
             relu = on[r, low:high] if len(on) else room
             if residual:
-                total = _relu_of_sum(own, mean, factor, gain, shift, state, relu)
+                _relu_of_sum(own, mean, factor, gain, shift, state, relu)
             else:
-                total = _relu(own, mean, factor, gain, shift, relu)
-            last_mean = total / width
+                _relu(own, mean, factor, gain, shift, relu)
+            last_mean = _total(relu) / width
             last_factor = _factor(relu, last_mean, third.eps)
             gain, shift = third.gain[low:high], third.shift[low:high]
             _change(relu, last_mean, last_factor, gain, shift, state, f[r, low:high])
@@ -284,8 +277,8 @@ def norm_of_relu(a: Array, x: Array, z: Array, norm: Norm, f: Array, on: Array, 
         for g in range(norm.groups):
             low, high = g * size, (g + 1) * size
             relu = on[r, low:high] if len(on) else room
-            total = _relu_of_two(a[r, low:high], x[r, low:high], relu)
-            mean = total / a.dtype.type(size)
+            _relu_of_two(a[r, low:high], x[r, low:high], relu)
+            mean = _total(relu) / a.dtype.type(size)
             factor = _factor(relu, mean, norm.eps)
             gain, shift = norm.gain[low:high], norm.shift[low:high]
             _change(relu, mean, factor, gain, shift, z[r, low:high], f[r, low:high])
