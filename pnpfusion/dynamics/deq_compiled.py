@@ -227,7 +227,7 @@ class ByInputs(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, by: Tensor) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(by.device.type, enabled=False):
             found = ctx.place.by_inputs(by)
         asked = zip(found, ctx.needs_input_grad[1:], strict=True)
         return None, *(without_derivative(one, by) if needed else None for one, needed in asked)
