@@ -64,7 +64,12 @@ def ours_in_cells(problem: str) -> list[Contestant]:
         ("central, equal cells", "central", 0.0, (64, 128, 256, 512)),
         ("central, graded cells", "central", 1.5, (32, 48, 64, 96, 128, 256)),
         ("Scharfetter–Gummel, equal cells", "scharfetter-gummel", 0.0, (64, 128, 256, 512)),
-        ("Scharfetter–Gummel, graded cells", "scharfetter-gummel", 3.0, (24, 32, 48, 64, 128, 256)),
+        (
+            "Scharfetter–Gummel, graded cells",
+            "scharfetter-gummel",
+            3.0,
+            (20, 24, 32, 48, 64, 128, 256),
+        ),
     ]
     return [
         Contestant(
