@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +18,19 @@ MADE = (
     "profiles_by_class.png",
     "ledger.png",
     "animation.gif",
+)
+
+#: The same of ``pnpfusion train``.
+TRAINED = (
+    "summary.json",
+    "settings.json",
+    "config.json",
+    "model.safetensors",
+    "metrics.jsonl",
+    "curves.png",
+    "checkpoint.safetensors",
+    "checkpoint.previous.safetensors",
+    "tensorboard/events.*",
 )
 
 
@@ -77,8 +90,8 @@ def _asked(out: str, overwrite: bool) -> tuple[Path, bool]:
     return folder, False
 
 
-def clear(folder: Path) -> None:
+def clear(folder: Path, made: Sequence[str] = MADE) -> None:
     """Take a former run's files away, and nothing else."""
-    for pattern in MADE:
+    for pattern in made:
         for path in sorted(folder.glob(pattern)):
             path.unlink()

@@ -178,8 +178,8 @@ def calibration(model: FusionModel, data: Features) -> Reliability:
     return reliability(best.values, best.indices == target_of(data, model))
 
 
-def share_of_largest_class(data: Features) -> float | None:
-    """What is right if the most frequent class is always told; None for other tasks."""
-    if data.task != "classes" or data.target is None:
+def share_of_largest_class(data: Features, learned: Features) -> float | None:
+    """What is right if the class most frequent in ``learned`` is always told; None without such."""
+    if data.target is None or learned.target is None or data.task != "classes":
         return None
-    return float(data.target.bincount().max()) / len(data)
+    return float((data.target == learned.target.bincount().argmax()).double().mean())

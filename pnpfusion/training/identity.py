@@ -7,14 +7,14 @@ import json
 from typing import Any
 
 from pnpfusion.data.feature_set import Features
-from pnpfusion.training.evaluate import target_of
+from pnpfusion.training.evaluate import objective_for, target_of
 from pnpfusion.training.files import bytes_of
 from pnpfusion.training.model import FusionModel
 from pnpfusion.training.recipe import Recipe
 
 
-def check_fit(model: FusionModel, data: Features) -> None:
-    """See that a model can learn from these data.
+def check_fit(model: FusionModel, data: Features, recipe: Recipe) -> None:
+    """See that a model can learn from these data by this recipe.
 
     Raises:
         ValueError: it cannot.
@@ -28,7 +28,8 @@ def check_fit(model: FusionModel, data: Features) -> None:
         raise ValueError(
             f"`model` is made for the modalities {dict(model.config.dims)}, got {data.dims}."
         )
-    target_of(data, model)
+    target = target_of(data, model)
+    objective_for(model).prepare(target[data.splits["train"]], recipe.class_weights)
 
 
 def identity_of(model: FusionModel, recipe: Recipe, data: Features) -> dict[str, Any]:

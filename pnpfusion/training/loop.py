@@ -106,7 +106,7 @@ def train(
     recipe = recipe or Recipe()
     place = None if folder is None else Path(folder)
     where = torch.device(device) if device is not None else model.head.weight.device
-    check_fit(model, data)
+    check_fit(model, data, recipe)
     with ExitStack() as stack:
         crew = stack.enter_context(assembled())
         _claim(place, crew, stack)

@@ -168,6 +168,14 @@ class Numbers(Objective):
         return {"loss": loss, **number_scores(outputs, target.reshape(len(target), -1))}
 
 
+#: By task.
+OBJECTIVES: dict[Task, type[Objective]] = {
+    "classes": Classes,
+    "labels": Labels,
+    "numbers": Numbers,
+}
+
+
 def objective_of(task: Task, outputs: int, scale: Tensor, smoothing: float = 0.0) -> Objective:
     """That of a task.
 

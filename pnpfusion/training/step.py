@@ -136,6 +136,8 @@ class Learner:
         try:
             with torch.inference_mode(), self._autocast():
                 for part in torch.arange(crew.rank, len(rows), crew.size).split(LOOK):
+                    if not len(part):  # more processes than samples
+                        continue
                     told, info = self.model(self._inputs(rows[part]), return_info=True)
                     found[part] = told.double()
                     watch(tally, info)
