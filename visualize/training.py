@@ -53,6 +53,8 @@ def _losses(axes: Axes, epochs: Sequence[int], history: Rows, best_epoch: int) -
         losses = [row["valid"]["loss"] for row in history]
         axes.plot(epochs, losses, color=WARM[0], label="validation")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     _axis(axes, "loss of the task")
     _mark(axes, best_epoch)
     axes.legend()

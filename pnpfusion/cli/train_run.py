@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import textwrap
+import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from pnpfusion.cli.train_setup import (
     settings_of,
     write_settings,
 )
+from pnpfusion.solvers.fixed_point.base import ConvergenceWarning
 from pnpfusion.sweeps.crew import Crew, LostProcess, assembled
 from pnpfusion.sweeps.folder import FolderError
 from pnpfusion.training.checkpoint import CheckpointError, TrainingError
@@ -78,7 +80,9 @@ def _run(options: Namespace, crew: Crew, folder: Path, setup: Setup) -> int:
     if crew.rank > 0:
         return 0
     try:
-        found = judge(trained.model, setup.data)
+        with warnings.catch_warnings():  # health counts them
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            found = judge(trained.model, setup.data)
         if loud:
             print(table(trained, setup, found))
         with errors_end_the_command(FAILED):

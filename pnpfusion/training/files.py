@@ -58,7 +58,8 @@ def pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any], key: str) -> 
 
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(header, allow_nan=False)
-    return save(plain, metadata={key: text, "digest": digest(plain, text)})
+    told = json.dumps({"digest": digest(plain, text), "header": text})
+    return save(plain, metadata={key: told})  # one entry: safetensors shuffles several
 
 
 def unpack(path: Path, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -76,12 +77,13 @@ def unpack(path: Path, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        text, told = metadata[key], metadata["digest"]
-    except (SafetensorError, KeyError, UnicodeDecodeError, OSError) as error:
+        told = json.loads(metadata[key])
+        text, wanted = told["header"], told["digest"]
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise DamagedFile(
             f"{path} is damaged, or none of these files: {type(error).__name__} {error}"
         ) from None
-    if digest(tensors, text) != told:
+    if not isinstance(text, str) or digest(tensors, text) != wanted:
         raise DamagedFile(f"{path} is damaged: its content is not what was written")
     header = json.loads(text)
     if not isinstance(header, dict):

@@ -157,7 +157,8 @@ def train(
                 best = {name: checkpoint.as_found(v) for name, v in model.state_dict().items()}
             at.finished = at.epoch == recipe.epochs or _is_patience_over(at, recipe)
             report.epoch(at.history)
-            warn_if_worse(at.history)
+            with report.aside():
+                warn_if_worse(at.history)
             if at.finished or checkpoint_every == 0:
                 keep()
         report.end()
@@ -179,7 +180,9 @@ def _close_epoch(learner: Learner, at: Standing) -> dict[str, Any]:
     looked = {f"valid_{name}": value for name, value in watched.numbers().items()}
     row = {
         "epoch": epoch,
-        "learning_rate": learner.optimizer.param_groups[0]["lr"],
+        "learning_rate": learner.recipe.rate_at(
+            epoch * learner.steps - 1, learner.recipe.epochs * learner.steps
+        ),
         "score": learner.objective.score,
         "train": train,
         "valid": valid,

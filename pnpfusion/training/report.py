@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,13 @@ class Report:
                 self._events.add_scalar(name, value, row["epoch"])
         if self._bar is not None:
             self._show(row)
+
+    def aside(self) -> AbstractContextManager[None]:
+        """While something else is said, the bar is out of its way."""
+        if self._bar is None:
+            return nullcontext()
+        aside: AbstractContextManager[None] = self._bar.external_write_mode(file=sys.stderr)
+        return aside
 
     def end(self) -> None:
         """All is done, maybe before all steps were."""
