@@ -66,8 +66,8 @@ def _run(options: Namespace, crew: Crew, folder: Path, setup: Setup) -> int:
     except Stopped as stop:
         if crew.rank == 0:
             say(
-                f"pnpfusion train: {str(stop).partition(';')[0]}. Go on with: "
-                f"pnpfusion train --resume {folder}"
+                f"pnpfusion train: stopped in {stop.at}; the checkpoint is in {folder}. "
+                f"Go on with: pnpfusion train --resume {folder}"
             )
         return TERMINATED if stop.terminated else INTERRUPTED
     except KeyboardInterrupt:

@@ -50,12 +50,13 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, epoch: int, step: int, folder: Path | None, *, terminated: bool) -> None:
         self.terminated = terminated  #: by SIGTERM
+        self.at = f"epoch {epoch + 1} after step {step}"
         where = (
             f"the checkpoint is in {folder}, and the same call goes on from it"
             if folder
             else "nothing is kept, since there was no `folder`"
         )
-        super().__init__(f"stopped in epoch {epoch + 1} after step {step}; {where}.")
+        super().__init__(f"stopped in {self.at}; {where}.")
 
 
 def train(

@@ -94,16 +94,18 @@ class Learner:
             outputs = outputs.to(self.dtype)
             each = self.objective.losses(outputs, target) * (weights / total).to(outputs)
             loss = task = each.sum()
-            extra = {}
+            extra = {}  # means over our share, which add up to that over the batch
             for name, value in ({} if info is None else info.losses).items():
-                extra[name] = value.detach()
+                own = value * float(counts.sum() / len(rows))
+                extra[name] = own.detach().to(loss)
                 if weight := recipe.loss_weights.get(name, 0.0):
-                    loss = loss + weight * value * float(counts.sum() / len(rows))
+                    loss = loss + weight * own
             loss.backward()
         except FloatingPointError as error:
             raise self._not_finite(epoch, index, str(error)) from error
-        told = torch.stack([task.detach(), loss.detach(), loss.new_tensor(wish)])
-        task_loss, all_loss, stop = sum_gradients(self.crew, self.parameters, told).tolist()
+        told = torch.stack([task.detach(), loss.detach(), loss.new_tensor(wish), *extra.values()])
+        summed = sum_gradients(self.crew, self.parameters, told).tolist()
+        task_loss, all_loss, stop, *others = summed
         norm = nn.utils.clip_grad_norm_(self.parameters, recipe.clip or math.inf)
         if not math.isfinite(all_loss) or not math.isfinite(float(norm)):
             raise self._not_finite(epoch, index, f"loss {all_loss}, norm of gradient {float(norm)}")
@@ -114,8 +116,8 @@ class Learner:
         tally.add("loss", all_loss, len(rows))
         tally.add("task", task_loss, len(rows))
         tally.add("gradient_norm", float(norm), len(rows))
-        for name, value in extra.items():
-            tally.add(name, float(value), len(rows))
+        for name, value in zip(extra, others, strict=True):
+            tally.add(name, value, len(rows))
         if info is not None:
             watch(tally, info)
         return bool(stop > 0)
