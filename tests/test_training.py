@@ -259,7 +259,7 @@ def test_any_flipped_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"recipe": {"learning_rate": 0.5}}, "another recipe: learning_rate 0.003 .now 0.5"),
+        ({"recipe": {"learning_rate": 0.5}}, "another recipe: learning_rate 0.01 .now 0.5"),
         ({"name": "attention"}, "another model: model 'concat' .now 'attention'"),
         ({"seed": 3}, "another data: digest"),
     ],

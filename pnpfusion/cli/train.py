@@ -115,7 +115,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument("--epochs", type=whole, metavar="N", help="at most (default: 60)")
     recipe.add_argument("--batch", type=whole, metavar="N", help="samples a step (default: 64)")
     recipe.add_argument(
-        "--learning-rate", type=positive, metavar="RATE", help="of AdamW (default: 0.003)"
+        "--learning-rate", type=positive, metavar="RATE", help="of AdamW (default: 0.01)"
     )
     recipe.add_argument(
         "--weight-decay", type=not_negative, metavar="RATE", help="of weights (default: 0.1)"
