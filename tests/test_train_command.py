@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import fields
@@ -21,6 +23,7 @@ from pnpfusion.cli import train as command
 from pnpfusion.training import MODELS, FusionModel, Recipe
 from pnpfusion.training import recipe as recipes
 from pnpfusion.training.loop import BETWEEN_CHECKPOINTS
+from tests.source_tree import ROOT
 from tests.test_cli import start
 
 MADE = {
@@ -217,15 +220,38 @@ def test_training_that_fails_is_said(here: Path, capsys: pytest.CaptureFixture[s
     assert "lower `learning_rate`" in err
 
 
-@pytest.mark.skipif(
-    sys.platform == "win32" or os.geteuid() == 0, reason="nothing is forbidden to root"
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have other permissions there")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "the folder runs cannot be made here: Permission denied; choose a folder by --out"),
+        (["--out", "closed"], "closed cannot be written to: Permission denied; choose another"),
+        (["--out", "closed/below"], "--out closed/below cannot be made: Permission denied"),
+    ],
 )
-def test_a_folder_that_may_not_be_written_to(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (here / "mine").mkdir(mode=0o500)
-    assert main(["train", *QUICK, "--out", "mine"]) == 2
-    assert "Permission denied" in capsys.readouterr().err
+def test_a_folder_that_may_not_be_written_to(options: list[str], words: str, here: Path) -> None:
+    prefix = []
+    if os.geteuid() == 0:  # to whom nothing is forbidden but by giving that up
+        if shutil.which("setpriv") is None:
+            pytest.skip("nothing is forbidden to root")
+        prefix = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
+    (here / "closed").mkdir(mode=0o500)
+    here.chmod(0o500)
+    try:
+        done = subprocess.run(
+            [*prefix, sys.executable, "-m", "pnpfusion", "train", *QUICK, *options],
+            cwd=here,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        here.chmod(0o700)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_options_are_those_of_the_library() -> None:

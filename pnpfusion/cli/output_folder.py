@@ -59,7 +59,12 @@ def claim(out: str | None, command: str, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _numbered(command: str) -> Path:
-    HOME.mkdir(exist_ok=True)
+    try:
+        HOME.mkdir(exist_ok=True)
+    except OSError as error:
+        raise CommandError(
+            f"the folder {HOME} cannot be made here: {error.strerror}; choose a folder by --out."
+        ) from None
     taken = [path.name.removeprefix(f"{command}-") for path in HOME.glob(f"{command}-*")]
     number = max((int(text) for text in taken if text.isdecimal()), default=0)
     while True:  # another run may take a number in between

@@ -154,7 +154,7 @@ def _begin(options: Namespace, crew: Crew, folder: Path, setup: Setup) -> None:
         if options.overwrite:
             clear(folder, TRAINED)
         if not (folder / SETTINGS).is_file():
-            write_settings(folder, setup.settings)
+            _write_settings(folder, setup)
             return
     found = read_settings(folder)
     other = [name for name in setup.settings if found[name] != setup.settings[name]]
@@ -167,3 +167,13 @@ def _begin(options: Namespace, crew: Crew, folder: Path, setup: Setup) -> None:
             f"{folder} holds another training: {', '.join(other)} were others; choose another "
             f"--out, go on with it by --resume {folder}, or add --overwrite to begin anew."
         )
+
+
+def _write_settings(folder: Path, setup: Setup) -> None:
+    try:
+        write_settings(folder, setup.settings)
+    except OSError as error:
+        raise CommandError(
+            f"{folder} cannot be written to: {error.strerror}; choose another folder by --out, or "
+            f"make this one writable."
+        ) from error
