@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion import fields as fields
     from pnpfusion import fusion as fusion
     from pnpfusion import solvers as solvers
+    from pnpfusion import training as training
     from pnpfusion import units as units
     from pnpfusion import visualize as visualize
     from pnpfusion.dynamics.base import Dynamics as Dynamics
@@ -48,7 +49,7 @@ if TYPE_CHECKING:  # what type checkers and editors read
 else:  # what Python runs; tests/test_imports.py compares the two halves
     from importlib import import_module
 
-    _ROOMS = {"data", "dynamics", "fields", "fusion", "solvers", "units", "visualize"}
+    _ROOMS = {"data", "dynamics", "fields", "fusion", "solvers", "training", "units", "visualize"}
     _HOMES = {
         "Coupled": "pnpfusion.dynamics.coupled",
         "Dynamics": "pnpfusion.dynamics.base",

@@ -34,7 +34,9 @@ def test_import_loads_nothing_heavy() -> None:
     assert heavy_after("import pnpfusion; dir(pnpfusion)") == set()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["simulate", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["simulate", "--help"], ["train", "--help"]], ids=" ".join
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "from contextlib import suppress\n"

@@ -4,6 +4,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -389,3 +390,33 @@ def test_animations_that_cannot_be(run: Solution, tmp_path: Path) -> None:
         visualize.animate(run, tmp_path / "run.gif", frames=1)
     with pytest.raises(ValueError, match="`fps` must be 1 to 50, got 0"):
         visualize.animate(run, tmp_path / "run.gif", fps=0)
+
+
+def epochs(*, validated: bool = True, solved: bool = True) -> list[dict[str, Any]]:
+    """Rows as training makes them, best in epoch 2."""
+    scores = [0.5, 0.9, 0.8]
+    return [
+        {
+            "epoch": k + 1,
+            "score": "accuracy",
+            "train": {"task": 1 / (k + 1)},
+            "valid": {"accuracy": scores[k], "loss": 0.5} if validated else {},
+            "health": {"iterations": 4.0, "unconverged": 0.1 * k} if solved else {},
+        }
+        for k in range(3)
+    ]
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize("solved", [True, False])
+def test_training_has_a_panel_for_what_there_is(validated: bool, solved: bool) -> None:
+    figure = visualize.plot_training(epochs(validated=validated, solved=solved), best_epoch=2)
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert ("accuracy on validation" in labels) == validated
+    assert ("unconverged samples" in labels) == solved
+    heading = figure.get_suptitle()
+    assert heading.startswith("Best in epoch 2 of 3: accuracy 0.9" if validated else "3 epochs")
+    if solved:
+        assert "20.0%" in figure.axes[-2].get_title(loc="left")
+    with pytest.raises(ValueError, match="must have a row for each epoch"):
+        visualize.plot_training([], best_epoch=1)

@@ -40,6 +40,40 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """A number from 0, below 1."""
+    value = number(text)
+    if not 0 <= value < 1:
+        raise ArgumentTypeError(f"got {text!r}, wanted a number >= 0 and < 1")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """A number from 0."""
+    value = number(text)
+    if value < 0:
+        raise ArgumentTypeError(f"got {text!r}, wanted a number >= 0")
+    return value
+
+
+def or_none(text: str) -> float | None:
+    """A number above 0, or the word none."""
+    return None if text == "none" else positive(text)
+
+
+def whole_or_none(text: str) -> int | None:
+    """A whole number from 1, or the word none."""
+    return None if text == "none" else whole(text)
+
+
+def weight(text: str) -> tuple[str, float]:
+    """A name and its weight: ``reconstruction=0.1``."""
+    name, equals, value = text.rpartition("=")
+    if not name.strip() or not equals:
+        raise ArgumentTypeError(f"got {text!r}, wanted name=number")
+    return name.strip(), not_negative(value)
+
+
 def one_or_by_name(text: str) -> float | dict[str, float]:
     """One number above 0 for all (``2``), or one by name (``audio=1,motion=0.5``)."""
     if "=" not in text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +18,19 @@ MADE = (
     "profiles_by_class.png",
     "ledger.png",
     "animation.gif",
+)
+
+#: The same of ``pnpfusion train``.
+TRAINED = (
+    "summary.json",
+    "settings.json",
+    "config.json",
+    "model.safetensors",
+    "metrics.jsonl",
+    "curves.png",
+    "checkpoint.safetensors",
+    "checkpoint.previous.safetensors",
+    "tensorboard/events.*",
 )
 
 
@@ -46,7 +59,12 @@ def claim(out: str | None, command: str, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _numbered(command: str) -> Path:
-    HOME.mkdir(exist_ok=True)
+    try:
+        HOME.mkdir(exist_ok=True)
+    except OSError as error:
+        raise CommandError(
+            f"the folder {HOME} cannot be made here: {error.strerror}; choose a folder by --out."
+        ) from None
     taken = [path.name.removeprefix(f"{command}-") for path in HOME.glob(f"{command}-*")]
     number = max((int(text) for text in taken if text.isdecimal()), default=0)
     while True:  # another run may take a number in between
@@ -77,8 +95,8 @@ def _asked(out: str, overwrite: bool) -> tuple[Path, bool]:
     return folder, False
 
 
-def clear(folder: Path) -> None:
+def clear(folder: Path, made: Sequence[str] = MADE) -> None:
     """Take a former run's files away, and nothing else."""
-    for pattern in MADE:
+    for pattern in made:
         for path in sorted(folder.glob(pattern)):
             path.unlink()

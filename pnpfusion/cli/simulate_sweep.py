@@ -5,15 +5,15 @@ from __future__ import annotations
 import signal
 import textwrap
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
 
 from pnpfusion.cli.messages import BAD_INPUT, FAILED, INTERRUPTED, CommandError, say
 from pnpfusion.cli.simulate_block import Blocks
 from pnpfusion.cli.simulate_cases import ALIKE, cases_of
+from pnpfusion.cli.together import in_all
 from pnpfusion.sweeps.carry_out import SweepError, carry_out, dealt, kept
 from pnpfusion.sweeps.cases import Case, in_blocks
 from pnpfusion.sweeps.crew import Crew, LostProcess, assembled
@@ -21,7 +21,6 @@ from pnpfusion.sweeps.folder import LOCK, FolderError, claimed
 from pnpfusion.sweeps.progress import progress_bar
 from pnpfusion.sweeps.result import PARTS, RESULT, SUMMARY, TABLE, Sweep
 
-T = TypeVar("T")
 TERMINATED = 143  #: the exit code after SIGTERM
 
 
@@ -44,8 +43,8 @@ def _run(options: Namespace, crew: Crew, sigterm: Sigterm) -> int:
         blocks.check([cases[place] for block in mine for place in block])
         return cases, blocks
 
-    cases, blocks = _in_all(crew, set_up)
-    _in_all(crew, lambda: _check(folder, options))
+    cases, blocks = in_all(crew, set_up)
+    in_all(crew, lambda: _check(folder, options))
     with ExitStack() as stack:
         try:
             stack.enter_context(
@@ -126,19 +125,6 @@ class Sigterm:
         self.heard = True
         if not self.deaf:
             raise KeyboardInterrupt
-
-
-def _in_all(crew: Crew, step: Callable[[], T]) -> T:
-    """What a step returns once it went well in all processes; if not, the first one says why."""
-    try:
-        found = step()
-    except CommandError as error:
-        if any(crew.meet(error.code)[: crew.rank]):
-            raise SystemExit(error.code) from error
-        raise
-    if failed := max(crew.meet()):
-        raise SystemExit(failed)
-    return found
 
 
 def _check(folder: Path, options: Namespace) -> None:

@@ -49,7 +49,7 @@ def claimed(
         if crew.rank == 0:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(_locked(folder, shared=shard is not None))
+                stack.enter_context(locked(folder, shared=shard is not None))
                 if overwrite:
                     _clear(folder)
                 _refuse_others(folder, cases)
@@ -86,10 +86,13 @@ def _clear(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path, *, shared: bool) -> Iterator[None]:
+def locked(folder: Path, *, shared: bool, what: str = "sweep") -> Iterator[None]:
     """The folder, held by us alone or by those who share it; the system frees what a dead one held.
 
     The file is taken away at the end, so what was locked must still be what is there.
+
+    Raises:
+        FolderError: another ``what`` holds it.
     """
     if sys.platform == "win32":
         yield
@@ -104,7 +107,7 @@ def _locked(folder: Path, *, shared: bool) -> Iterator[None]:
                 fcntl.flock(file.fileno(), kind | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise FolderError(
-                    f"{folder} is in use by another sweep, which has not ended; wait for it, or "
+                    f"{folder} is in use by another {what}, which has not ended; wait for it, or "
                     f"choose another folder."
                 ) from None
             except OSError:  # a file system without locks

@@ -1,0 +1,135 @@
+"""What ``pnpfusion train`` says before and after: a table, summary.json and the curves."""
+
+from __future__ import annotations
+
+import math
+import platform
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import pnpfusion
+from pnpfusion.cli.train_setup import Setup
+from pnpfusion.data.feature_set import Features
+from pnpfusion.training.evaluate import evaluate, share_of_largest_class, without_each
+from pnpfusion.training.files import json_bytes, write_whole
+from pnpfusion.training.loop import Trained
+from pnpfusion.training.model import FusionModel
+from pnpfusion.training.objectives import OBJECTIVES
+
+CURVES, SUMMARY = "curves.png", "summary.json"
+#: What the table calls the metrics of a task, in its order.
+SHOWN = {
+    "classes": ("accuracy", "balanced_accuracy", "f1_macro", "calibration_error", "loss"),
+    "labels": ("f1_micro", "f1_macro", "accuracy", "loss"),
+    "numbers": ("r2", "mse", "mae"),
+}
+Judged = dict[str, Any]  #: metrics by split, and what the largest class would have made of it
+
+
+def introduction(setup: Setup) -> str:
+    """What is learned, and by what, in a few lines."""
+    data, recipe, model = setup.data, setup.recipe, setup.model
+    kinds = {
+        "classes": f"{len(data.class_names)} classes",
+        "labels": f"{model.config.outputs} labels",
+        "numbers": "a number" if model.config.outputs == 1 else f"{model.config.outputs} numbers",
+    }[model.config.task]
+    parts = ", ".join(f"{name} {len(rows)}" for name, rows in data.splits.items())
+    dims = ", ".join(f"{name} {width}" for name, width in data.dims.items())
+    lines = [f"{data.name}, {len(data)} samples of {kinds} ({parts}); features: {dims}."]
+    lines += [f"From {data.source}."] if data.source else []
+    lines += [f"Terms of use: {data.terms}"] if data.terms else []
+    count = sum(one.numel() for one in model.parameters())
+    steps = math.ceil(len(data.splits["train"]) / recipe.batch)
+    lines.append(
+        f"{model.config.model}, {count} parameters; {recipe.epochs} epochs of {steps} steps, "
+        f"seed {recipe.seed}."
+    )
+    return "\n".join(textwrap.fill(line, 96, subsequent_indent="  ") for line in lines)
+
+
+def judge(model: FusionModel, data: Features) -> Judged:
+    """The metrics on each split that was not learned from, and without each modality."""
+    found: Judged = {}
+    for split in ("valid", "test"):
+        if split not in data.splits:
+            continue
+        part = data.split(split)
+        found[split] = {"metrics": evaluate(model, part)}
+        found[split]["largest_class"] = share_of_largest_class(part, data.split("train"))
+        if len(data.dims) > 1:
+            found[split]["without"] = without_each(model, part)
+    return found
+
+
+def table(trained: Trained, setup: Setup, found: Judged) -> str:
+    """The numbers for the screen."""
+    task = setup.model.config.task
+    score = OBJECTIVES[task].score
+    rows: list[tuple[str, list[float]]] = []
+    for name in SHOWN[task]:
+        rows.append((name, [one["metrics"][name] for one in found.values()]))
+        if name == score == "accuracy":
+            largest = [one["largest_class"] for one in found.values()]
+            rows.append(("  of the most frequent class", largest))
+        if name == score:
+            rows += [
+                (f"  without {missing}", [one["without"][missing][score] for one in found.values()])
+                for missing in setup.data.dims
+                if len(setup.data.dims) > 1
+            ]
+    lines = [f"{'':<30}" + "".join(f"{split:>10}" for split in found)] if found else []
+    lines += [f"{name:<30}" + "".join(f"{v:>10.4f}" for v in values) for name, values in rows]
+    health = trained.history[-1]["health"]
+    if "unconverged" in health:
+        lines.append(
+            f"solver: {health['iterations']:.1f} iterations on average, "
+            f"{health['unconverged']:.1%} of samples unconverged in the last epoch"
+        )
+    ended = ", ended by patience" if trained.stopped_early else ""
+    lines.append(
+        f"best epoch {trained.best_epoch} of {len(trained.history)}{ended}; "
+        f"{trained.seconds:.1f} seconds"
+    )
+    return "\n".join(lines)
+
+
+def draw(trained: Trained, folder: Path) -> Path:
+    """Write the curves.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    from pnpfusion import visualize
+
+    figure = visualize.plot_training(trained.history, best_epoch=trained.best_epoch)
+    figure.savefig(folder / CURVES)
+    return folder / CURVES
+
+
+def write_summary(trained: Trained, setup: Setup, found: Judged, folder: Path) -> Path:
+    """Write summary.json, as a whole or not at all: where it is, the training is complete."""
+    summary = {
+        "model": setup.model.config.model,
+        "data": setup.data.name,
+        "source": setup.data.source,
+        "samples": {name: len(rows) for name, rows in setup.data.splits.items()},
+        "parameters": sum(one.numel() for one in setup.model.parameters()),
+        "epochs": len(trained.history),
+        "best_epoch": trained.best_epoch,
+        "stopped_early": trained.stopped_early,
+        "seconds": round(trained.seconds, 3),
+        "results": found,
+        "health": trained.history[-1]["health"],
+        "settings": setup.settings,
+        "versions": {
+            "pnpfusion": pnpfusion.__version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+    }
+    write_whole(folder / SUMMARY, json_bytes(summary))
+    return folder / SUMMARY

@@ -1,0 +1,93 @@
+"""What a model is made of, as a file can say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, asdict, dataclass
+from typing import Any, Literal, get_args
+
+from pnpfusion.data.feature_set import Features, Task
+from pnpfusion.training.models import modalities_of
+from pnpfusion.training.recipe import known_fields
+
+OWN = "own"  #: what a config calls a module that is the user's, not ours to build
+DType = Literal["float32", "float64"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What it takes to build a :class:`FusionModel`, but for its weights.
+
+    Raises:
+        ValueError: an entry that is none of those it may be.
+    """
+
+    model: str  #: its fusion layer, one of :data:`MODELS`, "only:NAME", or "own"
+    dims: Mapping[str, int]  #: the width of each modality of the data, by name
+    task: Task
+    outputs: int  #: classes, labels, or numbers to be told
+    _: KW_ONLY
+    class_names: tuple[str, ...] = ()
+    hidden: int = 64  #: the width of each modality's encoding
+    width: int = 64  #: of the fused feature
+    encoders: Literal["relu", "own"] = "relu"  #: linear and ReLU, or the user's
+    dtype: DType = "float32"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dims, Mapping) or not self.dims:
+            raise ValueError(f"`dims` must map modalities to widths, got {self.dims!r}.")
+        sizes = {f"dims[{name!r}]": size for name, size in self.dims.items()}
+        sizes |= {name: getattr(self, name) for name in ("outputs", "hidden", "width")}
+        for name, size in sizes.items():
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise ValueError(f"`{name}` must be a whole number >= 1, got {size!r}.")
+        for name, valid in (
+            ("task", get_args(Task)),
+            ("encoders", ("relu", OWN)),
+            ("dtype", get_args(DType)),
+        ):
+            if getattr(self, name) not in valid:
+                raise ValueError(
+                    f"`{name}` must be one of {[*valid]}, got {getattr(self, name)!r}."
+                )
+        if self.model != OWN:
+            modalities_of(self.model, self.dims)
+        object.__setattr__(self, "dims", dict(self.dims))
+        object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))
+
+    @classmethod
+    def of(
+        cls, data: Features, model: str = "pnp", *, hidden: int = 64, width: int = 64
+    ) -> ModelConfig:
+        """That of a model of this name for these data.
+
+        Raises:
+            ValueError: data without a target, or no such model.
+        """
+        if data.target is None or data.task is None:
+            raise ValueError(
+                f"{data.name!r} has no target, so there is nothing to learn; give one."
+            )
+        outputs = data.target.shape[1] if data.target.ndim == 2 else 1
+        if data.task == "classes":
+            outputs = len(data.class_names)
+        names = data.class_names
+        return cls(
+            model, data.dims, data.task, outputs, class_names=names, hidden=hidden, width=width
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it; :meth:`from_json` reads it back."""
+        return asdict(self) | {"class_names": [*self.class_names]}
+
+    @classmethod
+    def from_json(cls, told: object) -> ModelConfig:
+        """The config that :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: no object, an unknown or missing name, or a value that it may not have.
+        """
+        given = known_fields(cls, told, "model's config")
+        if lacking := [name for name in ("model", "dims", "task", "outputs") if name not in given]:
+            raise ValueError(f"a model's config must have {lacking}, got {[*given]}.")
+        return cls(**given)

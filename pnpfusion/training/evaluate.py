@@ -1,0 +1,185 @@
+"""What a trained model says, and how that changes where features are noisy or missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pnpfusion.data.feature_set import Features
+from pnpfusion.fusion.inputs import Present
+from pnpfusion.training.metrics import Reliability, reliability
+from pnpfusion.training.model import FusionModel
+from pnpfusion.training.objectives import Objective, objective_of
+
+BATCH = 512  #: samples in one call
+
+
+def predict(
+    model: FusionModel,
+    data: Features,
+    *,
+    missing: Sequence[str] = (),
+    present: Present = None,
+    batch: int = BATCH,
+) -> Tensor:
+    """The model's outputs, (n, outputs): logits, or numbers. It is in evaluation mode meanwhile.
+
+    Args:
+        model: a trained one.
+        data: samples with its modalities.
+        missing: modalities that none of them has.
+        present: which samples have a modality: bool (n,), by modality.
+        batch: samples in one call.
+
+    Raises:
+        ValueError: data with other modalities, or nothing left to go by.
+    """
+    if dict(data.dims) != dict(model.config.dims):
+        raise ValueError(
+            f"`data` must have the modalities {dict(model.config.dims)}, got {data.dims}."
+        )
+    if unknown := [name for name in missing if name not in data.modalities]:
+        raise ValueError(f"`missing` names {unknown}; there are {[*data.modalities]}.")
+    where, parts, before = model.head.weight.device, [], model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(data), batch):
+                rows = slice(start, start + batch)
+                inputs = {
+                    name: None if name in missing else values[rows].to(where)
+                    for name, values in data.modalities.items()
+                }
+                flags = {
+                    name: values[rows].to(where)
+                    for name, values in (present or {}).items()
+                    if values is not None
+                }
+                told = model(inputs, flags or None)
+                parts.append(told.float() if told.dtype == torch.bfloat16 else told)
+    finally:
+        model.train(before)
+    return torch.cat(parts).clone()  # an ordinary tensor
+
+
+def objective_for(model: FusionModel) -> Objective:
+    """How the model's answers are judged."""
+    return objective_of(
+        model.config.task, model.config.outputs, model.get_buffer("target_scale").cpu()
+    )
+
+
+def evaluate(
+    model: FusionModel,
+    data: Features,
+    *,
+    missing: Sequence[str] = (),
+    present: Present = None,
+    batch: int = BATCH,
+) -> dict[str, float]:
+    """The metrics of the model's task on these samples; see :func:`predict`.
+
+    Raises:
+        ValueError: data without a target, or see :func:`predict`.
+    """
+    outputs = predict(model, data, missing=missing, present=present, batch=batch)
+    return objective_for(model).metrics(outputs.cpu(), target_of(data, model))
+
+
+def target_of(data: Features, model: FusionModel) -> Tensor:
+    """The target, if it is what the model tells.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if data.target is None or data.task != model.config.task:
+        raise ValueError(
+            f"`data` must have a target of {model.config.task}, as the model learned, got "
+            f"{data.task}."
+        )
+    wide = data.target.shape[1] if data.target.ndim == 2 else 1
+    wide = len(data.class_names) if data.task == "classes" else wide
+    if wide != model.config.outputs:
+        raise ValueError(f"`data` must have {model.config.outputs} {data.task}, got {wide}.")
+    return data.target
+
+
+def without_each(model: FusionModel, data: Features) -> dict[str, dict[str, float]]:
+    """The metrics where one modality is missing in all samples, by the name of the missing one.
+
+    Raises:
+        ValueError: a set of one modality, or see :func:`evaluate`.
+    """
+    if len(data.dims) < 2:
+        raise ValueError(f"{data.name!r} has one modality, and nothing is left without it.")
+    return {name: evaluate(model, data, missing=[name]) for name in data.dims}
+
+
+def with_noise(
+    model: FusionModel,
+    data: Features,
+    levels: Sequence[float],
+    *,
+    modalities: Sequence[str] | None = None,
+    generator: torch.Generator,
+) -> list[dict[str, float]]:
+    """The metrics where normal noise is added to features, for each level.
+
+    Args:
+        model: a trained one.
+        data: samples with its modalities.
+        levels: standard deviations, in units of each feature's own over the training samples.
+        modalities: which of them are noisy; None for all.
+        generator: where the noise comes from.
+
+    Raises:
+        ValueError: unknown modalities, or see :func:`evaluate`.
+    """
+    noisy = [*data.dims] if modalities is None else [*modalities]
+    if unknown := [name for name in noisy if name not in data.dims]:
+        raise ValueError(f"`modalities` names {unknown}; there are {[*data.dims]}.")
+    found = []
+    for level in levels:
+        found.append(evaluate(model, _noised(model, data, noisy, level, generator)))
+    return found
+
+
+def _noised(
+    model: FusionModel,
+    data: Features,
+    noisy: Sequence[str],
+    level: float,
+    generator: torch.Generator,
+) -> Features:
+    changed: dict[str, Tensor] = dict(data.modalities)
+    for place, name in enumerate(model.modalities):
+        if name in noisy:
+            values = data.modalities[name]
+            scale = model.get_buffer(f"scale_{place}").to(values)
+            scale = torch.where(scale.isfinite(), scale, 0)  # constant: the model does not look
+            draw = torch.randn(values.shape, generator=generator, dtype=torch.float64)
+            changed[name] = values + level * scale * draw.to(values)
+    return replace(data, modalities=changed, splits={})
+
+
+def calibration(model: FusionModel, data: Features) -> Reliability:
+    """How often the model is right at each confidence; of classes.
+
+    Raises:
+        ValueError: another task, or see :func:`evaluate`.
+    """
+    if model.config.task != "classes":
+        raise ValueError(f"calibration is of classes, got a model of {model.config.task}.")
+    likely = predict(model, data).double().softmax(1).cpu()
+    best = likely.max(1)
+    return reliability(best.values, best.indices == target_of(data, model))
+
+
+def share_of_largest_class(data: Features, learned: Features) -> float | None:
+    """What is right if the class most frequent in ``learned`` is always told; None without such."""
+    if data.target is None or learned.target is None or data.task != "classes":
+        return None
+    return float((data.target == learned.target.bincount().argmax()).double().mean())

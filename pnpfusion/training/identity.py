@@ -1,0 +1,58 @@
+"""What a training is: its model, its recipe and its data, told apart from any other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pnpfusion.data.feature_set import Features
+from pnpfusion.training.evaluate import objective_for, target_of
+from pnpfusion.training.files import bytes_of
+from pnpfusion.training.model import FusionModel
+from pnpfusion.training.recipe import Recipe
+
+
+def check_fit(model: FusionModel, data: Features, recipe: Recipe) -> None:
+    """See that a model can learn from these data by this recipe.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if "train" not in data.splits:
+        raise ValueError(
+            f"{data.name!r} has splits {[*data.splits]}, wanted one called 'train' and, to select "
+            f"by, 'valid'; pnpfusion.data.holdout makes them."
+        )
+    if dict(data.dims) != dict(model.config.dims):
+        raise ValueError(
+            f"`model` is made for the modalities {dict(model.config.dims)}, got {data.dims}."
+        )
+    target = target_of(data, model)
+    objective_for(model).prepare(target[data.splits["train"]], recipe.class_weights)
+
+
+def identity_of(model: FusionModel, recipe: Recipe, data: Features) -> dict[str, Any]:
+    """What a training is, as JSON reads it back."""
+    shapes = {name: [*value.shape] for name, value in model.state_dict().items()}
+    told = {
+        "model": model.config.to_json(),
+        "weights": hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest(),
+        "recipe": recipe.to_json(),
+        "data": {"name": data.name, "digest": fingerprint(data)},
+    }
+    same: dict[str, Any] = json.loads(json.dumps(told))
+    return same
+
+
+def fingerprint(data: Features) -> str:
+    """A digest of all features, targets and splits."""
+    total = hashlib.sha256()
+    named = {**{f"m {k}": v for k, v in data.modalities.items()}}
+    named |= {f"s {k}": v for k, v in data.splits.items()}
+    if data.target is not None:
+        named["target"] = data.target
+    for name, values in named.items():
+        total.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        total.update(bytes_of(values))
+    return total.hexdigest()
