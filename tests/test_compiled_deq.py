@@ -170,3 +170,37 @@ def test_a_parameter_changed_before_the_backward_pass_is_noticed():
         law.unimodal[0].norm1.weight.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         final.sum().backward()
+
+
+@pytest.mark.parametrize("part", ["linear1", "norm1", "norm3"])
+def test_parameters_may_stand_in_another_order(part, in_torch):
+    law = contracting()
+    for one in (getattr(law.unimodal[0], part), law.fusion.out):
+        one.weight = one._parameters.pop("weight")  # as where a parametrisation was taken away
+    x = features_of(law)
+    assert compiled_block(law.unimodal[0], x[:, 0], None, Broyden(), None) is not None
+    run, found = at_rest_with_gradient(law, x, None, None)
+    same, wanted = in_torch(at_rest_with_gradient, law, x, None, None)
+    torch.testing.assert_close(run.final, same.final, rtol=1e-9, atol=1e-9)
+    for mine, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("change", ["groups", "forward", "backward hook", "hook of all modules"])
+def test_what_is_put_into_a_block_later_is_left_to_torch(change):
+    law = contracting()
+    block, handles = law.unimodal[0], []
+    if change == "groups":
+        block.norm2 = type(block.norm2)(law.width, law.width).double()
+    elif change == "forward":
+        block.linear1.forward = lambda z: z
+    elif change == "backward hook":
+        handles.append(block.linear1.register_full_backward_pre_hook(lambda *_: None))
+    else:
+        handles.append(torch.nn.modules.module.register_module_forward_hook(lambda *_: None))
+    try:
+        features = features_of(law)[:, 0]
+        assert compiled_block(block, features, None, Broyden(), None) is None
+    finally:
+        for handle in handles:
+            handle.remove()

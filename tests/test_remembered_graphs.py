@@ -279,3 +279,26 @@ def test_threads_share_a_graph():
     for mine, theirs in zip(grads, wanted, strict=True):
         assert len(mine) == 6
         close(mine, [theirs] * 6)
+
+
+def test_a_run_that_leaves_the_kernels_keeps_its_gradient():
+    """Its robust steps are first taken without recording, after which the cell is known."""
+    voltage = torch.nn.Parameter(torch.tensor(60.0, dtype=f64))
+    walls = {"x-": pf.Wall(potential=voltage), "x+": pf.Wall(potential=0.0)}
+    ions = [pf.Species("a", 1), pf.Species("b", -1)]
+    cell = pf.PNP(
+        pf.Grid((16,), (1.0,), ("wall",)), ions, permittivity=0.5, scheme="central", walls=walls
+    )
+    cell.warns = False
+    found = []
+    for _ in range(3):
+        run = pf.simulate(
+            cell,
+            torch.ones(1, 2, 16, dtype=f64),
+            times(0, 0.0002, 0.001, 0.003, 0.01),
+            stepper=TRBDF2(rtol=1e-2, max_steps=600),
+        )
+        assert int(run.work.fallbacks) > 0
+        loss = (run.states * torch.arange(16, dtype=f64)).square().sum()
+        found.append(float(torch.autograd.grad(loss, voltage)[0]))
+    assert found[1:] == pytest.approx([found[0], found[0]], rel=1e-9)

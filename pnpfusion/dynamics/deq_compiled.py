@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from pnpfusion.dynamics.deq_blocks import GroupNorm, Linear, UnimodalBlock
 from pnpfusion.solvers.fixed_point.anderson import Anderson
@@ -45,8 +47,10 @@ def compiled_block(
         solver: of the equilibrium; one that takes derivatives by itself needs torch's.
         gradient: of the equilibrium; likewise.
     """
-    kinds = [UnimodalBlock, Linear, Linear, GroupNorm, GroupNorm, GroupNorm]
-    if not (can_compile(features, solver, gradient) and is_made_of(block, kinds, features)):
+    parts: dict[str, type[nn.Module]] = {"linear1": Linear, "linear2": Linear}
+    parts |= {"norm1": GroupNorm, "norm2": GroupNorm, "norm3": GroupNorm}
+    known = can_compile(features, solver, gradient)
+    if not (known and is_made_of(block, UnimodalBlock, parts, features)):
         return None
     return CompiledBlock(cast(UnimodalBlock, block), features, there)
 
@@ -60,20 +64,41 @@ def can_compile(like: Tensor, solver: FixedPointSolver, gradient: Gradient | Non
     return known and kernels() is not None
 
 
-def is_made_of(block: nn.Module, kinds: list[type[nn.Module]], like: Tensor) -> bool:
+def is_made_of(
+    block: nn.Module, kind: type[nn.Module], parts: Mapping[str, type[nn.Module]], like: Tensor
+) -> bool:
     """Whether a block and its parts are of these kinds and nothing else, all of them plain."""
-    if [type(part) for part in (block, *block.children())] != kinds:
+    if type(block) is not kind or {n: type(p) for n, p in block.named_children()} != parts:
         return False
-    hooked = any(one._forward_hooks or one._forward_pre_hooks for one in block.modules())
-    parameters = [*block.parameters()]
+    width = like.shape[1]
+    shapes: dict[str, tuple[int, ...]] = {f"{name}.bias": (width,) for name in parts}
+    for name, part in parts.items():
+        shapes[f"{name}.weight"] = (width, width) if part is Linear else (width,)
+    found = dict(block.named_parameters())
+    groups = {one.num_groups for one in block.children() if isinstance(one, GroupNorm)}
     return (
-        not hooked
-        and len(parameters) == 2 * (len(kinds) - 1)
+        {name: tuple(one.shape) for name, one in found.items()} == shapes
+        and len(groups) == 1
+        and not _is_hooked(block)
         and all(
             is_plain(one) and (one.dtype, one.device) == (like.dtype, like.device)
-            for one in parameters
+            for one in found.values()
         )
     )
+
+
+def _is_hooked(block: nn.Module) -> bool:
+    """Whether something listens to a module of the block, or was put in the place of its own."""
+    hooks = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+    return _has_any_global_hook() or any(
+        "forward" in vars(one) or any(getattr(one, kind) for kind in hooks)
+        for one in block.modules()
+    )
+
+
+def parameters_of(*parts: nn.Module) -> list[Tensor]:
+    """The weight and the bias of each part: by name, for the order that modules have may change."""
+    return [cast(Tensor, getattr(part, name)) for part in parts for name in ("weight", "bias")]
 
 
 def norm_of(module: nn.Module) -> Any:
@@ -94,13 +119,10 @@ class CompiledBlock:
 
     def __init__(self, block: UnimodalBlock, features: Tensor, there: Tensor | None) -> None:
         self.features, self.there = features, there
-        self.residual, self.parameters = block.residual, [*block.parameters()]
-        self.first, self.second, self.third = (
-            norm_of(norm) for norm in (block.norm1, block.norm2, block.norm3)
-        )
-        self.linear1, self.linear2 = (
-            Products(one.weight, one.bias) for one in (block.linear1, block.linear2)
-        )
+        norms, linears = (block.norm1, block.norm2, block.norm3), (block.linear1, block.linear2)
+        self.residual, self.parameters = block.residual, parameters_of(*linears, *norms)
+        self.first, self.second, self.third = map(norm_of, norms)
+        self.linear1, self.linear2 = (Products(one.weight, one.bias) for one in linears)
         self._none = Kept.of(0, 0, features.detach())
         self._x = features.detach().contiguous()
 
@@ -117,10 +139,7 @@ class CompiledBlock:
             kept = Kept.of(len(u), self.first.groups, u)
             place = _Place(self, u.detach().contiguous(), there, kept)
             f = self.change(place.z, rows, kept)
-        plan = [
-            place,
-            f,
-        ]  # hidden from autograd, for which only tensors that stand alone are inputs
+        plan = [place, f]  # hidden from autograd, whose inputs are tensors that stand alone
         f = ByInputs.apply(plan, features, *self.parameters)  # type: ignore[no-untyped-call]
         return Linearised(f, place.transposed)
 
@@ -197,7 +216,7 @@ class _Place:
         return (by_z.add_(inner) if self.block.residual else by_z).sub_(w)
 
     def by_inputs(self, w: Tensor) -> list[Tensor]:
-        """That by the features, and by the parameters in the order of the block's."""
+        """That by the features, and by the parameters in their order."""
         by, kept = self.where_there(w), self.kept
         inner, by_b, by_norm, by_a = self.back(by)
         (first, _), (second, _), (third, _) = kept.norms

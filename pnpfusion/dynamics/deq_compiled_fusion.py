@@ -16,6 +16,7 @@ from pnpfusion.dynamics.deq_compiled import (
     is_made_of,
     kernels,
     norm_of,
+    parameters_of,
 )
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver
 from pnpfusion.solvers.fixed_point.gradient import Gradient, Linearised
@@ -41,7 +42,8 @@ def compiled_fusion(
         gradient: of the equilibrium; likewise.
     """
     known = can_compile(total, solver, gradient) and injected.dtype == total.dtype
-    if not known or not is_made_of(block, [FusionBlock, Linear, Linear, GroupNorm], total):
+    parts = {"gate": Linear, "out": Linear, "norm": GroupNorm}
+    if not (known and is_made_of(block, FusionBlock, parts, total)):
         return None
     fusion = cast(FusionBlock, block)
     return CompiledFusion(fusion, total, number, injected) if fusion.order == "relu-norm" else None
@@ -60,9 +62,11 @@ class CompiledFusion:
     def __init__(
         self, block: FusionBlock, total: Tensor, number: Tensor | int, injected: Tensor
     ) -> None:
-        self.total, self.injected, self.parameters = total, injected, [*block.parameters()]
+        self.total, self.injected = total, injected
+        self.parameters = parameters_of(block.gate, block.out, block.norm)
         self.number = number if isinstance(number, int) else number.to(total.dtype)
-        self.gate, self.out = Products(block.gate.weight, None), Products(*block.out.parameters())
+        self.gate = Products(block.gate.weight, None)
+        self.out = Products(block.out.weight, block.out.bias)
         self.gate_bias, self.norm = block.gate.bias.detach(), norm_of(block.norm)
         self._none = Kept.of(0, 0, total.detach(), 1)
         self._total, self._injected = total.detach(), injected.detach().contiguous()
@@ -79,10 +83,7 @@ class CompiledFusion:
         with torch.no_grad():
             kept = Kept.of(len(u), self.norm.groups, u, 1)
             f, place = self.at(u.detach().contiguous(), rows, kept)
-        plan = [
-            place,
-            f,
-        ]  # hidden from autograd, for which only tensors that stand alone are inputs
+        plan = [place, f]  # hidden from autograd, whose inputs are tensors that stand alone
         f = ByInputs.apply(plan, total, injected, *self.parameters)  # type: ignore[no-untyped-call]
         return Linearised(f, place.transposed)
 
@@ -125,7 +126,7 @@ class _Place:
         return (by_mixed * self.gates).sub_(w).add_(self.number * by_gates)
 
     def by_inputs(self, w: Tensor) -> list[Tensor]:
-        """That by the total, what is injected, and the parameters in the order of the block's."""
+        """That by the total, what is injected, and the parameters in their order."""
         by, block, (unit, _) = w.contiguous(), self.block, self.kept.norms[0]
         by_a, by_mixed = self.back(by)
         by_gates = by_mixed * self.z

@@ -41,13 +41,16 @@ class BoundPNP:
     driven: bool  #: whether a condition at a wall is a function of time
     plain: bool = False  #: whether no derivative is taken by what the cell is made of
     known: BoundPNP | None = None  #: the plain cell of the same values, where one is remembered
-
     shadow: bool = False  #: whether it is plain, of one axis, and made for runs with gradient
 
     @cached_property
     def cell(self) -> Cell:
         """The cell when the run begins."""
-        return detached(self._on_leaves[1]) if self.shadow else self.made.build()
+        if self.shadow:
+            return detached(self._on_leaves[1])
+        # Beside one that is remembered it is built late, maybe where nothing is recorded.
+        with torch.set_grad_enabled(self.known is not None or torch.is_grad_enabled()):
+            return self.made.build()
 
     @property
     def values(self) -> Cell:
