@@ -153,7 +153,7 @@ def test_labels_of_an_archive_may_be_numbers(tmp_path: Path) -> None:
     [
         (
             {"audio": np.zeros(3)},
-            r"'audio' must be \(samples, features\), got \(3,\); arrays of cl",
+            r"'audio' must be \(samples, features\), got \(3,\), .*; arrays of cl",
         ),
         ({"audio": np.zeros((3, 0))}, "with at least one feature.*leave an empty modality out"),
         ({"audio": np.zeros((0, 3))}, "has no rows; at least one sample is needed"),
@@ -353,6 +353,28 @@ def test_digits() -> None:
     np.testing.assert_array_equal(torch.cat(halves, -1).numpy(), load_digits().images)
     assert found.feature_names["right"][:2] == ("pixel 0,4", "pixel 0,5")
     assert "CC BY" in found.terms
+
+
+def test_quadrants_of_digits() -> None:
+    pytest.importorskip("sklearn", reason="the extra 'data' is not installed")
+    halves, quarters = data.digits(), data.digits("quadrants")
+    assert quarters.dims == dict.fromkeys(
+        ("top left", "top right", "bottom left", "bottom right"), 16
+    )
+    parts = {name: v.reshape(-1, 4, 4) for name, v in quarters.modalities.items()}
+    for side in ("left", "right"):
+        whole = torch.cat([parts[f"top {side}"], parts[f"bottom {side}"]], 1)
+        assert torch.equal(whole.flatten(1), halves.modalities[side])
+    assert quarters.feature_names["bottom right"][0] == "pixel 4,4"
+
+
+def test_index_as_a_set() -> None:
+    found = data.index(200, bits=5, generator=torch.Generator().manual_seed(0))
+    assert found.dims == {"bits": 5, "index": 5}
+    at = found.modalities["index"].argmax(1)
+    asked = found.modalities["bits"].gather(1, at[:, None])[:, 0] > 0
+    assert torch.equal(found.target == 1, asked)
+    assert f"{data.IndexTask(5).bound():.4f}" in found.source
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

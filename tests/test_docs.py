@@ -63,3 +63,20 @@ def test_the_snippets_of_the_readme_run_as_they_stand(capsys: pytest.CaptureFixt
     for one in at_rest[1:]:
         assert (one - at_rest[0]).abs().max() < 1e-6
     assert "the end time was reached" in capsys.readouterr().out
+
+
+def test_the_snippets_on_data_run_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        exec(block, names)
+    assert names["clips"].task == "labels"
+    assert names["clips"].dims == {"audio": 2, "motion": 1}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "clips.csv",
+        "clips.npz",
+        "clips.safetensors",
+    ]

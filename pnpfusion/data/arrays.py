@@ -3,89 +3,68 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pnpfusion.data.feature_set import Features
-from pnpfusion.data.labels import LABEL_NAMES, classes
+from pnpfusion.data.reading import MOST_PACKED, a_file, fits, npy
+from pnpfusion.data.targets import from_arrays
 
 
-def from_npz(path: str | Path) -> Features:
-    """Features from an ``.npz`` file: one 2-D array per modality, named for it.
+def from_npz(path: str | Path, *, dtype: torch.dtype = torch.float64) -> Features:
+    """Features from an ``.npz`` file: one array per modality, named for it.
 
-    A 1-D array called labels, label, class, target or y holds the classes, as numbers or text.
-    Pickled objects are refused, since reading one can run code.
+    An array called labels, label, class, target or y says what is asked of a sample:
+
+    ==================================  =============================================
+    whole numbers or text, (samples,)   classes; floats too, unless it is ``target``
+    bool, (samples, K)                  which of K labels a sample has
+    floats called ``target``            numbers, (samples,) or (samples, K)
+    ==================================  =============================================
+
+    ``class_names`` (text, (K,)) names classes 0, 1, ..., labels or columns. ``split`` says what
+    each sample is for: ``train``, ``valid`` or ``test``, or 0, 1, 2; or ``is_test``, bool. Arrays
+    called id, ids, patient, sample or subject are left unread. Pickled objects are refused, since
+    reading one can run code.
 
     Args:
         path: the file, as :func:`numpy.savez` writes it.
+        dtype: of features and numbers, ``torch.float64`` or ``torch.float32``.
 
     Returns:
-        The features as float64, in the order of the file; classes in sorted order.
+        The features in the order of the file, (samples, features) or (samples, tokens, features);
+        classes that have no names in sorted order.
 
     Raises:
         FileNotFoundError: the file is not there.
         ValueError: no archive, pickled objects, no modality, arrays of a wrong shape or kind,
-            numbers of rows that differ, or entries that are not finite.
+            numbers of rows that differ, entries that are not finite, or an array that is cut short
+            or larger than this machine's memory.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there or no file; check the path.")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"{path} is no .npz archive; write one with numpy.savez(path, audio=..., motion=...)."
-        )
-    modalities: dict[str, torch.Tensor] = {}
-    labels: torch.Tensor | None = None
-    class_names: tuple[str, ...] = ()
-    with np.load(path, allow_pickle=False) as archive:
-        for name in archive.files:
-            values = _read(path, archive, name)
-            if name.lower() in LABEL_NAMES:
-                if labels is not None:
-                    raise ValueError(f"{path} has more than one array of labels; keep one.")
-                if values.ndim != 1:
+    path = a_file(path)
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+            fits(str(path), total, MOST_PACKED * path.stat().st_size)
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                what = f"{path}: array {name!r}"
+                if name == member.filename:
+                    raise ValueError(f"{path}: {name!r} is no array; write it with numpy.savez.")
+                fits(what, member.file_size, MOST_PACKED * member.compress_size)
+                try:
+                    with archive.open(member) as stream:
+                        arrays[name] = npy(what, stream, member.file_size)
+                except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
                     raise ValueError(
-                        f"{path}: labels {name!r} must be (samples,), got {values.shape}."
-                    )
-                texts = [str(value).strip() for value in values]
-                labels, class_names = classes(texts, f"{path}: {name!r}")
-            else:
-                modalities[name] = _features(path, name, values)
-    if not modalities:
-        raise ValueError(f"{path} has no modality; wanted one 2-D array for each.")
-    try:
-        return Features(
-            path.stem, modalities, target=labels, class_names=class_names, source=str(path)
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def _read(path: Path, archive: Any, name: str) -> NDArray[Any]:
-    try:
-        values = archive[name]
-    except (ValueError, zipfile.BadZipFile, OSError, EOFError) as error:
-        why = (
-            "holds pickled objects, which can run code when read; save numbers or text"
-            if "pickle" in str(error)
-            else f"cannot be read ({error}); write the file again"
-        )
-        raise ValueError(f"{path}: array {name!r} {why}.") from None
-    if not isinstance(values, np.ndarray):
-        raise ValueError(f"{path}: {name!r} is no array; write it with numpy.savez.")
-    return values
-
-
-def _features(path: Path, name: str, values: NDArray[Any]) -> torch.Tensor:
-    if values.dtype.kind not in "fiu":
-        raise ValueError(f"{path}: {name!r} must hold real numbers, got dtype {values.dtype}.")
-    if values.ndim != 2:
+                        f"{what} cannot be read ({error}); write the file again."
+                    ) from None
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         raise ValueError(
-            f"{path}: {name!r} must be (samples, features), got {values.shape}; "
-            f"arrays of classes are called one of {list(LABEL_NAMES)}."
-        )
-    return torch.from_numpy(values.astype(np.float64))
+            f"{path} is no .npz archive; write one with numpy.savez(path, audio=..., motion=...) "
+            f"({error})."
+        ) from None
+    return from_arrays(path, arrays, dtype)

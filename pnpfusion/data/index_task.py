@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pnpfusion.data.feature_set import Features
+
 
 @dataclass(frozen=True)
 class IndexTask:
@@ -98,3 +100,40 @@ def late_fusion_bound(bits: int, sigma: float, channels: int = 1, messages: int 
         h = -middle * math.log2(middle) - (1 - middle) * math.log2(1 - middle)
         low, high = (middle, high) if h > entropy else (low, middle)
     return high
+
+
+def index(
+    samples: int = 20000,
+    bits: int = 16,
+    sigma: float = 0.25,
+    channels: int = 1,
+    *,
+    generator: torch.Generator,
+) -> Features:
+    """Samples of :class:`IndexTask` as a set: the bits, the index asked for, and the bit there.
+
+    The channel is no part of the data: a model that is to be judged against the bound has the
+    encoders of :meth:`IndexTask.encoders`. Without a channel this is an easy set.
+
+    Args:
+        samples: how many.
+        bits: n, the width of both modalities.
+        sigma: noise of the channel whose bound is stated in ``source``.
+        channels: d, of the same.
+        generator: where the randomness comes from.
+
+    Raises:
+        ValueError: no samples, and as :class:`IndexTask`.
+    """
+    task = IndexTask(bits, channels, sigma)
+    if samples < 1:
+        raise ValueError(f"`samples` must be >= 1, got {samples}.")
+    modalities, label = task.draw(samples, generator)
+    return Features(
+        "INDEX",
+        modalities,
+        target=label.long(),
+        class_names=("minus", "plus"),
+        source=f"made by pnpfusion.data.index; late fusion through {channels} channel(s) with "
+        f"noise {sigma:g} has an accuracy of at most {task.bound():.4f}",
+    )

@@ -6,8 +6,10 @@ import importlib.util
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Literal
 
 import torch
+from torch import Tensor
 
 from pnpfusion.data.feature_set import Features
 from pnpfusion.data.labels import classes
@@ -21,6 +23,21 @@ HTAD_TERMS = (
     "https://link.springer.com/chapter/10.1007/978-3-030-67835-7_17."
 )
 DIGITS_TERMS = "Creative Commons Attribution 4.0 (CC BY 4.0): share and adapt, naming the source."
+DIGITS_SOURCE = (
+    "scikit-learn's load_digits: Optical Recognition of Handwritten Digits by E. Alpaydin and "
+    "C. Kaynak, UCI Machine Learning Repository, doi 10.24432/C50P49"
+)
+FIRST, LAST, ALL = slice(0, 4), slice(4, 8), slice(0, 8)
+#: Rows and columns of each part of an image.
+CUTS = {
+    "halves": {"left": (ALL, FIRST), "right": (ALL, LAST)},
+    "quadrants": {
+        "top left": (FIRST, FIRST),
+        "top right": (FIRST, LAST),
+        "bottom left": (LAST, FIRST),
+        "bottom right": (LAST, LAST),
+    },
+}
 
 
 def htad() -> Features:
@@ -59,11 +76,42 @@ def htad() -> Features:
     )
 
 
-def digits() -> Features:
-    """Handwritten digits cut in two: 1797 images of 8 x 8, their left and right halves.
+def digits(parts: Literal["halves", "quadrants"] = "halves") -> Features:
+    """Handwritten digits cut up: 1797 images of 8 x 8, their halves or quadrants.
 
-    A modality is the 32 pixels of its half, row by row, from 0 (empty) to 16 (full). Read from
-    scikit-learn.
+    A modality is the 32 pixels of the left or right half, or the 16 of a quadrant (``top left``,
+    ``top right``, ``bottom left``, ``bottom right``), row by row, from 0 (empty) to 16 (full). Read
+    from scikit-learn.
+
+    Args:
+        parts: how to cut.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+        ValueError: other parts.
+    """
+    if parts not in CUTS:
+        raise ValueError(f"`parts` must be one of {list(CUTS)}, got {parts!r}.")
+    images, labels, class_names = digit_images()
+    cuts = CUTS[parts]
+    return Features(
+        "digits",
+        {name: images[:, rows, columns].flatten(1) for name, (rows, columns) in cuts.items()},
+        target=labels,
+        class_names=class_names,
+        feature_names={
+            name: tuple(
+                f"pixel {row},{column}" for row in range(8)[rows] for column in range(8)[columns]
+            )
+            for name, (rows, columns) in cuts.items()
+        },
+        terms=DIGITS_TERMS,
+        source=DIGITS_SOURCE,
+    )
+
+
+def digit_images() -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """The images of scikit-learn's digits, (1797, 8, 8) from 0 to 16, their classes and names.
 
     Raises:
         ImportError: scikit-learn is not installed.
@@ -73,22 +121,8 @@ def digits() -> Features:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    images = torch.from_numpy(bunch.images).double()
-    labels, class_names = classes([str(target) for target in bunch.target], "digits")
-    halves = {"left": range(4), "right": range(4, 8)}
-    return Features(
-        "digits",
-        {name: images[:, :, list(half)].flatten(1) for name, half in halves.items()},
-        target=labels,
-        class_names=class_names,
-        feature_names={
-            name: tuple(f"pixel {row},{column}" for row in range(8) for column in half)
-            for name, half in halves.items()
-        },
-        terms=DIGITS_TERMS,
-        source="scikit-learn's load_digits: Optical Recognition of Handwritten Digits by "
-        "E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, doi 10.24432/C50P49",
-    )
+    labels, names = classes([str(target) for target in bunch.target], "digits")
+    return torch.from_numpy(bunch.images).double(), labels, names
 
 
 def _terms(readme: Path) -> str:
