@@ -12,13 +12,15 @@ from pnpfusion.comparison.summary import Row, SetSummary
 from pnpfusion.visualize.style import COOL, FAINT, INK, WARM, new_figure, number, say, styled
 
 BETTER, WORSE, UNCLEAR = COOL[0], WARM[0], FAINT
+CONSTANT = "constant"  #: the model that tells the same of all
 
 
 def plot_comparison(sets: Sequence[SetSummary]) -> Figure:
     """For each set, the score of every model, and how much it differs from the reference.
 
     Bars are 95 % intervals. Blue is a difference whose interval lies above 0, orange one below;
-    grey is one that holds 0, or a single seed, which has none.
+    grey is one that holds 0, or a single seed, which has none. What does not learn at all
+    ("constant") does not stretch the axes: an arrow points to where it is.
 
     Args:
         sets: as :class:`pnpfusion.comparison.Comparison` has them.
@@ -55,9 +57,8 @@ def _heading(sets: Sequence[SetSummary]) -> str:
 
 
 def _scores(axes: Axes, one: SetSummary, rows: Sequence[Row]) -> None:
-    for place, row in enumerate(rows):
-        color = INK if row.model == one.reference else _kind(row)
-        _bar(axes, place, row.measures[one.score], color)
+    colors = [INK if row.model == one.reference else _kind(row) for row in rows]
+    _bars(axes, rows, [row.measures[one.score] for row in rows], colors)
     axes.axvline(_mean(one, rows, one.reference), color=FAINT, lw=0.8, ls=(0, (2, 2)), zorder=0)
     axes.set_yticks(range(len(rows)), [row.model for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -69,13 +70,43 @@ def _scores(axes: Axes, one: SetSummary, rows: Sequence[Row]) -> None:
 
 def _differences(axes: Axes, one: SetSummary, rows: Sequence[Row]) -> None:
     axes.axvline(0, color=INK, lw=0.8, zorder=0)
-    for place, row in enumerate(rows):
-        if row.difference is not None:
-            _bar(axes, place, row.difference.interval, _kind(row))
+    intervals = [None if row.difference is None else row.difference.interval for row in rows]
+    _bars(axes, rows, intervals, [_kind(row) for row in rows])
     axes.set_xlabel(f"{one.score} less that of {one.reference}, same seeds and folds")
     above = [row.model for row in rows if row.difference is not None and _kind(row) == BETTER]
     named = ", ".join(above) if 0 < len(above) < 4 else f"{len(above)} models" if above else "None"
-    say(axes, f"{named} surely above {one.reference}", 3.9)
+    say(axes, f"{named} with all of the interval above {one.reference}", 3.9)
+
+
+def _bars(
+    axes: Axes, rows: Sequence[Row], intervals: Sequence[Interval | None], colors: Sequence[str]
+) -> None:
+    """Those that learn nothing last, where they do not stretch the axis."""
+    late = []
+    for place, (row, one, color) in enumerate(zip(rows, intervals, colors, strict=True)):
+        if one is not None and row.model == CONSTANT and len(rows) > 1:
+            late.append((place, one, color))
+        elif one is not None:
+            _bar(axes, place, one, color)
+    for place, one, color in late:
+        low, high = axes.get_xlim()
+        if low <= one.mean <= high:
+            _bar(axes, place, one, color)
+            continue
+        edge, sign = (low, "<") if one.mean < low else (high, ">")
+        axes.plot([edge], [place], sign, color=color, ms=5, clip_on=False)
+        side = "left" if sign == "<" else "right"
+        axes.annotate(
+            number(one.mean),
+            (edge, place),
+            xytext=(6 if sign == "<" else -6, 0),
+            textcoords="offset points",
+            ha=side,
+            va="center",
+            fontsize=8,
+            color=FAINT,
+        )
+        axes.set_xlim(low, high)
 
 
 def _bar(axes: Axes, place: int, one: Interval, color: str) -> None:

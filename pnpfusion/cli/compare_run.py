@@ -22,6 +22,7 @@ from pnpfusion.cli.simulate_sweep import TERMINATED, Sigterm
 from pnpfusion.comparison.plan import Plan, SetPlan
 from pnpfusion.comparison.runner import PLAN, Comparison, compare, facts_of, kept, tasks_of
 from pnpfusion.sweeps.folder import FolderError
+from pnpfusion.training.loop import Stopped
 from pnpfusion.training.recipe import Recipe
 
 FIGURE = "comparison.png"
@@ -35,10 +36,7 @@ def run(options: Namespace) -> int:
         plan = _plan(options)
         count = len(tasks_of(plan, facts_of(plan)))
     given = options.resume or options.out
-    if given is not None and Path(given).is_dir() and not (Path(given) / PLAN).is_file():
-        former = False
-    else:
-        former = given is not None and Path(given).is_dir()
+    former = given is not None and (Path(given) / PLAN).is_file()
     with claim(given, "compare", overwrite=former) as folder, Sigterm() as sigterm:
         if not options.quiet:
             print(_introduction(plan, count, folder), flush=True)
@@ -51,8 +49,9 @@ def run(options: Namespace) -> int:
                 progress=not options.quiet,
             )
             _draw(found, folder)
-        except KeyboardInterrupt:
-            told, sigterm.deaf = sigterm.heard, True
+        except KeyboardInterrupt as stop:
+            told = sigterm.heard or (isinstance(stop, Stopped) and stop.terminated)
+            sigterm.deaf = True
             say(
                 f"pnpfusion compare: {'was told to end' if told else 'interrupted'}; "
                 f"{kept(folder)} finished cells are kept in {folder}. Go on with: "

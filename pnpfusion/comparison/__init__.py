@@ -9,7 +9,6 @@ from pnpfusion.comparison.robustness import relative_robustness as relative_robu
 from pnpfusion.comparison.robustness import retention as retention
 from pnpfusion.comparison.runner import Comparison as Comparison
 from pnpfusion.comparison.runner import compare as compare
-from pnpfusion.comparison.runner import read as read
 from pnpfusion.comparison.statistics import Difference as Difference
 from pnpfusion.comparison.statistics import Interval as Interval
 from pnpfusion.comparison.statistics import bootstrap_interval as bootstrap_interval

@@ -61,6 +61,7 @@ class Facts:
     task: Task
     dims: Mapping[str, int]
     digest: str  #: of all its numbers
+    smallest: int = 0  #: samples of the smallest class; 0 for other tasks
 
     @classmethod
     def of(cls, data: Features) -> Facts:
@@ -69,11 +70,13 @@ class Facts:
         Raises:
             ValueError: it has no target.
         """
-        if data.task is None:
+        if data.task is None or data.target is None:
             raise ValueError(
                 f"{data.name!r} has no target, so there is nothing to compare; give one."
             )
-        return cls(data.name, data.task, data.dims, fingerprint(data))
+        counts = data.target.bincount() if data.task == "classes" else None
+        smallest = 0 if counts is None else int(counts[counts > 0].min())
+        return cls(data.name, data.task, data.dims, fingerprint(data), smallest)
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,11 @@ class Plan:
             known = facts[one.data]
             if one.parts > 1 and known.task != "classes":
                 raise ValueError(f"folds are of classes, but {one.data!r} has {known.task}.")
+            if one.parts > max(1, known.smallest):
+                raise ValueError(
+                    f"{one.parts} folds need as many samples of each class, but {one.data!r} has "
+                    f"one of {known.smallest}."
+                )
             for fold, model in product(range(one.parts), self.models_of(known)):
                 for variation in range(self.budget(model)):
                     found.append(Cell(one.data, fold, model, variation, seed))

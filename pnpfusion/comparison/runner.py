@@ -30,6 +30,21 @@ class Comparison:
     failures: Mapping[Cell, str]  #: why a cell has no result
     missing: int  #: cells without one, failed or not begun
 
+    @classmethod
+    def load(cls, folder: str | Path) -> Comparison:
+        """What a folder holds so far; nothing is computed but what cells say together.
+
+        Raises:
+            OSError: it holds no comparison, or a set is not there.
+            ValueError: its plan is damaged.
+        """
+        place = Path(folder)
+        plan = Plan.load(place / PLAN)
+        facts = facts_of(plan)
+        tasks = tasks_of(plan, facts)
+        found = _finished(place, tasks)
+        return cls(plan, summarise(plan, facts, found), {}, len(tasks) - len(found))
+
     @property
     def table(self) -> str:
         """In Markdown."""
@@ -126,21 +141,6 @@ def tasks_of(plan: Plan, facts: Mapping[str, Facts]) -> list[Task]:
         ValueError: see :meth:`Plan.cells`.
     """
     return [Task(cell, plan.identity(cell, facts[cell.data])) for cell in plan.cells(facts)]
-
-
-def read(folder: str | Path) -> Comparison:
-    """What a folder holds so far, without doing anything.
-
-    Raises:
-        OSError: it holds no comparison, or a set is not there.
-        ValueError: its plan is damaged.
-    """
-    place = Path(folder)
-    plan = Plan.load(place / PLAN)
-    facts = facts_of(plan)
-    tasks = tasks_of(plan, facts)
-    found = _finished(place, tasks)
-    return Comparison(plan, summarise(plan, facts, found), {}, len(tasks) - len(found))
 
 
 def kept(folder: str | Path) -> int:

@@ -21,7 +21,6 @@ from pnpfusion.comparison.measure import measure
 from pnpfusion.comparison.plan import Cell, Plan
 
 Found = dict[str, Any]
-TO_END = 10.0  #: seconds until a worker that was told to end is killed
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,8 @@ class _Worker:
         self.process: SpawnProcess = context.Process(
             target=_serve, args=(theirs, self.plan, self.max_seconds), daemon=True
         )
-        self.process.start()
+        with _unheard():  # by the process too, from its first moment
+            self.process.start()
         theirs.close()
 
     def give(self, place: int, cell: Cell) -> None:
@@ -104,12 +104,9 @@ class _Worker:
         return place, found
 
     def end(self) -> None:
-        """Stop it at once."""
-        self.process.terminate()
-        self.process.join(TO_END)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        """Stop it at once; it writes nothing that could be left half."""
+        self.process.kill()
+        self.process.join()
         self.pipe.close()
 
 
@@ -139,7 +136,6 @@ def _deal(crew: Sequence[_Worker], cells: Sequence[Cell]) -> Iterator[tuple[int,
 
 def _serve(pipe: Connection, plan: Plan, max_seconds: float | None) -> None:
     """A worker's life; it ends with the process that began it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # that one hears it, and ends us
     parent = multiprocessing.parent_process()
     if parent is not None:
 
@@ -154,6 +150,19 @@ def _serve(pipe: Connection, plan: Plan, max_seconds: float | None) -> None:
         except EOFError:
             return
         pipe.send(attempt(plan, cell, max_seconds))
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Ctrl-C and SIGTERM, which go to a group of processes, are for the first of them to answer."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
