@@ -21,8 +21,8 @@ import pnpfusion as pf
 from pnpfusion.comparison import BASELINES, Cell, Comparison, Plan, SetPlan, compare
 from pnpfusion.comparison.changes import Scales, noised
 from pnpfusion.comparison.measure import measure, opened, splits_of
-from pnpfusion.comparison.plan import Facts
 from pnpfusion.comparison.runner import CELLS, tasks_of
+from pnpfusion.comparison.set_plan import Facts
 from pnpfusion.comparison.summary import summarise
 from pnpfusion.comparison.workers import Failure, attempt
 from pnpfusion.sweeps.folder import FolderError
@@ -244,6 +244,11 @@ def test_a_record_has_all_that_is_compared(whole: tuple[Path, Comparison]) -> No
     wanted = {"f1_macro", "brier", "calibration_error", "without a", "without one", "noise all"}
     assert wanted | {"parameters", "ms_per_sample", "training_seconds"} <= {*gmf.measures}
     assert concat.measures["effective all"].mean == 0
+    for row in (concat, gmf):
+        some = row.measures
+        lost = some["accuracy"].mean - (some["without a"].mean + some["without b"].mean) / 2
+        assert some["lost without one"].mean == pytest.approx(lost)
+        assert np.mean(row.scores) == pytest.approx(some["accuracy"].mean)
     assert untimed(Comparison.load(folder)) == untimed(found)
     for text in ("| concat", "| gmf", "accuracy", "less concat", "1 variation"):
         assert text in found.table

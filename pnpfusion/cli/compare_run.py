@@ -19,8 +19,9 @@ from pnpfusion.cli.messages import (
 )
 from pnpfusion.cli.output_folder import claim
 from pnpfusion.cli.simulate_sweep import TERMINATED, Sigterm
-from pnpfusion.comparison.plan import Plan, SetPlan
+from pnpfusion.comparison.plan import Plan
 from pnpfusion.comparison.runner import PLAN, Comparison, compare, facts_of, kept, tasks_of
+from pnpfusion.comparison.set_plan import SetPlan
 from pnpfusion.sweeps.folder import FolderError
 from pnpfusion.training.loop import Stopped
 from pnpfusion.training.recipe import Recipe

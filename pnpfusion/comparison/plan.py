@@ -9,74 +9,16 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pnpfusion
 from pnpfusion.comparison.baselines import BASELINES, baseline_of
-from pnpfusion.data.feature_set import Features, Task
-from pnpfusion.training.identity import fingerprint
+from pnpfusion.comparison.set_plan import Facts, SetPlan, check_whole
 from pnpfusion.training.models import modalities_of
 from pnpfusion.training.recipe import Recipe, known_fields
 
 REFERENCE = "concat"
 EACH = "*"  #: in place of a modality's name: a model for each of them
-#: Sets whose neighbouring samples are alike, and into how many blocks each class is cut if nothing
-#: is said.
-BLOCKS = {"htad": 5}
 #: Of a variation, beside what a recipe has.
 SIZES = ("hidden", "width")
-
-
-@dataclass(frozen=True)
-class SetPlan:
-    """A data set, and how it is cut up.
-
-    Raises:
-        ValueError: no text, or a number of folds that is none.
-    """
-
-    data: str  #: as :func:`pnpfusion.data.open_set` takes it
-    folds: int | None = None
-    """Contiguous blocks of each class (:func:`pnpfusion.data.folds_of_blocks`), 2 or more; 1 judges
-    by the set's own split "test", or a share drawn anew for each seed; None is 5 for HTAD, else 1.
-    """
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.data, str) or not self.data:
-            raise ValueError(f"`data` must be the name of a set or a path, got {self.data!r}.")
-        folds = self.folds
-        if folds is None:
-            folds = BLOCKS.get(self.data.partition(":")[0], 1)
-        _check_whole("folds", folds, 1)
-        object.__setattr__(self, "folds", folds)
-
-    @property
-    def parts(self) -> int:
-        """How many folds there are."""
-        return self.folds or 1
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What must be known of a set before anything is trained."""
-
-    name: str
-    task: Task
-    dims: Mapping[str, int]
-    digest: str  #: of all its numbers
-    smallest: int = 0  #: samples of the smallest class; 0 for other tasks
-
-    @classmethod
-    def of(cls, data: Features) -> Facts:
-        """Those of a set.
-
-        Raises:
-            ValueError: it has no target.
-        """
-        if data.task is None or data.target is None:
-            raise ValueError(
-                f"{data.name!r} has no target, so there is nothing to compare; give one."
-            )
-        counts = data.target.bincount() if data.task == "classes" else None
-        smallest = 0 if counts is None else int(counts[counts > 0].min())
-        return cls(data.name, data.task, data.dims, fingerprint(data), smallest)
 
 
 @dataclass(frozen=True)
@@ -138,9 +80,9 @@ class Plan:
             if not isinstance(model, str):
                 raise ValueError(f"`models` must be names, got {model!r}.")
         for seed in self.seeds:
-            _check_whole("seeds", seed, 0)
+            check_whole("seeds", seed, 0)
         for name in SIZES:
-            _check_whole(name, getattr(self, name), 1)
+            check_whole(name, getattr(self, name), 1)
         for name in ("valid", "test"):
             share = getattr(self, name)
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
@@ -171,7 +113,7 @@ class Plan:
             raise ValueError("`tuning` must not change the seed; `seeds` lists those.")
         sizes = {name: told.pop(name, getattr(self, name)) for name in SIZES}
         for name, size in sizes.items():
-            _check_whole(name, size, 1)
+            check_whole(name, size, 1)
         return Recipe.from_json({**self.recipe.to_json(), **told}), sizes
 
     def models_of(self, facts: Facts) -> list[str]:
@@ -226,6 +168,7 @@ class Plan:
         """All that a cell's result depends on, as JSON has it."""
         (one,) = (one for one in self.sets if one.data == cell.data)
         told: dict[str, Any] = {
+            "version": pnpfusion.__version__,
             "data": facts.digest,
             "folds": one.parts,
             "fold": cell.fold,
@@ -262,7 +205,7 @@ class Plan:
         if lacking := [name for name in ("sets", "models") if name not in given]:
             raise ValueError(f"a plan must have {lacking}, got {[*given]}.")
         if isinstance(given.get("seeds"), int):
-            _check_whole("seeds", given["seeds"], 1)
+            check_whole("seeds", given["seeds"], 1)
             given["seeds"] = range(given["seeds"])
         for name in ("sets", "models", "seeds", "tuning", "noise"):
             if name in given and not isinstance(given[name], list | tuple | range):
@@ -306,8 +249,3 @@ def _check_all_others(name: str, values: tuple[object, ...]) -> None:
     for place, value in enumerate(values):
         if value in values[:place]:
             raise ValueError(f"`{name}` has {value!r} twice; once is enough.")
-
-
-def _check_whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"`{name}` must be whole, >= {least}, got {value!r}.")

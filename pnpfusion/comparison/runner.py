@@ -10,8 +10,9 @@ from typing import Any
 
 import pnpfusion
 from pnpfusion.comparison.measure import opened
-from pnpfusion.comparison.plan import Cell, Facts, Plan
+from pnpfusion.comparison.plan import Cell, Plan
 from pnpfusion.comparison.records import CELLS, Task, read_record, write_record
+from pnpfusion.comparison.set_plan import Facts
 from pnpfusion.comparison.summary import SetSummary, summarise, to_json
 from pnpfusion.comparison.table import csv_text, markdown
 from pnpfusion.comparison.workers import Failure, carry_out
@@ -72,9 +73,9 @@ def compare(
     """Do all cells of a plan that the folder does not have, and write what they say.
 
     A cell's file is named by all that its result depends on: the numbers of the set, the model, the
-    recipe, seed and fold. So a call that was interrupted, or killed, goes on from the last finished
-    cell, a plan may grow, and nothing is computed twice; a damaged file is replaced. What a cell
-    does not know of is the version of this program.
+    recipe, seed, fold, and the version of this program. So a call that was interrupted, or killed,
+    goes on from the last finished cell, a plan may grow, and nothing is computed twice; a damaged
+    file is replaced.
 
     Args:
         plan: what to compare.

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pnpfusion.comparison.plan import Cell, Facts, Plan
+from pnpfusion.comparison.plan import Cell, Plan
 from pnpfusion.comparison.robustness import effective_robustness, relative_robustness
+from pnpfusion.comparison.set_plan import Facts
 from pnpfusion.comparison.statistics import (
     Difference,
     Interval,
@@ -31,12 +32,14 @@ class Row:
     model: str
     measures: Mapping[str, Interval]
     """By name: metrics of the test samples; ``without NAME`` and ``without one``, the score where a
-    modality is missing, the latter the mean over which; ``noise GROUP`` (mean score over the range
-    of noise) and ``effective GROUP``; "iterations", "unconverged", "parameters", ..."""
+    modality is missing, the latter the mean over which, and ``lost without one``, how much lower it
+    is; ``noise GROUP`` (mean score over the range of noise) and ``effective GROUP``; "iterations",
+    "unconverged", "parameters", ..."""
     difference: Difference | None  #: of the score from that of the reference; None for itself
     p_holm: float | None  #: its p, corrected for all models on the set
     chosen: Mapping[str, int]  #: how often each variation was, by its place in the plan
     noise: Mapping[str, tuple[float, ...]]  #: mean score at each level, from 0, by group
+    scores: tuple[tuple[float | None, ...], ...]  #: of test samples, by seed and fold
     done: int  #: seeds and folds that have a result
     of: int  #: seeds and folds in all
 
@@ -143,10 +146,8 @@ def _row(
     for name in first.get("without", {}):
         add(f"without {name}", lambda one, name=name: one["without"][name][score])  # type: ignore[misc]
     if "without" in first:
-        add(
-            "without one",
-            lambda one: float(np.mean([each[score] for each in one["without"].values()])),
-        )
+        add("without one", lambda one: _without_one(one, score))
+        add("lost without one", lambda one: one["test"][score] - _without_one(one, score))
     for group in first.get("noise", {}) if plan.noise else ():
         add(f"noise {group}", lambda one, g=group: relative_robustness(levels, one["noise"][g]))  # type: ignore[misc]
         both = {
@@ -178,9 +179,19 @@ def _row(
             group: tuple(np.mean([one["noise"][group] for one in ours.values()], 0).tolist())
             for group in first.get("noise", {})
         },
+        tuple(
+            tuple(
+                ours[i, fold]["test"][score] if (i, fold) in ours else None for fold in range(folds)
+            )
+            for i in range(shape[0])
+        ),
         len(ours),
         shape[0] * shape[1],
     )
+
+
+def _without_one(one: Found, score: str) -> float:
+    return float(np.mean([each[score] for each in one["without"].values()]))
 
 
 def _difference(
