@@ -48,7 +48,7 @@ def test_a_small_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     typed = [*TYPED, "--seeds", "2", "--epochs", "2", "--tune", "learning-rate=0.001,0.01"]
     assert compared(*typed, "--out", str(out)) == 0
     told = capsys.readouterr().out
-    assert "2 seeds: 8 cells, 0 files" in told
+    assert "2 seeds: 8 cells." in told
     assert "| gmf " in told
     assert "one of 2 variations (learning_rate 0.001; learning_rate 0.01)" in " ".join(told.split())
     names = {path.name for path in out.iterdir()}

@@ -468,9 +468,9 @@ def test_the_figure_says_who_is_better(whole: tuple[Path, Comparison], tmp_path:
         for model, score in (("concat", 0.7), ("gmf", 0.9), ("deq", 0.6), ("constant", 0.1)):
             found[Cell("tiny", 0, model, 0, seed)] = made(score + 0.01 * seed**2 % 0.03, 0.5)
     figure = pf.visualize.plot_comparison(summarise(replace(asked, noise=()), facts, found))
-    assert figure.get_suptitle() == "Of 3 comparisons with concat, 1 are better, 2 worse, 0 open"
+    assert figure.get_suptitle() == "Of 3 comparisons with concat, 1 better, 2 worse, 0 open"
     left, right = figure.axes
-    assert "most has gmf, 0.9" in left.get_title(loc="left")
+    assert "the most has gmf, 0.9" in left.get_title(loc="left")
     assert right.get_title(loc="left").startswith("gmf with all")
     assert left.get_xlim()[0] > 0.3  # the constant does not stretch it
     pf.visualize.plot_comparison(whole[1].sets).savefig(tmp_path / "small.png")

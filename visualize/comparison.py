@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pnpfusion.comparison.statistics import Interval
 from pnpfusion.comparison.summary import Row, SetSummary
@@ -51,7 +52,7 @@ def _heading(sets: Sequence[SetSummary]) -> str:
     worse = sum(_kind(row) == WORSE for row in judged)
     against = references.pop() if len(references) == 1 else "the reference"
     return (
-        f"Of {len(judged)} comparisons with {against}, {better} are better, {worse} worse, "
+        f"Of {len(judged)} comparisons with {against}, {better} better, {worse} worse, "
         f"{len(judged) - better - worse} open"
     )
 
@@ -65,7 +66,7 @@ def _scores(axes: Axes, one: SetSummary, rows: Sequence[Row]) -> None:
     axes.set_xlabel(f"{one.score}, test")
     best = max(rows, key=lambda row: row.measures[one.score].mean)
     value = number(best.measures[one.score].mean)
-    say(axes, f"{one.name}: most has {best.model}, {value}", 3.9)
+    say(axes, f"{one.name}: the most has {best.model}, {value}", 3.9)
 
 
 def _differences(axes: Axes, one: SetSummary, rows: Sequence[Row]) -> None:
@@ -88,6 +89,7 @@ def _bars(
             late.append((place, one, color))
         elif one is not None:
             _bar(axes, place, one, color)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     for place, one, color in late:
         low, high = axes.get_xlim()
         if low <= one.mean <= high:

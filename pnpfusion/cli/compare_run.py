@@ -35,12 +35,12 @@ def run(options: Namespace) -> int:
     """Do what the options say, and return the exit code."""
     with errors_end_the_command():
         plan = _plan(options)
-        count = len(tasks_of(plan, facts_of(plan)))
+        tasks = tasks_of(plan, facts_of(plan))
     given = options.resume or options.out
     former = given is not None and (Path(given) / PLAN).is_file()
     with claim(given, "compare", overwrite=former) as folder, Sigterm() as sigterm:
         if not options.quiet:
-            print(_introduction(plan, count, folder), flush=True)
+            print(_introduction(plan, len(tasks), kept(folder, tasks), folder), flush=True)
         try:
             found = compare(
                 plan,
@@ -55,8 +55,8 @@ def run(options: Namespace) -> int:
             sigterm.deaf = True
             say(
                 f"pnpfusion compare: {'was told to end' if told else 'interrupted'}; "
-                f"{kept(folder)} finished cells are kept in {folder}. Go on with: "
-                f"pnpfusion compare --resume {folder}"
+                f"{kept(folder, tasks)} of {len(tasks)} cells are finished and kept in {folder}. "
+                f"Go on with: pnpfusion compare --resume {folder}"
             )
             return TERMINATED if told else INTERRUPTED
         except FolderError as error:
@@ -121,14 +121,13 @@ def _value(text: str) -> Any:
         return text
 
 
-def _introduction(plan: Plan, count: int, folder: Path) -> str:
+def _introduction(plan: Plan, count: int, done: int, folder: Path) -> str:
     sets = ", ".join(
         one.data + (f" ({one.parts} folds)" if one.parts > 1 else "") for one in plan.sets
     )
     tuned = f", {len(plan.tuning)} variations each" if len(plan.tuning) > 1 else ""
-    text = (
-        f"{', '.join(plan.models)}{tuned}, on {sets}; {len(plan.seeds)} seeds: {count} cells, "
-        f"{kept(folder)} files of cells are in {folder}."
+    text = f"{', '.join(plan.models)}{tuned}, on {sets}; {len(plan.seeds)} seeds: {count} cells" + (
+        f", of which {folder} has {done}." if done else "."
     )
     return textwrap.fill(text, 96, subsequent_indent="  ")
 

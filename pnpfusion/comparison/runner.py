@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,12 +144,12 @@ def tasks_of(plan: Plan, facts: Mapping[str, Facts]) -> list[Task]:
     return [Task(cell, plan.identity(cell, facts[cell.data])) for cell in plan.cells(facts)]
 
 
-def kept(folder: str | Path) -> int:
-    """How many files of cells a folder has."""
-    return len([*(Path(folder) / CELLS).glob("*.json")])
+def kept(folder: str | Path, tasks: Sequence[Task]) -> int:
+    """How many of the cells a folder has."""
+    return len(_finished(Path(folder), tasks))
 
 
-def _finished(place: Path, tasks: list[Task]) -> dict[Cell, Any]:
+def _finished(place: Path, tasks: Sequence[Task]) -> dict[Cell, Any]:
     records = {task.cell: read_record(place, task) for task in tasks}
     return {cell: found for cell, found in records.items() if found is not None}
 
