@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.0.1"
 
 if TYPE_CHECKING:  # what type checkers and editors read
+    from pnpfusion import comparison as comparison
     from pnpfusion import data as data
     from pnpfusion import dynamics as dynamics
     from pnpfusion import fields as fields
@@ -49,7 +50,10 @@ if TYPE_CHECKING:  # what type checkers and editors read
 else:  # what Python runs; tests/test_imports.py compares the two halves
     from importlib import import_module
 
-    _ROOMS = {"data", "dynamics", "fields", "fusion", "solvers", "training", "units", "visualize"}
+    _ROOMS = {
+        *("comparison", "data", "dynamics", "fields", "fusion"),
+        *("solvers", "training", "units", "visualize"),
+    }
     _HOMES = {
         "Coupled": "pnpfusion.dynamics.coupled",
         "Dynamics": "pnpfusion.dynamics.base",

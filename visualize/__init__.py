@@ -4,6 +4,7 @@ if __name__ != "pnpfusion.visualize":
     raise ImportError(f"import pnpfusion.visualize, not {__name__}: a second copy of its classes")
 
 from pnpfusion.visualize.animation import animate as animate
+from pnpfusion.visualize.comparison import plot_comparison as plot_comparison
 from pnpfusion.visualize.ledger import plot_ledger as plot_ledger
 from pnpfusion.visualize.paths import plot_path as plot_path
 from pnpfusion.visualize.profiles import plot_profiles as plot_profiles

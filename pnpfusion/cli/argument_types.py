@@ -66,6 +66,14 @@ def whole_or_none(text: str) -> int | None:
     return None if text == "none" else whole(text)
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Names by commas."""
+    found = tuple(name.strip() for name in text.split(","))
+    if not all(found):
+        raise ArgumentTypeError(f"got {text!r}, wanted names by commas, none of them empty")
+    return found
+
+
 def weight(text: str) -> tuple[str, float]:
     """A name and its weight: ``reconstruction=0.1``."""
     name, equals, value = text.rpartition("=")

@@ -1,0 +1,78 @@
+"""A data set of a comparison: how it is cut up, and what must be known of it beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pnpfusion.data.feature_set import Features, Task
+from pnpfusion.training.identity import fingerprint
+
+#: Sets whose neighbouring samples are alike, and into how many blocks each class is cut if nothing
+#: is said.
+BLOCKS = {"htad": 5}
+
+
+@dataclass(frozen=True)
+class SetPlan:
+    """A data set, and how it is cut up.
+
+    Raises:
+        ValueError: no text, or a number of folds that is none.
+    """
+
+    data: str  #: as :func:`pnpfusion.data.open_set` takes it
+    folds: int | None = None
+    """Contiguous blocks of each class (:func:`pnpfusion.data.folds_of_blocks`), 2 or more; 1 judges
+    by the set's own split "test", or a share drawn anew for each seed; None is 5 for HTAD, else 1.
+    """
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, str) or not self.data:
+            raise ValueError(f"`data` must be the name of a set or a path, got {self.data!r}.")
+        folds = self.folds
+        if folds is None:
+            folds = BLOCKS.get(self.data.partition(":")[0], 1)
+        check_whole("folds", folds, 1)
+        object.__setattr__(self, "folds", folds)
+
+    @property
+    def parts(self) -> int:
+        """How many folds there are."""
+        return self.folds or 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What must be known of a set before anything is trained."""
+
+    name: str
+    task: Task
+    dims: Mapping[str, int]
+    digest: str  #: of all its numbers
+    smallest: int = 0  #: samples of the smallest class; 0 for other tasks
+
+    @classmethod
+    def of(cls, data: Features) -> Facts:
+        """Those of a set.
+
+        Raises:
+            ValueError: it has no target.
+        """
+        if data.task is None or data.target is None:
+            raise ValueError(
+                f"{data.name!r} has no target, so there is nothing to compare; give one."
+            )
+        counts = data.target.bincount() if data.task == "classes" else None
+        smallest = 0 if counts is None else int(counts[counts > 0].min())
+        return cls(data.name, data.task, data.dims, fingerprint(data), smallest)
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """See that a value is a whole number.
+
+    Raises:
+        ValueError: it is not, or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"`{name}` must be whole, >= {least}, got {value!r}.")

@@ -1,0 +1,231 @@
+"""What the cells of a comparison say together: a row for each model on each set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pnpfusion.comparison.plan import Cell, Plan
+from pnpfusion.comparison.robustness import effective_robustness, relative_robustness
+from pnpfusion.comparison.set_plan import Facts
+from pnpfusion.comparison.statistics import (
+    Difference,
+    Interval,
+    holm,
+    mean_interval,
+    paired_difference,
+)
+
+Found = Mapping[str, Any]
+Grid = NDArray[np.float64]  #: (seeds, folds), NaN where there is nothing
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model on a set."""
+
+    model: str
+    measures: Mapping[str, Interval]
+    """By name: metrics of the test samples; ``without NAME`` and ``without one``, the score where a
+    modality is missing, the latter the mean over which, and ``lost without one``, how much lower it
+    is; ``noise GROUP`` (mean score over the range of noise) and ``effective GROUP``; "iterations",
+    "unconverged", "parameters", ..."""
+    difference: Difference | None  #: of the score from that of the reference; None for itself
+    p_holm: float | None  #: its p, corrected for all models on the set
+    chosen: Mapping[str, int]  #: how often each variation was, by its place in the plan
+    noise: Mapping[str, tuple[float, ...]]  #: mean score at each level, from 0, by group
+    scores: tuple[tuple[float | None, ...], ...]  #: of test samples, by seed and fold
+    done: int  #: seeds and folds that have a result
+    of: int  #: seeds and folds in all
+
+
+@dataclass(frozen=True)
+class SetSummary:
+    """A set, and how every model did on it."""
+
+    data: str  #: as the plan has it
+    name: str
+    score: str  #: by which epochs and variations are selected, and models compared
+    folds: int
+    seeds: int
+    samples: Mapping[str, int]  #: of each split, of the first cell
+    reference: str  #: the model that others are compared with
+    levels: tuple[float, ...]  #: of noise, from 0
+    rows: tuple[Row, ...] = field(default=())
+
+
+def summarise(
+    plan: Plan, facts: Mapping[str, Facts], found: Mapping[Cell, Found]
+) -> tuple[SetSummary, ...]:
+    """Means, intervals and differences, of what is there.
+
+    A seed counts for a model once all its folds have a result; a seed and fold has one once all
+    variations have, of which the one with the best score on validation is taken (the lower loss, if
+    two are equal).
+
+    Args:
+        plan: what was to be done.
+        facts: of each set, by its text.
+        found: the records of finished cells.
+    """
+    return tuple(_of_set(plan, one.data, one.parts, facts[one.data], found) for one in plan.sets)
+
+
+def _of_set(
+    plan: Plan, data: str, folds: int, facts: Facts, found: Mapping[Cell, Found]
+) -> SetSummary:
+    models = plan.models_of(facts)
+    chosen = {model: _chosen(plan, data, folds, model, found) for model in models}
+    any_found = next((one for cells in chosen.values() for _, one in cells.values()), None)
+    reference = plan.against if plan.against in models else models[0]
+    score = str(any_found["score"]) if any_found else ""
+    rows = []
+    for model in models:
+        rows.append(_row(plan, folds, model, reference, score, chosen))
+    compared = [row for row in rows if row.difference is not None]
+    corrected = holm([row.difference.p for row in compared if row.difference is not None])
+    by_model = {row.model: p for row, p in zip(compared, corrected, strict=True)}
+    return SetSummary(
+        data,
+        facts.name,
+        score,
+        folds,
+        len(plan.seeds),
+        dict(any_found["samples"]) if any_found else {},
+        reference,
+        (0.0, *plan.noise),
+        tuple(replace(row, p_holm=by_model.get(row.model)) for row in rows),
+    )
+
+
+def _chosen(
+    plan: Plan, data: str, folds: int, model: str, found: Mapping[Cell, Found]
+) -> dict[tuple[int, int], tuple[int, Found]]:
+    """For each seed and fold that has a result, by their places: the variation, and its record."""
+    chosen = {}
+    for (i, seed), fold in product(enumerate(plan.seeds), range(folds)):
+        cells = [Cell(data, fold, model, k, seed) for k in range(plan.budget(model))]
+        if all(cell in found for cell in cells):
+            best = max(range(len(cells)), key=lambda k: _merit(found[cells[k]]))
+            chosen[i, fold] = (best, found[cells[best]])
+    return chosen
+
+
+def _merit(found: Found) -> tuple[float, float]:
+    valid = found["valid"]
+    return valid[found["score"]], -valid.get("loss", 0.0)
+
+
+def _row(
+    plan: Plan,
+    folds: int,
+    model: str,
+    reference: str,
+    score: str,
+    chosen: Mapping[str, Mapping[tuple[int, int], tuple[int, Found]]],
+) -> Row:
+    ours = {place: one for place, (_, one) in chosen[model].items()}
+    theirs = {place: one for place, (_, one) in chosen[reference].items()}
+    shape = (len(plan.seeds), folds)
+    levels = (0.0, *plan.noise)
+    measures: dict[str, Interval] = {}
+
+    def add(name: str, read: Callable[[Found], float | None]) -> None:
+        grid = _complete(_grid(shape, ours, read))
+        if grid is not None:
+            measures[name] = mean_interval(grid)
+
+    first = next(iter(ours.values()), {})
+    for name in first.get("test", {}):
+        add(name, lambda one, name=name: one["test"].get(name))  # type: ignore[misc]
+    for name in first.get("without", {}):
+        add(f"without {name}", lambda one, name=name: one["without"][name][score])  # type: ignore[misc]
+    if "without" in first:
+        add("without one", lambda one: _without_one(one, score))
+        add("lost without one", lambda one: one["test"][score] - _without_one(one, score))
+    for group in first.get("noise", {}) if plan.noise else ():
+        add(f"noise {group}", lambda one, g=group: relative_robustness(levels, one["noise"][g]))  # type: ignore[misc]
+        both = {
+            place: {"own": one["noise"][group], "other": theirs[place]["noise"][group]}
+            for place, one in ours.items()
+            if place in theirs
+        }
+        gains = _complete(
+            _grid(shape, both, lambda pair: effective_robustness(pair["own"], pair["other"]))
+        )
+        if gains is not None:
+            measures[f"effective {group}"] = mean_interval(gains)
+    for name in ("iterations", "unconverged"):
+        add(name, lambda one, name=name: one.get("health", {}).get(name))  # type: ignore[misc]
+    for name in ("parameters", "epochs", "best_epoch"):
+        add(name, lambda one, name=name: one.get(name))  # type: ignore[misc]
+    for name in ("training_seconds", "ms_per_sample"):
+        add(name, lambda one, name=name: one["times"][name])  # type: ignore[misc]
+    counts: dict[str, int] = {}
+    for k, _ in chosen[model].values():
+        counts[str(k)] = counts.get(str(k), 0) + 1
+    return Row(
+        model,
+        measures,
+        None if model == reference else _difference(shape, ours, theirs, score),
+        None,
+        counts,
+        {
+            group: tuple(np.mean([one["noise"][group] for one in ours.values()], 0).tolist())
+            for group in first.get("noise", {})
+        },
+        tuple(
+            tuple(
+                ours[i, fold]["test"][score] if (i, fold) in ours else None for fold in range(folds)
+            )
+            for i in range(shape[0])
+        ),
+        len(ours),
+        shape[0] * shape[1],
+    )
+
+
+def _without_one(one: Found, score: str) -> float:
+    return float(np.mean([each[score] for each in one["without"].values()]))
+
+
+def _difference(
+    shape: tuple[int, int],
+    ours: Mapping[tuple[int, int], Found],
+    theirs: Mapping[tuple[int, int], Found],
+    score: str,
+) -> Difference | None:
+    pair = [_grid(shape, one, lambda found: found["test"][score]) for one in (ours, theirs)]
+    whole = ~(np.isnan(pair[0]) | np.isnan(pair[1])).any(1)
+    if not whole.any():
+        return None
+    return paired_difference(pair[0][whole], pair[1][whole])
+
+
+def _grid(
+    shape: tuple[int, int],
+    found: Mapping[tuple[int, int], Found],
+    read: Callable[[Found], float | None],
+) -> Grid:
+    grid = np.full(shape, np.nan)
+    for place, one in found.items():
+        value = read(one)
+        if value is not None:
+            grid[place] = value
+    return grid
+
+
+def _complete(grid: Grid) -> Grid | None:
+    """The seeds all of whose folds are there; None if there is no such seed."""
+    whole = grid[~np.isnan(grid).any(1)]
+    return whole if len(whole) else None
+
+
+def to_json(summaries: Sequence[SetSummary]) -> list[dict[str, Any]]:
+    """As JSON has them."""
+    return [asdict(one) for one in summaries]

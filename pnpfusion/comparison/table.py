@@ -1,0 +1,134 @@
+"""The results of a comparison to be read: Markdown for people, CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+
+from pnpfusion.comparison.plan import Plan
+from pnpfusion.comparison.statistics import Interval
+from pnpfusion.comparison.summary import Row, SetSummary
+
+#: Columns after the score and its difference: what they are called, of which measure, how written.
+COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("F1, macro", "f1_macro", "{:.3f}".format),
+    ("F1, weighted", "f1_weighted", "{:.3f}".format),
+    ("one modality missing", "without one", "{:.3f}".format),
+    ("under noise", "noise all", "{:.3f}".format),
+    ("Brier", "brier", "{:.3f}".format),
+    ("calibration error", "calibration_error", "{:.3f}".format),
+    ("mean square error", "mse", "{:.4g}".format),
+    ("iterations", "iterations", "{:.1f}".format),
+    ("unconverged", "unconverged", "{:.1%}".format),
+    ("parameters", "parameters", "{:.0f}".format),
+    ("ms/sample", "ms_per_sample", "{:.3g}".format),
+    ("training, s", "training_seconds", "{:.3g}".format),
+    ("epochs", "epochs", "{:.0f}".format),
+)
+NOTHING = "–"
+
+
+def markdown(plan: Plan, summaries: Sequence[SetSummary]) -> str:
+    """A table for each set, and what its numbers are."""
+    return "\n\n".join([*(_table(one) for one in summaries), _notes(plan, summaries)]) + "\n"
+
+
+def _table(one: SetSummary) -> str:
+    shown = [column for column in COLUMNS if any(column[1] in row.measures for row in one.rows)]
+    head = ["model", one.score or "score", f"less {one.reference}", "p"]
+    lines = [[*head, *(title for title, _, _ in shown)]]
+    for row in one.rows:
+        lines.append(
+            [
+                row.model + (f" ({row.done} of {row.of})" if row.done < row.of else ""),
+                _interval(row.measures.get(one.score)),
+                _difference(row),
+                NOTHING if row.p_holm is None else _p(row.p_holm),
+                *(
+                    write(row.measures[name].mean) if name in row.measures else NOTHING
+                    for _, name, write in shown
+                ),
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    ]
+    rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
+    parts = ", ".join(f"{name} {count}" for name, count in one.samples.items())
+    folds = f", {one.folds} folds of contiguous blocks" if one.folds > 1 else ""
+    title = f"**{one.name}** (`{one.data}`; {one.seeds} seeds{folds}; samples: {parts})"
+    return "\n".join([title, "", text[0], rule, *text[1:]])
+
+
+def _notes(plan: Plan, summaries: Sequence[SetSummary]) -> str:
+    noise = ", ".join(f"{level:g}" for level in (0, *plan.noise))
+    variations = "; ".join(
+        ", ".join(f"{name} {value}" for name, value in one.items()) or "the recipe as it is"
+        for one in plan.tuning
+    )
+    number = len(plan.tuning)
+    sets = [one for one in summaries if one.rows]
+    tests = ""
+    if sets:
+        least = min(
+            (row.difference.least_p for one in sets for row in one.rows if row.difference),
+            default=1.0,
+        )
+        tests = f" The smallest p that so many differences can give is {_p(least)}."
+    return (
+        f"Scores are of test samples: mean and, in brackets, the 95 % interval over means of seeds "
+        f"(Student); the difference is paired by seed and fold, its p by flipping signs, corrected "
+        f"for all models on the set (Holm).{tests} Selected on validation alone: the epoch, and of "
+        f"each trained model, for each seed and fold, one of {number} "
+        f"variation{'s' if number > 1 else ''} ({variations}); of classical models, fitted to the "
+        f"same samples, the strength of regularisation. One modality missing: the mean score where "
+        f"each in turn is absent. Under noise: the mean score over noise of all features from 0 to "
+        f"its largest level ({noise} deviations). Iterations and the unconverged share are of the "
+        f"solves on validation samples. Times are of one thread of the processor."
+    )
+
+
+def _interval(one: Interval | None) -> str:
+    if one is None:
+        return NOTHING
+    if one.low is None or one.high is None:
+        return f"{one.mean:.3f}"
+    return f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]"
+
+
+def _difference(row: Row) -> str:
+    if row.difference is None:
+        return NOTHING
+    one = row.difference.interval
+    if one.low is None or one.high is None:
+        return f"{one.mean:+.3f}"
+    return f"{one.mean:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 0.001 else f"{value:.0e}"
+
+
+def csv_text(summaries: Sequence[SetSummary]) -> str:
+    """A row for each set, model and measure: mean, interval, and number of seeds."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    head = ("set", "model", "measure", "mean", "low", "high", "seeds", "p", "p_holm")
+    writer.writerow(head)
+    for one in summaries:
+        for row in one.rows:
+            for name, value in row.measures.items():
+                writer.writerow([one.data, row.model, name, *_numbers(value), value.seeds, "", ""])
+            if row.difference is not None:
+                value = row.difference.interval
+                ps = (row.difference.p, row.p_holm)
+                what = f"{one.score} less {one.reference}"
+                writer.writerow([one.data, row.model, what, *_numbers(value), value.seeds, *ps])
+    return out.getvalue()
+
+
+def _numbers(one: Interval) -> list[float | str]:
+    return ["" if value is None else value for value in (one.mean, one.low, one.high)]
