@@ -84,5 +84,7 @@ class FusionClassifier(FusionEstimator):
             raise ValueError("`y` has entries that are None or NaN; drop samples without a class.")
         classes, numbers = np.unique(y, return_inverse=True)
         if len(classes) < 2:
-            raise ValueError(f"`y` must have at least two classes, got one class, {str(classes[0])!r}.")
+            raise ValueError(
+                f"`y` must have at least two classes, got one class, {str(classes[0])!r}."
+            )
         return torch.from_numpy(numbers.astype(np.int64)), classes
