@@ -177,8 +177,9 @@ def test_columns_are_told_in_any_way() -> None:
     np.testing.assert_array_equal(
         of_parts.predict({"b": None, "a": X[:, :5]}), of_parts.predict(alone)
     )
-    some = quick(modalities={"a": [0, 1], "b": [7]}, epochs=1).fit(X, y)
-    assert (some.columns_, some.n_features_in_) == ({"a": [0, 1], "b": [7]}, 8)
+    some = quick(modalities={"a": [6, 1], "b": [0]}, epochs=1).fit(X, y)
+    np.testing.assert_array_equal(some.predict({"b": X[:, :1], "a": X[:, [6, 1]]}), some.predict(X))
+    assert (some.columns_, some.n_features_in_) == ({"a": [6, 1], "b": [0]}, 8)
 
 
 def test_nan_is_a_modality_that_is_missing() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, fields
 from difflib import get_close_matches
 from numbers import Integral
@@ -19,7 +18,14 @@ from torch import Tensor
 from pnpfusion.data.feature_set import Features
 from pnpfusion.data.splits import holdout
 from pnpfusion.training.absent import train_with_absent
-from pnpfusion.training.estimator_table import Columns, columns_of, cut, read_table
+from pnpfusion.training.estimator_table import (
+    Columns,
+    columns_of,
+    cut,
+    is_parts,
+    joined,
+    read_table,
+)
 from pnpfusion.training.evaluate import predict
 from pnpfusion.training.model import FusionModel
 from pnpfusion.training.randomness import drawn_by
@@ -134,15 +140,7 @@ class FusionEstimator(ABC):
         share = self.validation_fraction
         if not 0 <= share < 1:
             raise ValueError(f"`validation_fraction` must be within [0, 1), got {share!r}.")
-        table, names = read_table(X)
-        if isinstance(X, Mapping):
-            if self.modalities is not None:
-                raise ValueError("`modalities` must be None where `X` is a dict, which names them.")
-            columns = columns_of(
-                {k: read_table(v)[0].shape[1] for k, v in X.items()}, (), table.shape[1]
-            )
-        else:
-            columns = columns_of(self.modalities, names, table.shape[1])
+        table, names, columns = self._table(X)
         if len(table) < 2:
             raise ValueError("`X` must hold samples to learn from, got 1 sample.")
         target, classes = self._target(of_samples(self, y, len(table)))
@@ -165,6 +163,18 @@ class FusionEstimator(ABC):
             self.classes_ = classes
         return self
 
+    def _table(self, X: Any) -> tuple[NDArray[Any], tuple[str, ...], dict[str, list[int]]]:
+        """What ``fit`` is given: one table, the names of its columns, and whose they are."""
+        if not is_parts(X):
+            table, names = read_table(X)
+            return table, names, columns_of(self.modalities, names, table.shape[1])
+        if self.modalities is not None:
+            raise ValueError("`modalities` must be None where `X` is a dict, which names them.")
+        widths = {name: read_table(part)[0].shape[1] for name, part in X.items()}
+        width = sum(widths.values())
+        columns = columns_of(widths, (), width)
+        return joined(X, columns, width), (), columns
+
     @abstractmethod
     def _target(self, y: NDArray[Any]) -> tuple[Tensor, NDArray[Any] | None]:
         """``y`` as :class:`Features` have it, and the classes it counts."""
@@ -181,8 +191,9 @@ class FusionEstimator(ABC):
             raise of_sklearn("NotFittedError", ValueError)(
                 f"this {type(self).__name__} is not fitted yet; call fit(X, y) first."
             )
-        widths = {name: len(columns) for name, columns in self.columns_.items()}
-        table, names = read_table(X, widths)
+        if is_parts(X):
+            X = joined(X, self.columns_, self.n_features_in_)
+        table, names = read_table(X)
         if table.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"X has {table.shape[1]} features, but {type(self).__name__} is expecting "

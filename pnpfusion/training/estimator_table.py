@@ -16,23 +16,15 @@ Columns = Mapping[str, Any] | None
 WHOLE = "features"  #: what the modality is called that has all columns
 
 
-def read_table(
-    X: Any, widths: Mapping[str, int] | None = None
-) -> tuple[NDArray[Any], tuple[str, ...]]:
+def read_table(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     """A copy of the numbers (n, d), float32 or float64, and what the columns are called, if known.
-
-    Args:
-        X: an array, a table with columns, or a dict of arrays (n, d), side by side as they stand.
-        widths: of a dict, those that are wanted, in order; an entry may then be None for NaN.
 
     Raises:
         TypeError: a sparse matrix, or entries that are no numbers.
-        ValueError: another shape, nothing in it, or a dict of other names.
+        ValueError: another shape, or nothing in it.
     """
     if hasattr(X, "tocsr"):
         raise TypeError("`X` must not be sparse; give X.toarray().")
-    if isinstance(X, Mapping):
-        return _side_by_side(X, widths), ()
     names = tuple(getattr(X, "columns", ()))
     values = np.asarray(X.detach().cpu() if isinstance(X, Tensor) else X)
     if values.dtype.kind == "c":
@@ -51,25 +43,35 @@ def read_table(
     return values.astype(kind), names if all(isinstance(name, str) for name in names) else ()
 
 
-def _side_by_side(X: Mapping[str, Any], widths: Mapping[str, int] | None) -> NDArray[Any]:
-    if widths is not None and {*X} != {*widths}:
-        raise ValueError(f"`X` must have the modalities {[*widths]}, got {[*X]}.")
-    tables = {name: None if X[name] is None else read_table(X[name])[0] for name in widths or X}
-    rows = {name: len(table) for name, table in tables.items() if table is not None}
-    if len({*rows.values()}) != 1 or (widths is None and len(rows) < len(X)):
+def is_parts(X: Any) -> bool:
+    """Whether it is a dict of tables, one for each modality."""
+    return isinstance(X, Mapping) and not hasattr(X, "tocsr")  # a sparse matrix may be a dict
+
+
+def joined(X: Mapping[str, Any], columns: Mapping[str, list[int]], width: int) -> NDArray[Any]:
+    """One table (n, ``width``) of a dict of tables, each in its columns; NaN for what is None.
+
+    Raises:
+        TypeError: see :func:`read_table`.
+        ValueError: other names, widths that differ, or numbers of rows that do; see also there.
+    """
+    if {*X} != {*columns}:
+        raise ValueError(f"`X` must have the modalities {[*columns]}, got {[*X]}.")
+    tables = {name: read_table(part)[0] for name, part in X.items() if part is not None}
+    rows = {name: len(table) for name, table in tables.items()}
+    if len({*rows.values()}) != 1:
         raise ValueError(
             f"`X` as a dict must hold arrays of equal numbers of rows, got {rows or [*X]}; row i "
             f"of every modality is the same sample, and NaN where it lacks one."
         )
+    whole = np.full((max(rows.values()), width), np.nan)
     for name, table in tables.items():
-        if widths is not None and table is not None and table.shape[1] != widths[name]:
+        if table.shape[1] != len(columns[name]):
             raise ValueError(
-                f"`X[{name!r}]` must have {widths[name]} features, got {table.shape[1]}."
+                f"`X[{name!r}]` must have {len(columns[name])} features, got {table.shape[1]}."
             )
-    nothing = {
-        name: np.full((max(rows.values()), width), np.nan) for name, width in (widths or {}).items()
-    }
-    return np.hstack([nothing[name] if one is None else one for name, one in tables.items()])
+        whole[:, columns[name]] = table
+    return whole
 
 
 def columns_of(modalities: Columns, names: tuple[str, ...], width: int) -> dict[str, list[int]]:
