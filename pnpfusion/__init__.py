@@ -46,6 +46,8 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion.storage import load as load
     from pnpfusion.sweeps.carry_out import SweepError as SweepError
     from pnpfusion.sweeps.result import Sweep as Sweep
+    from pnpfusion.training.classifier import FusionClassifier as FusionClassifier
+    from pnpfusion.training.regressor import FusionRegressor as FusionRegressor
     from pnpfusion.units import Scales as Scales
 else:  # what Python runs; tests/test_imports.py compares the two halves
     from importlib import import_module
@@ -79,6 +81,8 @@ else:  # what Python runs; tests/test_imports.py compares the two halves
         "load": "pnpfusion.storage",
         "Sweep": "pnpfusion.sweeps.result",
         "SweepError": "pnpfusion.sweeps.carry_out",
+        "FusionClassifier": "pnpfusion.training.classifier",
+        "FusionRegressor": "pnpfusion.training.regressor",
         "Scales": "pnpfusion.units",
     }
 

@@ -99,7 +99,10 @@ def test_no_kwargs_sinks() -> None:
         f"{file}:{node.lineno}"
         for file, tree in TREES.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and node.args.kwarg
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        and node.args.kwarg
+        # scikit-learn's own; it checks every name (tests/test_estimator.py)
+        and not (file.endswith("training/estimator.py") and node.name == "set_params")
     ]
     assert not wrong, f"name the keywords, a misspelt one must not pass: {wrong}"
 

@@ -199,6 +199,19 @@ def test_the_example_learns_the_same_in_two_processes(
     assert (here / "two" / "data_parallel.png").exists()
 
 
+def test_the_example_of_the_loop_learns_the_same_in_two_processes(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = str(ROOT / "docs" / "examples" / "training_in_processes.py")
+    runpy.run_path(example, run_name="__main__")
+    alone = capsys.readouterr().out.strip()
+    assert alone.startswith("loss of the last epoch 0.")
+    code, said = torchrun(2, example, here=here)
+    assert code == 0, said
+    assert said.count("loss of the last epoch") == 1
+    assert alone in said
+
+
 def test_the_job_array_of_the_documents_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     (script,) = re.findall(

@@ -2,6 +2,7 @@
 
 from pnpfusion.training.checkpoint import CheckpointError as CheckpointError
 from pnpfusion.training.checkpoint import TrainingError as TrainingError
+from pnpfusion.training.classifier import FusionClassifier as FusionClassifier
 from pnpfusion.training.config import ModelConfig as ModelConfig
 from pnpfusion.training.evaluate import calibration as calibration
 from pnpfusion.training.evaluate import evaluate as evaluate
@@ -15,3 +16,4 @@ from pnpfusion.training.loop import train as train
 from pnpfusion.training.model import FusionModel as FusionModel
 from pnpfusion.training.models import MODELS as MODELS
 from pnpfusion.training.recipe import Recipe as Recipe
+from pnpfusion.training.regressor import FusionRegressor as FusionRegressor
