@@ -134,6 +134,8 @@ class BoundPNP:
 
     @property
     def _origin(self) -> Origin:
+        if self.plain:
+            return Origin((), ())
         if self.known is None:
             return Origin.of(cast(Electrolyte, self.cell))
         leaves, _, parts = self.known._on_leaves

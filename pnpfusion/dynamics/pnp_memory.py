@@ -39,10 +39,11 @@ class Memory:
         last = self._last
         if last is None or len(last[0]) != len(facts) or is_transformed():
             return None
-        pairs = zip(last[0], facts, strict=True)
-        # What was copied is never the same object, so every tensor and Field is looked at.
-        same = all(_is_same(known, fact) for known, fact in pairs if known is not fact)
-        return last[1] if same else None
+        for known, fact in zip(last[0], facts, strict=True):
+            # What was copied is never the same object, so every tensor and Field is looked at.
+            if known is not fact and not _is_same(known, fact):
+                return None
+        return last[1]
 
     def keep(self, facts: Facts, bound: BoundPNP) -> None:
         """Remember ``bound``, made of ``facts`` that nobody else holds, and nothing else."""
