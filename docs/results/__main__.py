@@ -61,13 +61,8 @@ def carry_out(size: Size, known: list[Study], work: Path, workers: int) -> Findi
     measured = [measured_of(one, size, work, workers) for one in known if one.data is not None]
     rows = index.compare(size, work / "index", workers)
     _say("index", len(rows))
-    found = []
-    for ablation in ablations.chosen(size):
-        folder = work / f"ablation-{ablation.key}"
-        if ablation.data.data == "htad" and not htad_is_there():
-            continue
-        found.append((ablation, ablations.answers(ablation, size, folder, workers)))
-        _say(f"ablation {ablation.key}", len(found[-1][1]))
+    found = ablations.answers(size, work / "ablations", workers)
+    _say("ablations", sum(len(told) for _, told in found))
     explained = []
     if htad_is_there():
         explained = interpretation.explain(size, work / "interpretation")
@@ -95,10 +90,9 @@ def _one(part: str, size: Size, known: list[Study], work: Path, workers: int) ->
         print(*index.compare(size, work / "index", workers), sep="\n")
         return 0
     if part == "ablations":
-        for ablation in ablations.chosen(size):
-            folder = work / f"ablation-{ablation.key}"
+        for ablation, told in ablations.answers(size, work / "ablations", workers):
             print(ablation.title)
-            for one in ablations.answers(ablation, size, folder, workers):
+            for one in told:
                 print(" ", one.label, one.row.measures.get("accuracy"), one.difference)
         return 0
     if part == "interpretation":
@@ -128,11 +122,11 @@ def _foresee(size: Size, known: list[Study], only: str | None) -> None:
             print(f"{study.key:<22}{cost.model:<44}{cost.cells:>6}{cost.seconds:>9.0f}", flush=True)
             total += cost.seconds
     if only in (None, "ablations"):
-        for ablation in ablations.chosen(size):
-            for cost in estimate.of_ablation(ablation, size):
-                name = f"ablation {ablation.key}"[:21]
-                print(f"{name:<22}{cost.model:<44}{cost.cells:>6}{cost.seconds:>9.0f}", flush=True)
-                total += cost.seconds
+        for cost in estimate.of_ablations(size):
+            print(
+                f"{'ablations':<22}{cost.model:<44}{cost.cells:>6}{cost.seconds:>9.0f}", flush=True
+            )
+            total += cost.seconds
     if only in (None, "index"):
         for cost in estimate.of_index(size):
             print(f"{'index':<22}{cost.model:<44}{cost.cells:>6}{cost.seconds:>9.0f}", flush=True)

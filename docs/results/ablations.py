@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from docs.results.plans import Size
+from docs.results.plans import Size, htad_is_there
 from pnpfusion.comparison import Difference, Plan, Row, SetPlan, compare, paired_difference
 from pnpfusion.training import Recipe
 
 HTAD = SetPlan("htad", 5)
 INTERACTION = SetPlan("interaction:samples=3000")
+Place = tuple[SetPlan, str]  #: a set, and what a recipe has of its own
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,6 @@ ABLATIONS = (
             Variant("0.05 L", "pnp-transient:reading=end,debye_length=0.05"),
             Variant("0.15 L", "pnp-transient:reading=end,debye_length=0.15"),
             Variant("0.5 L", "pnp-transient:reading=end,debye_length=0.5"),
-            Variant("0.99 L", "pnp-transient:reading=end,debye_length=0.99"),
         ),
     ),
     Ablation(
@@ -179,50 +179,67 @@ ABLATIONS = (
 
 
 def chosen(size: Size) -> list[Ablation]:
-    """Those of a size."""
+    """Those of a size, of sets that are there."""
     kept = [one for one in ABLATIONS if size.ablations is None or one.key in size.ablations]
+    if not htad_is_there():
+        kept = [one for one in kept if one.data != HTAD]
     if not size.quick:
         return kept
     data = SetPlan("interaction:samples=150,width=4")
     return [replace(one, data=data, variants=one.variants[:2]) for one in kept]
 
 
-def plans(ablation: Ablation, size: Size) -> list[tuple[Plan, list[Variant]]]:
-    """A plan for each recipe, and its variants; all with the same splits and seeds."""
-    groups: dict[str, list[Variant]] = {}
-    for variant in ablation.variants:
-        groups.setdefault(repr(sorted(variant.changes.items())), []).append(variant)
-    found = []
-    for variants in groups.values():
-        recipe = {**size.recipe.to_json(), **variants[0].changes}
-        plan = Plan(
-            sets=(ablation.data,),
-            models=tuple(one.model for one in variants),
+def plans(size: Size) -> list[Plan]:
+    """One for each set and recipe, with all models that an ablation asks for."""
+    groups: dict[Place, dict[str, None]] = {}
+    changed: dict[Place, Mapping[str, Any]] = {}
+    for ablation in chosen(size):
+        for variant in ablation.variants:
+            place = _place(ablation, variant)
+            groups.setdefault(place, {})[variant.model] = None
+            changed[place] = variant.changes
+    return [
+        Plan(
+            sets=(place[0],),
+            models=tuple(models),
             seeds=size.ablation_seeds,
-            recipe=Recipe.from_json(recipe),
+            recipe=Recipe.from_json({**size.recipe.to_json(), **changed[place]}),
             noise=(),
             hidden=size.hidden,
             width=size.hidden,
         )
-        found.append((plan, variants))
-    return found
+        for place, models in groups.items()
+    ]
 
 
-def answers(ablation: Ablation, size: Size, folder: Path, workers: int) -> list[Answer]:
-    """Do what the folder does not have; a row for each variant, in their order."""
-    rows = {}
-    for plan, variants in plans(ablation, size):
+def answers(size: Size, folder: Path, workers: int) -> list[tuple[Ablation, list[Answer]]]:
+    """Do what the folder does not have; for each ablation a row for each variant, in their order.
+
+    What two ablations ask for is done once.
+    """
+    rows: dict[tuple[SetPlan, str, str], Row] = {}
+    for plan in plans(size):
         done = compare(plan, folder, workers=workers, progress=not size.quick)
         for cell, reason in done.failures.items():
             print(f"failed: {cell}: {reason}", flush=True)
-        by_model = {row.model: row for row in done.sets[0].rows}
-        rows.update({one.label: by_model[one.model] for one in variants})
-    base = rows[ablation.variants[0].label]
+        recipe = repr(plan.recipe)
+        rows.update({(plan.sets[0], recipe, row.model): row for row in done.sets[0].rows})
     found = []
-    for variant in ablation.variants:
-        row = rows[variant.label]
-        found.append(Answer(variant.label, row, None if row is base else difference(row, base)))
+    for ablation in chosen(size):
+        own = []
+        for variant in ablation.variants:
+            recipe = Recipe.from_json({**size.recipe.to_json(), **variant.changes})
+            own.append(rows[ablation.data, repr(recipe), variant.model])
+        told = [
+            Answer(variant.label, row, difference(row, own[0]) if place else None)
+            for place, (variant, row) in enumerate(zip(ablation.variants, own, strict=True))
+        ]
+        found.append((ablation, told))
     return found
+
+
+def _place(ablation: Ablation, variant: Variant) -> Place:
+    return ablation.data, repr(sorted(variant.changes.items()))
 
 
 def difference(row: Row, other: Row) -> Difference | None:

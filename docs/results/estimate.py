@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 from benchmarks.index_task import accuracy
 from benchmarks.index_task import train as train_index
-from docs.results.ablations import Ablation
 from docs.results.ablations import plans as plans_of
 from docs.results.index import BATCH, RATE, TASK, made, tasks
 from docs.results.plans import Size
@@ -48,9 +47,9 @@ def costs(plan: Plan) -> list[Cost]:
     return found
 
 
-def of_ablation(ablation: Ablation, size: Size) -> list[Cost]:
-    """The same for an ablation."""
-    return [cost for plan, _ in plans_of(ablation, size) for cost in costs(plan)]
+def of_ablations(size: Size) -> list[Cost]:
+    """The same for all ablations."""
+    return [cost for plan in plans_of(size) for cost in costs(plan)]
 
 
 def of_index(size: Size) -> list[Cost]:
