@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from docs.results import ablations, findings, plans
+from docs.results import ablations, plans, targets
 from docs.results.__main__ import main
 from docs.results.ablations import difference
-from docs.results.findings import Loss, verdict
+from docs.results.findings import verdict
 from docs.results.papers import gmf_parameters
+from docs.results.targets import Loss
 from pnpfusion.comparison import Row, paired_difference
 from pnpfusion.data import open_set
 from pnpfusion.training import MODELS
@@ -139,7 +140,7 @@ def test_a_loss_counts_only_with_a_score_kept() -> None:
     assert Loss("pnp", 0.1, 0.2, 0.9, 0.8, 0.7).counts
     assert not Loss("pnp", 0.13, 0.2, 0.9, 0.8, 0.7).counts
     assert not Loss("pnp", 0.0, 0.2, 0.5, 0.5, 0.7).counts
-    assert findings.LESS_LOST == 0.4
+    assert targets.LESS_LOST == 0.4
 
 
 def test_parameters_are_those_of_the_papers_table() -> None:

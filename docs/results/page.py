@@ -3,66 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-from matplotlib.figure import Figure
-
-from docs.results import figures, papers
+from docs.results import figures, inside, papers
 from docs.results.ablations import Ablation, Answer
+from docs.results.drawing import draw, span
 from docs.results.findings import (
     Findings,
     Measured,
     answer_of,
     by_model,
     fusing,
-    index_target,
     is_fused,
     matrix,
-    missing_target,
-    pnp_target,
 )
 from docs.results.index import BATCH, RATE, TASK, IndexRow
-from docs.results.interpretation import DELETED
-from pnpfusion.comparison import Interval, mean_interval
+from docs.results.targets import index_target, missing_target, pnp_target
+from docs.results.texts import HEAD, HOW
 from pnpfusion.comparison.table import markdown
 from pnpfusion.data import VolatilityLaw, open_set
-
-HEAD = """\
-# When does which fusion help?
-
-Everything on this page, numbers, sentences and pictures, is made by
-
-```
-make results                        # writes this page; what is known already is not done again
-make results ARGS="--only htad"     # one set: prints its table
-make results ARGS=--dry-run         # what there is to do, and how long it takes
-```
-
-"""
-HOW = """\
-## How it was measured
-
-All trained models have the same encoders (linear, ReLU), head (linear), recipe and splits; only
-the layer between differs. {recipe} Each is tuned by the same budget: {number} training{s} for each
-seed and fold, {tuning}, of which the one with the best score on validation counts. Classical
-models choose the strength of their regularisation from four or five by the same validation
-samples. `only:NAME` is the network with one modality alone. Nothing is selected on test samples.
-
-Intervals are Student's, at 95 %, over the means of {seeds} seeds; differences are paired by seed
-and fold. A model is *above* another where all of the interval of their difference is, *below*
-likewise, else the question is open. The p is by flipping signs, corrected for all models on a set
-(Holm); n differences can give none below 2 / 2^n, which without folds is {least:g}. With so few
-seeds small effects stay open, and intervals tell what other seeds would give on these samples, not
-what other samples would.
-
-In the tables, *one modality missing* is the mean score where each in turn is absent, *under noise*
-the mean score over noise of all features from 0 to {noise:g} deviations; iterations and the
-unconverged share are of the solves on validation samples. FLOPs are not told: compiled solves are
-not seen by counters. Times are the processor's, of one thread.
-
-"""
 
 
 def write(findings: Findings, docs: Path) -> Path:
@@ -78,7 +37,7 @@ def write(findings: Findings, docs: Path) -> Path:
     parts.append(_index(findings.index, images))
     parts.append(_ablations(findings.ablations, images))
     if findings.explained:
-        parts.append(_interpretation(findings, images))
+        parts.append(inside.section(findings.explained, images))
     parts.append(papers.section(findings))
     path = docs / "results.md"
     path.write_text("".join(parts).rstrip() + "\n", encoding="utf-8")
@@ -266,80 +225,3 @@ def _ablations(found: Sequence[tuple[Ablation, Sequence[Answer]]], images: Path)
 
 def _score_of(measures: object) -> str:
     return next(name for name in ("accuracy", "r2", "f1_micro", "") if name in measures or not name)  # type: ignore[operator]
-
-
-def _interpretation(findings: Findings, images: Path) -> str:
-    found = findings.explained
-    draw(figures.interpretation(found), images / "results_interpretation.png")
-    gaps = [
-        float(np.mean(np.subtract(one["deletion"]["random"], one["deletion"]["most"])))
-        for one in found
-    ]
-    ends = {
-        name: _mean(one["deletion"][name][6] for one in found)
-        for name in ("most", "random", "least")
-    }
-    larger = _mean(one["modalities"]["without the larger"] for one in found)
-    smaller = _mean(one["modalities"]["the smaller"] for one in found)
-    shares = figures.invariance(found)
-    lines = []
-    for modality, values in shares.items():
-        order = sorted(values, key=values.__getitem__)
-        above = sum(value > 0.5 for value in values.values())
-        lines.append(
-            f"- {modality}: {above} of {len(values)} features move more cations than anions; most "
-            f"invariant {_told(order[::-1][:3], values)}; most specific {_told(order[:3], values)}."
-        )
-    gap = mean_interval(gaps)
-    means = (
-        "it means something"
-        if gap.low is not None and gap.low > 0
-        else "that it means something is not shown"
-    )
-    return (
-        "## Inside a trained PNP layer\n\n"
-        f"Of {len(found)} folds of HTAD, seed 0, untuned; accuracy at rest "
-        f"{_mean(one['accuracy'] for one in found):.3f}, transient "
-        f"{_mean(one['accuracy_transient'] for one in found):.3f}. A feature is taken away by "
-        "putting it at its mean over training.\n\n"
-        "![Deletion, ions by feature, potential by class, energy]"
-        "(images/results_interpretation.png)\n\n"
-        "*Deletion.* What a feature means for the potential is how much the potential changes "
-        f"without it. Without the {DELETED[6]} features that mean most to each sample accuracy is "
-        f"{ends['most']:.3f}, without as many at random {ends['random']:.3f}, without those that "
-        f"mean least {ends['least']:.3f}. Over all numbers of features the first is "
-        f"{span(gap, 3)} lower than the second: {means}. Without the modality that makes more of "
-        f"a sample's potential accuracy is {larger:.3f}, without the other {smaller:.3f}.\n\n"
-        "*Invariant or specific.* In the transient cell cations stand for what modalities share, "
-        "anions for what is of one. The share of cations in what a feature moves; 1/2 is no "
-        "preference:\n\n" + "\n".join(lines) + "\n\n"
-        f"*Potential and energy.* In the channel that tells classes apart best, classes make "
-        f"{_mean(one['class_share'] for one in found):.0%} of the variance of the potential. The "
-        f"free energy never rises by more than a thousandth of its fall in "
-        f"{_mean(one['energy_falls'] for one in found):.1%} of runs.\n\n"
-    )
-
-
-def _told(names: Sequence[str], values: dict[str, float]) -> str:
-    return ", ".join(f"{name} ({values[name]:.2f})" for name in names)
-
-
-def _mean(values: object) -> float:
-    return float(np.mean([*values]))  # type: ignore[misc]
-
-
-def span(one: Interval, digits: int, sign: str = "") -> str:
-    """A mean and its interval."""
-    text = f"{one.mean:{sign}.{digits}f}"
-    if one.low is None or one.high is None:
-        return text
-    return f"{text} [{one.low:{sign}.{digits}f}, {one.high:{sign}.{digits}f}]"
-
-
-def draw(figure: Figure, path: Path) -> None:
-    """Write a picture; few colours make it small."""
-    from PIL import Image
-
-    drawn = BytesIO()
-    figure.savefig(drawn, dpi=130)
-    Image.open(drawn).convert("RGB").quantize(256).save(path, optimize=True)
