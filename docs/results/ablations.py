@@ -228,8 +228,8 @@ def answers(size: Size, folder: Path, workers: int) -> list[tuple[Ablation, list
     for ablation in chosen(size):
         own = []
         for variant in ablation.variants:
-            recipe = Recipe.from_json({**size.recipe.to_json(), **variant.changes})
-            own.append(rows[ablation.data, repr(recipe), variant.model])
+            changed = Recipe.from_json({**size.recipe.to_json(), **variant.changes})
+            own.append(rows[ablation.data, repr(changed), variant.model])
         told = [
             Answer(variant.label, row, difference(row, own[0]) if place else None)
             for place, (variant, row) in enumerate(zip(ablation.variants, own, strict=True))

@@ -29,9 +29,7 @@ def robustness(measured: Sequence[Measured]) -> Figure:
     """Scores as noise rises, on all features of a set."""
     columns = min(3, len(measured))
     rows = -(-len(measured) // columns)
-    leaders = [
-        max(_shown(one), key=lambda m, o=one: o.rows[m].noise["all"][-1]) for one in measured
-    ]  # type: ignore[misc]
+    leaders = [_leader(one) for one in measured]
     named = ", ".join(dict.fromkeys(leaders))
     with styled():
         figure = new_figure(
@@ -55,6 +53,11 @@ def robustness(measured: Sequence[Measured]) -> Figure:
             labels.update({t: h for h, t in zip(*axes.get_legend_handles_labels(), strict=True)})
         figure.legend(labels.values(), labels.keys(), loc="outside lower left", ncols=8)
     return figure
+
+
+def _leader(one: Measured) -> str:
+    """Who has most under the strongest noise."""
+    return max(_shown(one), key=lambda model: one.rows[model].noise["all"][-1])
 
 
 def _shown(one: Measured) -> list[str]:

@@ -125,8 +125,8 @@ def compare(size: Size, folder: Path, workers: int) -> list[IndexRow]:
         spawned = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=spawned) as pool:
             given = [size.index_steps] * len(todo), [size.index_samples] * len(todo)
-            for task, found in zip(todo, pool.map(measure, todo, *given), strict=True):
-                write_record(folder, task, found)
+            for task, new in zip(todo, pool.map(measure, todo, *given), strict=True):
+                write_record(folder, task, new)
     else:
         for task in todo:
             write_record(folder, task, measure(task, size.index_steps, size.index_samples))

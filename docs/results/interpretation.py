@@ -22,6 +22,7 @@ from pnpfusion.comparison.records import CELLS, Task, read_record, write_record
 from pnpfusion.data import Features
 from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.pnp_attribution import Attribution
+from pnpfusion.fusion.pnp_migration import MigratingIons
 from pnpfusion.training import FusionModel, HealthWarning, evaluate, predict, train
 from pnpfusion.training.identity import fingerprint
 
@@ -166,6 +167,8 @@ def _accuracy_without(model: FusionModel, test: Features, gone: Tensor) -> float
 
 def _modalities(model: FusionModel, test: Features, whole: Attribution) -> dict[str, float]:
     """Accuracy without the modality that makes more, or less, of each sample's potential."""
+    if test.target is None:
+        raise ValueError(f"{test.name!r} has no target.")
     size = whole.potential.square().mean((2, 3)).sqrt()  # (rows, modalities)
     found = {}
     for name, gone in (("without the larger", size.argmax(1)), ("the smaller", size.argmin(1))):
@@ -196,6 +199,8 @@ def _ions(data: Features, size: Size) -> Found:
             shares.append(cation / max(cation + anion, 1e-30))
     outset = layer.cells.outset(Batch(encoded(model, x), None, (len(test),)))
     cells = layer.cells
+    if not isinstance(cells, MigratingIons):
+        raise TypeError(f"wanted ions that migrate, got {type(cells).__name__}.")
     times = torch.linspace(0, cells.duration, TIMES, dtype=torch.float64)
     run = pf.simulate(layer.dynamics, outset.u0[:RUNS], times, stepper=cells.stepper)
     energy = run.ledger.free_energy.flatten(1)  # (times, runs)

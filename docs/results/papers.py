@@ -183,14 +183,14 @@ def progressive(findings: Findings) -> list[Claim]:
                     "not normalised",
                 )
             )
-    for row in findings.index:
-        if row.model in ("feedback, R = 1", "feedback, R = 2"):
+    for each in findings.index:
+        if each.model in ("feedback, R = 1", "feedback, R = 2"):
             found.append(
                 Claim(
-                    f"INDEX, {row.model}",
+                    f"INDEX, {each.model}",
                     "not in the paper",
-                    f"{row.accuracy.mean:.4f}",
-                    f"bound {row.bound:.4f}",
+                    f"{each.accuracy.mean:.4f}",
+                    f"bound {each.bound:.4f}",
                 )
             )
     return found

@@ -142,7 +142,7 @@ def studies(size: Size, work: Path) -> list[Study]:
             "Volatility",
             "Made up: next day's log-variance of markets from four series. The best predictor is "
             "known; it multiplies sentiment by volume, and divides returns by what variance says.",
-            "volatility:assets=1,days=200" if size.quick else "volatility:assets=6,days=250",
+            "volatility:assets=1,days=200" if size.quick else "volatility:assets=8,days=250",
             False,
         ),
     ]
