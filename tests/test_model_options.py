@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import pnpfusion as pf
+from pnpfusion.cli.argument_types import names
 from pnpfusion.comparison.baselines import baseline_of
 from pnpfusion.solvers.fixed_point.gradient import Phantom
 from pnpfusion.training import FusionModel, ModelConfig, Recipe, predict, train
@@ -27,6 +28,12 @@ def test_options_reach_the_layer() -> None:
     assert layer_of("pnp-transient:duration=2", DIMS, 4).cells.duration == 2
     assert named("only:a") == ("only:a", {})
     assert baseline_of("gmf:boundary=0.25", DIMS) is None
+
+
+def test_options_stay_with_their_model_on_the_command_line() -> None:
+    text = "concat, pnp:coupled=false,cells=8,logistic:*,deq:tol=1e-2,gmf"
+    wanted = ("concat", "pnp:coupled=false,cells=8", "logistic:*", "deq:tol=1e-2", "gmf")
+    assert names(text) == wanted
 
 
 @pytest.mark.parametrize(
