@@ -14,7 +14,7 @@ from pnpfusion.comparison import Difference, Plan, Row, SetPlan, compare, paired
 from pnpfusion.training import Recipe
 
 HTAD = SetPlan("htad", 5)
-INTERACTION = SetPlan("interaction:samples=3000")
+INTERACTION = SetPlan("interaction:samples=2400")
 Place = tuple[SetPlan, str]  #: a set, and what a recipe has of its own
 
 
