@@ -17,7 +17,7 @@ WORKERS ?= auto
 ARGS    ?=
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help demo test verify bench bench-check peers triton lint types format wheel env clean
+.PHONY: help demo test verify results bench bench-check peers triton lint types format wheel env clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -35,6 +35,9 @@ test: $(STAMP)  ## run the tests; some of them: make test ARGS="-k poisson"
 
 verify: $(STAMP)  ## compare with known answers; writes docs/verification.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m docs.verification
+
+results: $(STAMP)  ## measure when which fusion helps; writes docs/results.md, keeps what is done in build/results
+	$(ONE_THREAD) $(BIN)/python -m docs.results $(ARGS)
 
 bench: $(STAMP)  ## measure time and memory, beside other programs; a quick part, into build/bench: make bench ARGS="--quick --only p1"
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.suite $(ARGS)

@@ -67,11 +67,17 @@ def whole_or_none(text: str) -> int | None:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Names by commas."""
-    found = tuple(name.strip() for name in text.split(","))
-    if not all(found):
-        raise ArgumentTypeError(f"got {text!r}, wanted names by commas, none of them empty")
-    return found
+    """Names by commas; ``a=1`` is one more option of the name before: ``pnp:cells=8,steps=2``."""
+    found: list[str] = []
+    for part in text.split(","):
+        name = part.strip()
+        if not name:
+            raise ArgumentTypeError(f"got {text!r}, wanted names by commas, none of them empty")
+        if found and ":" in found[-1] and "=" in name and ":" not in name:
+            found[-1] += f",{name}"
+        else:
+            found.append(name)
+    return tuple(found)
 
 
 def weight(text: str) -> tuple[str, float]:

@@ -96,7 +96,10 @@ def add_what(parser: argparse.ArgumentParser) -> None:
     )
     model = parser.add_argument_group("the model", argument_default=argparse.SUPPRESS)
     model.add_argument(
-        "--model", metavar="NAME", help="one of the models listed below (default: pnp)"
+        "--model",
+        metavar="NAME",
+        help="one of the models listed below, with options of its layer after a colon where it is "
+        "to have such: pnp:coupled=false (default: pnp)",
     )
     model.add_argument(
         "--hidden", type=whole, metavar="N", help="width of each encoding (default: 64)"

@@ -131,7 +131,7 @@ def baseline_of(model: str, dims: Mapping[str, int]) -> Asked | None:
                 f"the model {model!r} asks for a modality that is not there; there are {[*dims]}."
             )
         return Asked(kind, (name,) if colon else tuple(dims))
-    if model not in MODELS and not model.startswith(ONLY):
+    if kind not in MODELS and not model.startswith(ONLY):
         known = [*MODELS, *BASELINES]
         near = get_close_matches(model, known, n=1)
         advice = f"did you mean {near[0]!r}?" if near else f"there are {known} and {ONLY}NAME."

@@ -50,8 +50,9 @@ class Plan:
 
     sets: tuple[SetPlan, ...]
     models: tuple[str, ...]
-    """Names of :data:`pnpfusion.training.MODELS`, "only:NAME", or of :data:`BASELINES`, also as
-    "logistic:NAME"; with "*" for NAME one of each modality."""
+    """Names of :data:`pnpfusion.training.MODELS`, also with options (``pnp:coupled=false``),
+    "only:NAME", or of :data:`BASELINES`, also as "logistic:NAME"; with "*" for NAME one of each
+    modality."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     recipe: Recipe = field(default_factory=Recipe)  #: the same for all; its seed is a cell's
     tuning: tuple[Mapping[str, Any], ...] = ({},)

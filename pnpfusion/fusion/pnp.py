@@ -12,7 +12,7 @@ from pnpfusion.fusion.inputs import Batch, Inputs, Present
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer, uncompiled, warn_unsolved
 from pnpfusion.fusion.pnp_attribution import Attribution
 from pnpfusion.fusion.pnp_encoder import Encoder
-from pnpfusion.fusion.pnp_migration import DissociationBy, MigratingIons
+from pnpfusion.fusion.pnp_migration import DissociationBy, MigratingIons, Reading
 from pnpfusion.fusion.pnp_rest import RestingCells
 from pnpfusion.fusion.pnp_run import Outset
 from pnpfusion.solution import Solution
@@ -62,12 +62,15 @@ class PNP(FusionLayer):
         channels: how many cells stand side by side, each of its own learned parameters.
         cells: grid cells of each.
         hidden: the width of an mlp's hidden layer.
+        debye_length: of all channels, in L, and not learned; None learns one of each.
         duration: T of a transient run, in L²/D_ref.
         steps: of how many steps it is made; they are semi-implicit, of first order, positive and
             conservative at any length.
         dissociation: of a transient run: ``"direct"``, or ``"reaction"``, where features are a
             neutral solute that makes ions by mass action of learned rates as they migrate, in
             steps that are not compiled and take tens of times as long.
+        reading: what of a transient run is read: ``"both"``, as above, or its ``"end"`` or its
+            ``"start"`` alone; with the latter nothing is reconstructed.
 
     Raises:
         ValueError: an argument out of its range.
@@ -84,15 +87,18 @@ class PNP(FusionLayer):
         channels: int = 8,
         cells: int = 16,
         hidden: int = 64,
+        debye_length: float | None = None,
         duration: float = 0.3,
         steps: int = 4,
         dissociation: DissociationBy = "direct",
+        reading: Reading = "both",
     ) -> None:
         super().__init__(dims, out_dim)
         for name, value, valid in (
             ("run", run, get_args(Run)),
             ("encoder", encoder, get_args(Encoder)),
             ("dissociation", dissociation, get_args(DissociationBy)),
+            ("reading", reading, get_args(Reading)),
         ):
             if value not in valid:
                 raise ValueError(f"`{name}` must be one of {[*valid]}, got {value!r}.")
@@ -120,6 +126,7 @@ class PNP(FusionLayer):
                 coupled=coupled,
                 channels=channels,
                 cells=cells,
+                debye_length=debye_length,
             )
         else:
             self.cells = MigratingIons(
@@ -129,9 +136,11 @@ class PNP(FusionLayer):
                 coupled=coupled,
                 channels=channels,
                 cells=cells,
+                debye_length=debye_length,
                 duration=duration,
                 steps=steps,
                 dissociation=dissociation,
+                reading=reading,
             )
         self.out = nn.Linear(self.cells.numbers, out_dim)
 

@@ -14,7 +14,7 @@ from pnpfusion.dynamics.species import Species
 from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.pnp_attribution import IonAttribution, shares_past_the_middle
 from pnpfusion.fusion.pnp_encoder import Encoder, Encoders, where_present
-from pnpfusion.fusion.pnp_parameters import Bounded, Range, spread_of_scales
+from pnpfusion.fusion.pnp_parameters import Bounded, Range, debye_lengths
 from pnpfusion.fusion.pnp_run import Outset, Reached, read_of
 from pnpfusion.run.simulate import simulate
 from pnpfusion.solution import Solution
@@ -24,6 +24,7 @@ from pnpfusion.solvers.reactions import Reaction
 from pnpfusion.solvers.steppers.semi_implicit import AsymptoticPreserving
 
 DissociationBy = Literal["direct", "reaction"]
+Reading = Literal["both", "end", "start"]
 
 GAIN = 0.7  #: of the maps at the start; concentrations vary by a third of themselves then
 IONS = {"cation": 1.0, "anion": -1.0}
@@ -58,25 +59,25 @@ class MigratingIons(nn.Module):
         coupled: bool,
         channels: int,
         cells: int,
+        debye_length: float | None,
         duration: float,
         steps: int,
         dissociation: DissociationBy,
+        reading: Reading,
     ) -> None:
         super().__init__()
         self.grid = Grid((cells,), (1.0,), ("wall",))
         self.shape = (channels, cells)
         self.boxes = 1 if coupled else len(dims)  #: per channel
-        self.duration, self.steps = duration, steps
+        self.duration, self.steps, self.reading = duration, steps, reading
         self.reacts = dissociation == "reaction"
         shape = (channels, cells) if self.reacts else (channels, 2, cells)
         self.dissociation = Encoders(dims, shape, encoder, hidden=hidden, gain=GAIN)
         self.reconstruction = nn.ModuleList(
-            nn.Linear(self.numbers_at_end, width) for width in dims.values()
+            nn.Linear(self.numbers_at_end, width) for width in dims.values() if reading != "start"
         )
         one = torch.ones(channels)
-        self.debye_length = Bounded(
-            "debye_length", spread_of_scales(0.15, 0.45, channels), Range(0.03, 1.0)
-        )
+        self.debye_length = debye_lengths(debye_length, 0.15, 0.45, channels, Range(0.03, 1.0))
         self.concentration = Bounded("concentration", 0.5 * one, Range(0.01, 50.0))
         self.applied_potential = Bounded(
             "applied_potential", torch.linspace(-10, 10, channels), Range(-30.0, 30.0)
@@ -180,9 +181,13 @@ class MigratingIons(nn.Module):
         ``(rows, numbers)``. The start holds what diffusion forgets, but nothing of two modalities
         together; it counts less at first, or a linear map would learn from it alone.
         """
+        start = AT_START * u0.flatten(1)
+        if self.reading == "start":
+            return start
         cation, anion = final[..., 0, :], final[..., 1, :]
         phi = self.potential_of(cation - anion) + self.potential_of_walls
-        return torch.cat([phi.flatten(1), (cation + anion).flatten(1), AT_START * u0.flatten(1)], 1)
+        end = [phi.flatten(1), (cation + anion).flatten(1)]
+        return torch.cat([*end, start] if self.reading == "both" else end, 1)
 
     def answer(self, outset: Outset, run: Solution | None) -> tuple[Tensor, Tensor]:
         """See :func:`read_of`."""
@@ -191,19 +196,22 @@ class MigratingIons(nn.Module):
     @property
     def numbers_at_end(self) -> int:
         """How many of the first numbers that :meth:`read` gives are of the end."""
-        return 2 * self.boxes * self.shape[0] * self.shape[1]
+        return (self.reading != "start") * 2 * self.boxes * self.shape[0] * self.shape[1]
 
     @property
     def numbers(self) -> int:
         """How many numbers :meth:`read` gives for a row."""
-        kinds = 3 if self.reacts else 2
-        return (2 + kinds) * self.boxes * self.shape[0] * self.shape[1]
+        kinds = (self.reading != "end") * (3 if self.reacts else 2)
+        return self.numbers_at_end + kinds * self.boxes * self.shape[0] * self.shape[1]
 
     def reconstruct(self, read: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``"reconstruction"``: the mean square error of features told from the end of the run.
 
-        Over all features of the modalities that a sample has, and then over the samples.
+        Over all features of the modalities that a sample has, and then over the samples. None
+        where the end is not read.
         """
+        if self.reading == "start":
+            return {}
         wrong, count = read.new_zeros(len(read)), read.new_zeros(len(read))
         ended = read[:, : self.numbers_at_end]
         present = batch.present

@@ -71,6 +71,23 @@ class Bounded(nn.Module):
         return f"{self.name}, {self.allowed.low:g} to {self.allowed.high:g}"
 
 
+def debye_lengths(
+    fixed: float | None, low: float, high: float, channels: int, allowed: Range
+) -> Bounded:
+    """Debye lengths, (channels,), spread from ``low`` to ``high``; or all fixed, and not learned.
+
+    Raises:
+        ValueError: a fixed one that is out of its range.
+    """
+    found = Bounded("debye_length", spread_of_scales(low, high, channels), allowed)
+    if fixed is not None:
+        if isinstance(fixed, bool) or not isinstance(fixed, int | float):
+            raise ValueError(f"`debye_length` must be a number or None, got {fixed!r}.")
+        found.assign(float(fixed))
+        found.requires_grad_(False)
+    return found
+
+
 def spread_of_scales(low: float, high: float, count: int) -> Tensor:
     """``count`` values from ``low`` to ``high``, each the same factor above the last."""
     return torch.linspace(math.log(low), math.log(high), count).exp()

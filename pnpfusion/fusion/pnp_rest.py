@@ -12,7 +12,7 @@ from pnpfusion.dynamics.species import Species
 from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.pnp_attribution import ChargeAttribution, attribute_rest
 from pnpfusion.fusion.pnp_encoder import Encoder, Encoders, where_present
-from pnpfusion.fusion.pnp_parameters import Bounded, Range, spread_of_scales
+from pnpfusion.fusion.pnp_parameters import Bounded, Range, debye_lengths
 from pnpfusion.fusion.pnp_run import Outset, Reached, read_of
 from pnpfusion.run.equilibrium import equilibrium
 from pnpfusion.solution import Solution
@@ -46,6 +46,7 @@ class RestingCells(nn.Module):
         coupled: bool,
         channels: int,
         cells: int,
+        debye_length: float | None,
     ) -> None:
         super().__init__()
         self.grid = Grid((cells,), (1.0,), ("wall",))
@@ -54,8 +55,8 @@ class RestingCells(nn.Module):
         self.charges = Encoders(dims, self.shape, encoder, hidden=hidden, gain=GAIN)
         finest = 4.001 / cells  # of what the grid resolves, see `warn_if_coarse`
         start = max(0.3, 1.2 * finest)
-        self.debye_length = Bounded(
-            "debye_length", spread_of_scales(start, 4 * start, channels), Range(finest, 10 * start)
+        self.debye_length = debye_lengths(
+            debye_length, start, 4 * start, channels, Range(finest, 10 * start)
         )
         self.concentration = Bounded("concentration", torch.ones(channels), Range(0.01, 100.0))
         self.applied_potential = Bounded(

@@ -22,7 +22,9 @@ class ModelConfig:
         ValueError: an entry that is none of those it may be.
     """
 
-    model: str  #: its fusion layer, one of :data:`MODELS`, "only:NAME", or "own"
+    model: str
+    """Its fusion layer, one of :data:`MODELS`, with options after a colon where it has such
+    (``pnp:coupled=false``), "only:NAME", or "own"."""
     dims: Mapping[str, int]  #: the width of each modality of the data, by name
     task: Task
     outputs: int  #: classes, labels, or numbers to be told

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import json
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -16,6 +19,7 @@ from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
 from pnpfusion.fusion.pnp import PNP
 from pnpfusion.fusion.progressive import Progressive
+from pnpfusion.solvers.fixed_point.gradient import Gradient, Implicit, Phantom
 from pnpfusion.training.chain import Chain, Layer
 
 ONLY = "only:"  #: before a modality's name: the baseline that sees nothing else
@@ -51,7 +55,7 @@ def before(front: Layer, back: Layer) -> Layer:
 
 
 #: Every model that has a name, made from (dims, out_dim); beside them "only:NAME" of a modality.
-MODELS: dict[str, Layer] = {
+MODELS: dict[str, Callable[..., FusionLayer]] = {
     "concat": Concat,
     "concat-mlp": HiddenConcat,
     "attention": Attention,
@@ -67,11 +71,61 @@ MODELS: dict[str, Layer] = {
 }
 
 
+#: What the option ``gradient`` may be.
+GRADIENTS: dict[str, Gradient] = {
+    "implicit": Implicit(),
+    "phantom": Phantom(),
+    "phantom-5": Phantom(5),
+}
+#: Arguments of layers that a text cannot give.
+NO_OPTIONS = ("dims", "out_dim", "backend", "solver")
+
+
+def named(model: str) -> tuple[str, dict[str, Any]]:
+    """A model's name and the options after it: ``pnp:coupled=false,cells=32``, ``deq:tol=1e-2``.
+
+    Options are arguments of the layer that :data:`MODELS` names: numbers, true, false, none or
+    words; ``gradient`` is one of :data:`GRADIENTS`.
+
+    Raises:
+        ValueError: an option that the layer does not have, that is there twice, or that is no such
+            value. Whether it is in its range, the layer says.
+    """
+    name, _, text = model.partition(":")
+    if name not in MODELS or not text:
+        return model, {}
+    known = [one for one in inspect.signature(MODELS[name]).parameters if one not in NO_OPTIONS]
+    options: dict[str, Any] = {}
+    for option in text.split(","):
+        key, equals, word = option.partition("=")
+        if key not in known or not equals or key in options:
+            has = f"options {known}, each NAME=VALUE and once" if known else "no options"
+            raise ValueError(f"the model {name!r} has {has}, got {option!r}.")
+        options[key] = _value(key, word)
+    return name, options
+
+
+def _value(key: str, word: str) -> Any:
+    if key == "gradient":
+        if word not in GRADIENTS:
+            raise ValueError(f"the option 'gradient' must be one of {[*GRADIENTS]}, got {word!r}.")
+        return GRADIENTS[word]
+    if word == "none":
+        return None
+    try:
+        value = json.loads(word)
+    except ValueError:
+        return word
+    if not isinstance(value, bool | int | float):
+        raise ValueError(f"the option {key!r} must be a number or a word, got {word!r}.")
+    return value
+
+
 def modalities_of(model: str, dims: Mapping[str, int]) -> tuple[str, ...]:
     """Which modalities a model of this name sees: all, or one for ``"only:NAME"``.
 
     Raises:
-        ValueError: no such model, or no such modality.
+        ValueError: no such model, option or modality.
     """
     if not isinstance(model, str):
         raise ValueError(f"`model` must be a name, got {model!r}.")
@@ -82,7 +136,7 @@ def modalities_of(model: str, dims: Mapping[str, int]) -> tuple[str, ...]:
                 f"`model` {model!r} asks for a modality that is not there; there are {[*dims]}."
             )
         return (name,)
-    if model not in MODELS:
+    if named(model)[0] not in MODELS:
         near = get_close_matches(model, MODELS, n=1)
         advice = f"did you mean {near[0]!r}?" if near else f"there are {[*MODELS]}."
         raise ValueError(
@@ -96,7 +150,9 @@ def layer_of(model: str, dims: Mapping[str, int], out_dim: int) -> FusionLayer:
     """The fusion layer of the model of this name.
 
     Raises:
-        ValueError: no such model, or dims that it cannot take (GMF wants two modalities or more).
+        ValueError: no such model or option, an option out of its range, or dims that it cannot take
+            (GMF wants two modalities or more).
     """
     seen = {name: dims[name] for name in modalities_of(model, dims)}
-    return MODELS["concat" if model.startswith(ONLY) else model](seen, out_dim)
+    name, options = ("concat", {}) if model.startswith(ONLY) else named(model)
+    return MODELS[name](seen, out_dim, **options)

@@ -1,0 +1,36 @@
+"""What the page says of itself."""
+
+HEAD = """\
+# When does which fusion help?
+
+Everything on this page, numbers, sentences and pictures, is made by
+
+```
+make results                        # writes this page; what is known already is not done again
+make results ARGS="--only htad"     # one set: prints its table
+make results ARGS=--dry-run         # what there is to do, and how long it takes
+```
+
+"""
+HOW = """\
+## How it was measured
+
+All trained models have the same encoders (linear, ReLU), head (linear), recipe and splits; only
+the layer between differs. {recipe} Each is tuned by the same budget: {number} training{s} for each
+seed and fold, {tuning}, of which the one with the best score on validation counts. Classical
+models choose the strength of their regularisation from four or five by the same validation
+samples. `only:NAME` is the network with one modality alone. Nothing is selected on test samples.
+
+Intervals are Student's, at 95 %, over the means of {seeds} seeds; differences are paired by seed
+and fold. A model is *above* another where all of the interval of their difference is, *below*
+likewise, else the question is open. The p is by flipping signs, corrected for all models on a set
+(Holm); n differences can give none below 2 / 2^n, which without folds is {least:g}. With so few
+seeds small effects stay open, and intervals tell what other seeds would give on these samples, not
+what other samples would.
+
+In the tables, *one modality missing* is the mean score where each in turn is absent, *under noise*
+the mean score over noise of all features from 0 to {noise:g} deviations; iterations and the
+unconverged share are of the solves on validation samples. FLOPs are not told: compiled solves are
+not seen by counters. Times are the processor's, of one thread.
+
+"""
