@@ -2,9 +2,10 @@
 
 usage: python -m benchmarks.suite.cost '{"curve": "line", "size": 1024, "mode": "forward"}'
 
-The curves are those of :mod:`benchmarks.suite.curves`; the mode is forward, gradient (the run and
-its gradient in the start, the permittivity and the wall's potential) or memory (of the forward run;
-in a process that has run nothing else but a small one of the same kind).
+The curves are those of :mod:`benchmarks.suite.curves`; the mode is forward (of one law, again and
+again), anew (of a law made for the run, as where its parameters have moved), gradient (likewise,
+and its gradient in the start, the permittivity and the wall's potential) or memory (of the forward
+run; in a process that has run nothing else but a small one of the same kind).
 """
 
 from __future__ import annotations
@@ -76,16 +77,26 @@ class Job:
         """Without a gradient."""
         return self.run(self.law, self.start)
 
+    def anew(self) -> pf.Solution:
+        """Without a gradient, by a law of its own."""
+        law, start, _ = self.copied()
+        return self.run(law, start)
+
     def gradient(self) -> pf.Solution:
-        """The run, and the gradient of a number that depends on all of its end."""
-        start = self.start.clone().requires_grad_()
-        given = [self.permittivity.clone().requires_grad_()]
-        if self.voltage is not None:
-            given.append(self.voltage.clone().requires_grad_())
-        law = self.make(given[0], given[1] if len(given) > 1 else None)
+        """The same, and the gradient of a number that depends on all of its end."""
+        law, start, given = self.copied(followed=True)
         found = self.run(law, start)
         torch.autograd.grad(found.final.square().sum(), [start, *given])
         return found
+
+    def copied(self, *, followed: bool = False) -> tuple[pf.PNP, Tensor, list[Tensor]]:
+        """A law of copies, the start and these copies."""
+        voltage = [] if self.voltage is None else [self.voltage]
+        start, *given = (
+            values.clone().requires_grad_(followed)
+            for values in (self.start, self.permittivity, *voltage)
+        )
+        return self.make(given[0], given[1] if voltage else None), start, given
 
 
 def blocking(cells: int, batch: int, species: int = 2) -> Job:
@@ -138,7 +149,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     if mode == "memory":
         return memory(curve, size)
     job = JOBS[curve](size)
-    work = job.gradient if mode == "gradient" else job.forward
+    work = {"forward": job.forward, "anew": job.anew, "gradient": job.gradient}[mode]
     if (curve, size, mode) not in WARMED:
         WARMED.add((curve, size, mode))
         work()

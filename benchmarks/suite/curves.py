@@ -59,12 +59,16 @@ CURVES = (
 def measure(
     part: str, effort: Effort, quick: bool, say: Callable[[str], None] = print
 ) -> list[dict[str, Any]]:
-    """The rows of a part: every size in turns, forward and with gradient, then memory."""
+    """The rows of a part: every size in turns, without gradient and with, then memory."""
     curves = [curve for curve in CURVES if curve.part == part]
     jobs = [
         (curve, mode, size)
         for curve in curves
-        for mode, sizes in (("forward", curve.sizes), ("gradient", curve.gradient))
+        for mode, sizes in (
+            ("forward", curve.sizes),
+            ("anew", curve.gradient),
+            ("gradient", curve.gradient),
+        )
         for size in (sizes[: len(sizes) // 2] if quick else sizes)
     ]
     rows = timed(jobs, effort, say)

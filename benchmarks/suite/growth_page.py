@@ -108,18 +108,22 @@ def size(curve: Curve, n: int) -> str:
 
 
 def gradient_section(rows: Sequence[Row], images: Path) -> str:
-    """Forward and gradient over forward alone."""
+    """Run and gradient over the run alone."""
     panels: dict[str, list[tuple[str, list[float], list[float]]]] = {}
     table = []
     for curve in CURVES:
         forward = {n: s for n, s, _ in series(rows, curve, "forward")}
-        both = {n: s for n, s, _ in series(rows, curve, "gradient") if n in forward}
+        alone = {n: s for n, s, _ in series(rows, curve, "anew")}
+        both = {n: s for n, s, _ in series(rows, curve, "gradient") if n in alone}
         if not both:
             continue
         unknowns = [float(n ** max(curve.axes, 1)) for n in both]
-        line = (curve.title, unknowns, [s / forward[n] for n, s in both.items()])
+        line = (curve.title, unknowns, [s / alone[n] for n, s in both.items()])
         panels.setdefault(ACROSS[curve.part], []).append(line)
-        said = ", ".join(f"{size(curve, n)}: {s / forward[n]:.2g}" for n, s in both.items())
+        said = " | ".join(
+            ", ".join(f"{size(curve, n)}: {s / over[n]:.2g}" for n, s in both.items() if n in over)
+            for over in (alone, forward)
+        )
         table.append(f"| {curve.title} | {said} |")
     if not panels:
         return ""
@@ -132,8 +136,11 @@ def gradient_section(rows: Sequence[Row], images: Path) -> str:
     figures.shares(heading, list(panels.items()), GOAL, images / picture)
     return (
         "## Gradients\n\nThe runs above with the gradient in the start, the permittivity and the "
-        f"walls' potentials together, over the same run alone. The goal is {GOAL:g}.\n\n"
-        f"![{heading}](images/{picture})\n\n| run | size: ratio |\n|---|---|\n"
+        f"walls' potentials together, over the same run alone. The goal is {GOAL:g}. Every run "
+        "here has a law made for it, as where an optimiser has moved its parameters; beside it "
+        "the same over a run of one law again and again, whose cell is remembered.\n\n"
+        f"![{heading}](images/{picture})\n\n"
+        "| run | size: ratio | over a remembered cell |\n|---|---|---|\n"
         + "\n".join(table) + "\n\n"
     )  # fmt: skip
 
