@@ -26,6 +26,7 @@ import statistics
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -168,12 +169,12 @@ def error(got: list[Tensor], exact: list[Tensor]) -> float:
     return float((difference / sum(float(b.square().sum()) for b in exact)) ** 0.5)
 
 
-def measure(seed: int, dtype: torch.dtype) -> list[dict[str, object]]:
+def measure(seed: int, dtype: torch.dtype) -> list[dict[str, Any]]:
     """All methods on one instance."""
     law, x, y = instance(seed)
     exact = dense_step(law, x, y)
     law, x, y = law.to(dtype), x.detach().to(dtype).requires_grad_(), y.to(dtype)
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for name, step, settings in (
         ("batch Anderson", reference_step, REFERENCE),
         ("ours", our_step, TOLERANCES),
@@ -190,8 +191,8 @@ def measure(seed: int, dtype: torch.dtype) -> list[dict[str, object]]:
                 | {"warned": told}
             )
     for row in rows[: len(REFERENCE)]:
-        as_good = [r["cost"] for r in rows[len(REFERENCE) :] if r["error"] <= row["error"]]  # type: ignore[operator]
-        row["fewer"] = round(row["cost"] / min(as_good), 1) if as_good else None  # type: ignore[operator, type-var]
+        as_good = [r["cost"] for r in rows[len(REFERENCE) :] if r["error"] <= row["error"]]
+        row["fewer"] = round(row["cost"] / min(as_good), 1) if as_good else None
     return rows
 
 
@@ -212,14 +213,14 @@ def main() -> None:
     columns = ("forward", "backward", "cost", "error", "fewer")
     print("\nmedians over the instances\n")
     print(f"{'dtype':>8}{'method':>16}{'setting':>9}" + "".join(f"{c:>10}" for c in columns))
-    groups: dict[tuple[object, ...], list[dict[str, object]]] = {}
+    groups: dict[tuple[object, ...], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["dtype"], row["method"], row["setting"]), []).append(row)
     for (dtype_name, method, setting), members in groups.items():
         cells = ""
         for column in columns:
             found = [m[column] for m in members if m.get(column) is not None]
-            cells += f"{statistics.median(found):>10.3g}" if found else f"{'':>10}"  # type: ignore[type-var]
+            cells += f"{statistics.median(found):>10.3g}" if found else f"{'':>10}"
         print(f"{dtype_name!s:>8}{method!s:>16}{setting:>9}{cells}")
 
 

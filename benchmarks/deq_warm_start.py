@@ -26,6 +26,7 @@ import statistics
 import time
 import warnings
 from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ class Model(nn.Module):
         dims: dict[str, int],
         classes: int,
         *,
-        cell: str,
+        cell: Literal["contractive", "paper"],
         width: int,
         gain: float,
         faithful: bool,
@@ -57,7 +58,7 @@ class Model(nn.Module):
         self.fusion = pf.fusion.DEQ(
             dict.fromkeys(dims, width),
             width,
-            cell=cell,  # type: ignore[arg-type]
+            cell=cell,
             jacobian_probes=0,
         )
         law = self.fusion.dynamics
@@ -102,9 +103,7 @@ def split(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return torch.cat(train), torch.cat(test)
 
 
-def run(
-    data: pf.data.Features, seed: int, method: str, args: argparse.Namespace
-) -> dict[str, object]:
+def run(data: pf.data.Features, seed: int, method: str, args: argparse.Namespace) -> dict[str, Any]:
     """One training."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -192,13 +191,12 @@ def main() -> None:
     print("\n" + f"{'start':>8}" + "".join(f"{c:>13}" for c in columns))
     for start in methods:
         own = [row for row in rows if row["start"] == start]
-        means = (statistics.mean(float(row[c]) for row in own) for c in columns)  # type: ignore[arg-type]
+        means = (statistics.mean(float(row[c]) for row in own) for c in columns)
         print(f"{start:>8}" + "".join(f"{mean:>13.4g}" for mean in means))
     if "faithful" not in methods:
         return
     accuracy = {
-        name: [float(row["accuracy"]) for row in rows if row["start"] == name]  # type: ignore[arg-type]
-        for name in methods
+        name: [float(row["accuracy"]) for row in rows if row["start"] == name] for name in methods
     }
     for name in methods[:-1]:
         pairs = zip(accuracy[name], accuracy["faithful"], strict=True)

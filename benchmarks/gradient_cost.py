@@ -43,6 +43,7 @@ from torch import Tensor
 
 import pnpfusion as pf
 from benchmarks import count
+from pnpfusion.dynamics.pnp_cell import Scheme
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, KenCarp4, Stepper
 
@@ -57,7 +58,7 @@ Problem = tuple[Inputs, Make, Follow]
 
 
 def blocking(
-    problem: str, cells: int, grading: float, scheme: str, stepper: Stepper | None
+    problem: str, cells: int, grading: float, scheme: Scheme, stepper: Stepper | None
 ) -> Problem:
     """Inputs, a cell of them, and its final states; at rest without a ``stepper``."""
     batch = (64,) if problem == "P3" else ()
@@ -90,7 +91,7 @@ def blocking(
                 "x-": pf.Wall(potential=-given["voltage"]),
                 "x+": pf.Wall(potential=given["voltage"]),
             },
-            scheme=scheme,  # type: ignore[arg-type]
+            scheme=scheme,
         )
 
     def follow(cell: pf.PNP, given: Inputs) -> Tensor:

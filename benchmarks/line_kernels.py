@@ -17,17 +17,18 @@ import torch
 
 import pnpfusion as pf
 from benchmarks import count
+from pnpfusion.dynamics.pnp_cell import Scheme
 from pnpfusion.solvers.compiled import run as compiled_run
 
 
-def measure(cells: int, rounds: int, scheme: str) -> dict[str, float | str]:
+def measure(cells: int, rounds: int, scheme: Scheme) -> dict[str, float | str]:
     """Nanoseconds per cell and iteration of both kernels."""
     cell = pf.PNP(
         pf.Grid((cells,), (2.0,), ("wall",)),
         [pf.Species("cation", +1), pf.Species("anion", -1)],
         permittivity=2 * 0.05**2,
         walls={"x-": pf.Wall(potential=-2.0), "x+": pf.Wall(potential=2.0)},
-        scheme=scheme,  # type: ignore[arg-type]
+        scheme=scheme,
     )
     c0 = torch.ones(2, cells, dtype=torch.float64)
     times = torch.tensor([0, 0.5], dtype=torch.float64)

@@ -34,16 +34,21 @@ MADE = {
 QUICK = ["--data", "mine.npz", "--model", "concat", "--epochs", "3", "--batch", "16"]
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def write_set(folder: Path, samples: int) -> None:
+    """Two modalities that each tell a little of three classes, as mine.npz."""
     draw = np.random.default_rng(0)
-    told = draw.integers(3, size=90)
+    told = draw.integers(3, size=samples)
     np.savez(
-        tmp_path / "mine.npz",
-        left=np.eye(3)[told] + draw.normal(size=(90, 3)),
-        right=np.eye(3)[told] + draw.normal(size=(90, 3)),
+        folder / "mine.npz",
+        left=np.eye(3)[told] + draw.normal(size=(samples, 3)),
+        right=np.eye(3)[told] + draw.normal(size=(samples, 3)),
         label=told,
     )
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_set(tmp_path, 90)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -8,7 +8,6 @@ import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,6 +15,7 @@ from torch import distributed
 
 from pnpfusion.cli import main
 from tests.test_torchrun import by_hand, torchrun
+from tests.test_train_command import write_set
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,14 +29,7 @@ TOLD += ["--modality-dropout", "0.3", "--precision", "float64", "--class-weights
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    draw = np.random.default_rng(0)
-    told = draw.integers(3, size=89)
-    np.savez(
-        tmp_path / "mine.npz",
-        left=np.eye(3)[told] + draw.normal(size=(89, 3)),
-        right=np.eye(3)[told] + draw.normal(size=(89, 3)),
-        label=told,
-    )
+    write_set(tmp_path, 89)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -69,7 +69,7 @@ OTHERS = """\
 TAIL = """\
 ### Not measured here
 
-- Graphics cards: `python -m benchmarks.gpu` waits for one.
+- Graphics cards: not yet measured; `python -m benchmarks.gpu` waits for one.
 
 `make bench-check` compares with fixed codes in plain numpy and scipy what is quick to measure,
 and fails where pnpfusion has become slower than

@@ -17,7 +17,7 @@ from torch import nn
 
 import pnpfusion as pf
 from benchmarks.index_task import WIDTH, accuracy, late, progressive, silent, train
-from docs.results.plans import Size
+from docs.results.plans import FUSED, Size
 from pnpfusion.comparison import Cell, Interval, mean_interval
 from pnpfusion.comparison.records import CELLS, Task, read_record, write_record
 from pnpfusion.data import IndexTask
@@ -26,21 +26,6 @@ from pnpfusion.training import MODELS
 
 TASK = IndexTask(bits=8)
 RATE, BATCH = 5e-3, 256
-#: Models that see encodings of one pass, so that the bound of one message holds.
-LATE = (
-    "concat",
-    "concat-mlp",
-    "attention",
-    "gmf",
-    "deq-paper",
-    "deq",
-    "progressive",
-    "pnp",
-    "pnp-transient",
-    "gmf+deq",
-    "pnp+deq",
-    "pnp+progressive",
-)
 
 
 def feedback_around_pnp() -> nn.Module:
@@ -84,7 +69,7 @@ def made(model: str) -> nn.Module:
 def tasks(size: Size) -> list[Task]:
     """All there is to do, with what it depends on."""
     found = []
-    for model in size.index_models or (*LATE, *AROUND):
+    for model in size.index_models or (*FUSED, *AROUND):
         for seed in size.seeds:
             identity: dict[str, Any] = {
                 "version": pf.__version__,
