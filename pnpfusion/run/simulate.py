@@ -87,14 +87,14 @@ def simulate(
         if value is not None and not isinstance(value, int | float):
             raise ValueError(f"`{name}` must be a number, got {value!r}.")
     times, start = _checked_times(times, u0)
-    dynamics.check_state("u0", u0, x, start)
-    choice = f"{stepper!r}, as asked"
+    law, clock = dynamics.bind_checked("u0", u0, x, start), times.double()
     if stepper is None:
-        stepper, choice = dynamics.choose_stepper(u0, x, start, rtol, atol)
+        stepper, choice = dynamics.choose_stepper(law, u0, rtol, atol)
+    else:
+        choice = f"{stepper!r}, as asked"
     dynamics.check_run(stepper, u0, times, x)
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
     state = tuple(u0.shape[len(batch) :])
-    law, clock = dynamics.bind(u0, x, start), times.double()
     earlier = None if resume is None else _earlier(resume, law, u0, times, state)
     with _progress_bar(progress) as report:
         path = stepper.integrate(law, u0.reshape(-1, *state), clock, report, checkpoints, earlier)
