@@ -202,6 +202,7 @@ class PNP(CellObservables):
     def bind_checked(self, name: str, u0: Tensor, x: Input = None, t: float = 0.0) -> BoundPNP:
         """See :meth:`Dynamics.bind_checked`; what the cell is made of is looked up once."""
         self.check_shape(name, u0)
+        self._memory.take_back()
         made = self._ingredients(u0, x, t)
         facts, values = made.facts(), u0.detach()
         known = self._memory.recall(facts)

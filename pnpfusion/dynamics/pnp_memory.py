@@ -68,6 +68,10 @@ class Memory:
         if torch.is_grad_enabled() and are_lasting(facts):
             self._lent[:] = [(facts, _versions(facts), bound)]
 
+    def take_back(self) -> None:
+        """Lend nothing any more."""
+        self._lent.clear()
+
     def borrow(self, facts: Facts) -> BoundPNP | None:
         """What was lent for the same ``facts``; in any case nothing is lent any more."""
         try:

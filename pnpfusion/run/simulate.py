@@ -6,6 +6,8 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import pairwise
+from operator import lt
 
 import torch
 from torch import Tensor
@@ -110,16 +112,15 @@ def _checked_times(times: Tensor, u0: Tensor) -> tuple[Tensor, float]:
     times = times.to(u0.device, torch.promote_types(times.dtype, u0.dtype))
     if times.ndim != 1 or not len(times):
         raise ValueError(f"`times` must have shape (T,) with T >= 1, got {tuple(times.shape)}.")
-    start, rises = float(times[0]), times[1:] > times[:-1]
-    if not (math.isfinite(start) and math.isfinite(times[-1]) and rises.all()):
-        if not torch.isfinite(times).all():
+    clock = times.tolist()  # few numbers, for which tensors take longer
+    if not (
+        math.isfinite(clock[0]) and math.isfinite(clock[-1]) and all(map(lt, clock, clock[1:]))
+    ):
+        if not all(map(math.isfinite, clock)):
             raise ValueError("`times` must be finite, got NaN or infinity in it.")
-        at = int(rises.long().argmin())
-        raise ValueError(
-            f"`times` must increase strictly, got {float(times[at]):g} and then "
-            f"{float(times[at + 1]):g}."
-        )
-    return times, start
+        before, after = next(pair for pair in pairwise(clock) if not lt(*pair))
+        raise ValueError(f"`times` must increase strictly, got {before:g} and then {after:g}.")
+    return times, clock[0]
 
 
 def _solution(
