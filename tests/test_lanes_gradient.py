@@ -68,6 +68,12 @@ def assert_same(make, inputs):
     return mine
 
 
+def all_count(v, found):
+    """Whether all do but electrodes opposite a surface charge, which shift all potentials alike."""
+    shifts = ("voltage", "stern")
+    return all(one.any() for name, one in zip(v, found, strict=True) if name not in shifts)
+
+
 @quiet
 @pytest.mark.parametrize("n", [1, 6, 7, 14, 15, 40])
 def test_lines_of_any_length(n):
@@ -76,7 +82,7 @@ def test_lines_of_any_length(n):
     found = assert_same(
         lambda: pf.simulate(cell, v["c0"], SPAN, stepper=KenCarp4(1e-6)), list(v.values())
     )
-    assert n == 1 or all(grad.any() for grad in found)
+    assert n == 1 or all_count(v, found)
 
 
 @quiet
@@ -88,7 +94,7 @@ def test_any_number_of_species_and_all_faces(count, scheme):
     found = assert_same(
         lambda: pf.simulate(cell, v["c0"], SPAN, stepper=KenCarp4(1e-6)), list(v.values())
     )
-    assert all(grad.any() for grad in found)
+    assert all_count(v, found)
 
 
 @quiet

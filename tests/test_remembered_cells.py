@@ -256,11 +256,11 @@ def test_large_states_are_not_remembered(monkeypatch):
 def test_no_copy_of_a_large_start_is_kept(monkeypatch):
     cell, _ = cell_with()
     final(cell)
-    assert cell._memory.is_fit(cell._ingredients(START, None, 0.0).facts(), START)
+    assert cell._memory.is_fit(cell.bind(START), START)
     monkeypatch.setattr("pnpfusion.dynamics.pnp_memory.MOST_COPIED", 47)
     cell, _ = cell_with()
     final(cell)
-    assert not cell._memory.is_fit(cell._ingredients(START, None, 0.0).facts(), START)
+    assert not cell._memory.is_fit(cell.bind(START), START)
 
 
 @pytest.mark.parametrize("stepper", [TRBDF2(rtol=1e-3), None])

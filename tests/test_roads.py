@@ -385,7 +385,7 @@ def test_steppers_of_coupled_laws():
     law, u0 = cell_and_deq()
     with torch.no_grad():
         run = pf.simulate(law, u0, torch.tensor([0.0, 0.5], dtype=f64), rtol=1e-4)
-    assert isinstance(law.choose_stepper(u0, None, 0.0, None, None)[0], KenCarp4)
+    assert isinstance(law.choose_stepper(law.bind(u0), u0, None, None)[0], KenCarp4)
     assert "may be stiff" in run.choice
 
 

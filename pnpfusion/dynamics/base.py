@@ -106,10 +106,18 @@ class Dynamics(nn.Module, ABC):
         seed = int(torch.randint(2**62, ())) if self.random else None
         return _Bound(self, tuple(u0.shape[: u0.ndim - self.state_ndim]), x, seed)
 
+    def bind_checked(self, name: str, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
+        """:meth:`bind` once :meth:`check_state` has passed; a law may do both in one."""
+        self.check_state(name, u0, x, t)
+        return self.bind(u0, x, t)
+
     def choose_stepper(
-        self, u0: Tensor, x: Input, t: float, rtol: float | None, atol: float | None
+        self, law: Law, u0: Tensor, rtol: float | None, atol: float | None
     ) -> tuple[Stepper, str]:
-        """What `simulate` uses if it is told no stepper, and why; here for laws not stiff."""
+        """What `simulate` uses for ``law``, bound to ``u0``, if it is told no stepper, and why.
+
+        Here for laws that are not stiff.
+        """
         from pnpfusion.solvers.steppers.odeint import Odeint
 
         rtol = 1e-6 if rtol is None else rtol

@@ -14,7 +14,7 @@ from pnpfusion.solvers.fixed_point.anderson import Anderson
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance, rms
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
 from pnpfusion.solvers.implicit_solve import per_state
-from pnpfusion.solvers.steppers.base import Stepper
+from pnpfusion.solvers.steppers.base import Law, Stepper
 from pnpfusion.solvers.steppers.implicit import KenCarp4
 
 #: The input of one law, from the states and the laws of all by name, and the input of the whole.
@@ -153,7 +153,7 @@ class Coupled(Dynamics):
         return torch.cat(kept, -1) if kept else None
 
     def choose_stepper(
-        self, u0: Tensor, x: Input, t: float, rtol: float | None, atol: float | None
+        self, law: Law, u0: Tensor, rtol: float | None, atol: float | None
     ) -> tuple[Stepper, str]:
         """See :meth:`Dynamics.choose_stepper`."""
         return KenCarp4(rtol=rtol, atol=atol), "since one of coupled laws may be stiff"

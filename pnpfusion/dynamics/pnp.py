@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import Rest, per_state
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.reactions import Reaction
-from pnpfusion.solvers.steppers.base import Stepper
+from pnpfusion.solvers.steppers.base import Law, Stepper
 from pnpfusion.solvers.steppers.explicit import ExplicitRK
 
 
@@ -195,17 +195,30 @@ class PNP(CellObservables):
 
     def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
         """Raise ValueError unless ``u`` holds concentrations this cell can start from."""
-        self.check_shape(name, u)
-        if self._memory.is_fit(self._ingredients(u, x, t).facts(), u):
-            return
-        super().check_state(name, u, x, t)
-        values = u.detach()
+        law = self.bind_checked(name, u, x, t)
+        if not (law.plain or self._driven):
+            self._memory.lend(law.made.facts(), law)  # the same call will bind once more
+
+    def bind_checked(self, name: str, u0: Tensor, x: Input = None, t: float = 0.0) -> BoundPNP:
+        """See :meth:`Dynamics.bind_checked`; what the cell is made of is looked up once."""
+        self.check_shape(name, u0)
+        self._memory.take_back()
+        made = self._ingredients(u0, x, t)
+        facts, values = made.facts(), u0.detach()
+        known = self._memory.recall(facts)
+        if known is not None and self._memory.is_fit(known, values):
+            return self._bound(made, facts, known, u0.numel())
+        super().check_state(name, u0, x, t)
         lowest = float(values.min()) if values.numel() else 0.0
         if lowest < 0:
             raise ValueError(f"`{name}` holds concentrations and must be >= 0, got {lowest:.3g}.")
-        self._memory.borrow(())
-        law = self._bind_and_lend(u, x, t)
-        cell, flat = law.values, values.reshape(-1, *u.shape[-self.state_ndim :])
+        law = self._bound(made, facts, known, u0.numel())
+        self._check_fit(name, values, law)
+        return law
+
+    def _check_fit(self, name: str, values: Tensor, law: BoundPNP) -> None:
+        """Raise ValueError, or warn, where ``law`` should not start from the state ``values``."""
+        cell, flat = law.values, values.reshape(-1, *values.shape[-self.state_ndim :])
         with torch.no_grad():
             cell.check_neutral(name, flat)
             room = cell.room(flat)
@@ -222,23 +235,20 @@ class PNP(CellObservables):
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> BoundPNP:
         """See :meth:`Dynamics.bind`; the last one is remembered, see :class:`Memory`."""
         made = self._ingredients(u0, x, t)
-        return self._bind(made, made.facts(), u0.numel())
-
-    def _bind_and_lend(self, u0: Tensor, x: Input, t: float) -> BoundPNP:
-        """:meth:`bind` for checks, after which the same call will bind once more."""
-        made = self._ingredients(u0, x, t)
         facts = made.facts()
-        bound = self._bind(made, facts, u0.numel())
-        if not (bound.plain or self._driven):
-            self._memory.lend(facts, bound)
-        return bound
-
-    def _bind(self, made: Ingredients, facts: Facts, numbers: int) -> BoundPNP:
-        """A cell of ``facts``, those of ``made``, for a state of so many ``numbers``."""
         lent = self._memory.borrow(facts)
         if lent is not None:
             return lent
-        known, followed = self._memory.recall(facts), are_followed(facts)
+        return self._bound(made, facts, self._memory.recall(facts), u0.numel())
+
+    def _bound(
+        self, made: Ingredients, facts: Facts, known: BoundPNP | None, numbers: int
+    ) -> BoundPNP:
+        """A cell of ``facts``, those of ``made``, for a state of so many ``numbers``.
+
+        ``known`` is the one that was remembered under them.
+        """
+        followed = are_followed(facts)
         if known is not None:
             return BoundPNP(made, driven=False, known=known) if followed else known
         kept = None
@@ -308,10 +318,10 @@ class PNP(CellObservables):
         )
 
     def choose_stepper(
-        self, u0: Tensor, x: Input, t: float, rtol: float | None, atol: float | None
+        self, law: Law, u0: Tensor, rtol: float | None, atol: float | None
     ) -> tuple[Stepper, str]:
         """See :meth:`Dynamics.choose_stepper` and :func:`choose`."""
-        return choose(self.grid, self.scheme, self._bind_and_lend(u0, x, t), u0, rtol, atol)
+        return choose(self.grid, self.scheme, cast(BoundPNP, law), u0, rtol, atol)
 
     def check_run(self, stepper: Stepper, u0: Tensor, times: Tensor, x: Input) -> None:
         """Warn of explicit steps that are too long; walls that change must keep a box neutral."""

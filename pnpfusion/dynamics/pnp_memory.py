@@ -49,10 +49,10 @@ class Memory:
         """Remember ``bound``, made of ``facts`` that nobody else holds, and nothing else."""
         self._last = facts, bound
 
-    def is_fit(self, facts: Facts, u: Tensor) -> bool:
-        """Whether a cell made of ``facts`` was last found fit to start, from ``u`` by value."""
+    def is_fit(self, bound: BoundPNP, u: Tensor) -> bool:
+        """Whether ``bound``, as recalled, was last found fit to start, from ``u`` by value."""
         fit = self._fit
-        return fit is not None and self.recall(facts) is fit[1] and _is_same(fit[0], u.detach())
+        return fit is not None and bound is fit[1] and _is_same(fit[0], u)
 
     def found_fit(self, facts: Facts, u: Tensor) -> None:
         """Remember that a cell of ``facts`` may start from ``u``, with nothing to warn of."""
@@ -67,6 +67,10 @@ class Memory:
         """
         if torch.is_grad_enabled() and are_lasting(facts):
             self._lent[:] = [(facts, _versions(facts), bound)]
+
+    def take_back(self) -> None:
+        """Lend nothing any more."""
+        self._lent.clear()
 
     def borrow(self, facts: Facts) -> BoundPNP | None:
         """What was lent for the same ``facts``; in any case nothing is lent any more."""

@@ -6,6 +6,8 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import pairwise
+from operator import lt
 
 import torch
 from torch import Tensor
@@ -87,14 +89,14 @@ def simulate(
         if value is not None and not isinstance(value, int | float):
             raise ValueError(f"`{name}` must be a number, got {value!r}.")
     times, start = _checked_times(times, u0)
-    dynamics.check_state("u0", u0, x, start)
-    choice = f"{stepper!r}, as asked"
+    law, clock = dynamics.bind_checked("u0", u0, x, start), times.double()
     if stepper is None:
-        stepper, choice = dynamics.choose_stepper(u0, x, start, rtol, atol)
+        stepper, choice = dynamics.choose_stepper(law, u0, rtol, atol)
+    else:
+        choice = f"{stepper!r}, as asked"
     dynamics.check_run(stepper, u0, times, x)
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
     state = tuple(u0.shape[len(batch) :])
-    law, clock = dynamics.bind(u0, x, start), times.double()
     earlier = None if resume is None else _earlier(resume, law, u0, times, state)
     with _progress_bar(progress) as report:
         path = stepper.integrate(law, u0.reshape(-1, *state), clock, report, checkpoints, earlier)
@@ -110,16 +112,15 @@ def _checked_times(times: Tensor, u0: Tensor) -> tuple[Tensor, float]:
     times = times.to(u0.device, torch.promote_types(times.dtype, u0.dtype))
     if times.ndim != 1 or not len(times):
         raise ValueError(f"`times` must have shape (T,) with T >= 1, got {tuple(times.shape)}.")
-    start, rises = float(times[0]), times[1:] > times[:-1]
-    if not (math.isfinite(start) and math.isfinite(times[-1]) and rises.all()):
-        if not torch.isfinite(times).all():
+    clock = times.tolist()  # few numbers, for which tensors take longer
+    if not (
+        math.isfinite(clock[0]) and math.isfinite(clock[-1]) and all(map(lt, clock, clock[1:]))
+    ):
+        if not all(map(math.isfinite, clock)):
             raise ValueError("`times` must be finite, got NaN or infinity in it.")
-        at = int(rises.long().argmin())
-        raise ValueError(
-            f"`times` must increase strictly, got {float(times[at]):g} and then "
-            f"{float(times[at + 1]):g}."
-        )
-    return times, start
+        before, after = next(pair for pair in pairwise(clock) if not lt(*pair))
+        raise ValueError(f"`times` must increase strictly, got {before:g} and then {after:g}.")
+    return times, clock[0]
 
 
 def _solution(

@@ -180,8 +180,8 @@ def arrived(
     under_way = run.next < count
     if under_way.any():
         waits = (waits | going & (steps + run.rejected >= left)) & under_way
-    if batch and ((before == before[0]) & (run.next == run.next[0])).all():
-        rows = slice(before[0], run.next[0])
+    if batch == 1 or (batch and ((before == before[0]) & (run.next == run.next[0])).all()):
+        rows = slice(int(before[0]), int(run.next[0]))
         which, sample = np.divmod(np.arange(rows.start * batch, rows.stop * batch), batch)
         values = run.states if in_place else run.states[rows].reshape(-1, *run.u.shape[1:])
         lowest = run.lowest_saved[rows].ravel()

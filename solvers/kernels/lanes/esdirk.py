@@ -5,8 +5,9 @@ are records of concentrations and of the potential, which is a linear function o
 at the beginning of a step, it stays that of the state through every stage. Neither crowding nor
 reactions are known here.
 
-Long lines do not fit in the cache, so what is done to a line between two solutions is done to one
-part of it after the other, all of it at once.
+Long lines do not fit in the cache, so all that is done to a line between two solutions is done to
+one record after the other. It is said in wide registers, and takes its arrays one by one: loops of
+single numbers, and counts of references, took longer on short lines than all of Newton's method.
 """
 
 from __future__ import annotations
@@ -46,10 +47,6 @@ if TYPE_CHECKING:
     from pnpfusion.solvers.plain_steps import Method
 
 
-#: Records of the parts of a line that stay in the cache.
-PART = 64
-
-
 class Stages(NamedTuple):
     """What the steps of one sample work with: records of R + 1 stages, M + 2 for each."""
 
@@ -58,7 +55,7 @@ class Stages(NamedTuple):
     base: Array
     pair: Array  #: the stage that was found last, and room for another; (2, M+2, 1+S, 8)
     weight: Array  #: one over the correction that counts as one
-    error: Array  #: of a part, (PART, 1+S, 8)
+    error: Array  #: of a record, (1, 1+S, 8)
     found: Array  #: smallest concentrations, or sums, in each lane; (3, 1, 8)
     poisson: Poisson
 
@@ -74,7 +71,7 @@ def make_stages(method: Method, species: int, n: int) -> Stages:
         aligned(rows, columns),
         aligned(2 * rows, columns).reshape((2, rows, columns, WIDTH)),
         aligned(rows, columns),
-        aligned(PART, columns),
+        aligned(1, columns),
         aligned(3, 1),
         make_poisson(n),
     )
@@ -110,6 +107,39 @@ def _weigh(
 
 
 @written
+def _copy_record(kinds: int, u: Records, into: Records, at: Any) -> None:
+    into.at(at).put(0, u.at(at).rows(0, kinds + 1))
+
+
+@written
+def add_share(kinds: int, share: Any, values: Records, which: Any, total: Records, at: Any) -> None:
+    """Add a share of a record to another."""
+    value, into = values.at(which), total.at(at)
+    for row in range(kinds + 1):
+        into[row] = into[row] + share * value[row]
+
+
+@written
+def _put_slope(
+    kinds: int, now: Records, base: Records, rate: Any, slopes: Records, which: Any, at: Any
+) -> None:
+    """The slope of a stage from its value and its base, and one over its step."""
+    here, known, into = now.at(at), base.at(at), slopes.at(which)
+    for row in range(kinds + 1):
+        into[row] = (here[row] - known[row]) * rate
+
+
+@written
+def _draw_on(
+    kinds: int, base: Records, own: Any, slopes: Records, which: Any, ahead: Records, at: Any
+) -> None:
+    """Where a slope leads to from the base of a stage."""
+    known, slope, into = base.at(at), slopes.at(which), ahead.at(at)
+    for row in range(kinds + 1):
+        into[row] = known[row] + own * slope[row]
+
+
+@written
 def _add_error(
     kinds: int,
     u: Records,
@@ -119,74 +149,63 @@ def _add_error(
     atol: Any,
     rtol: Any,
     at: Any,
-    slot: Any,
 ) -> None:
-    into = found.at(at.type(0))
+    """Add the square of a record's error over the error allowed; then there is none."""
+    here, now, zero = u.at(at), after.at(at), at.type(0)
+    into, wrong = found.at(zero), error.at(zero)
     total = into[0]
     for row in range(kinds):
-        before, now = abs(u.at(at)[row]), abs(after.at(at)[row])
-        ratio = error.at(slot)[row] / (atol + rtol * before.where_less(now, now, before))
+        before, later = abs(here[row]), abs(now[row])
+        ratio = wrong[row] / (atol + rtol * before.where_less(later, later, before))
         total += ratio * ratio
     into[0] = total
+    wrong.put(0, [0.0] * (kinds + 1))
 
 
-@inner
-def _copy(values: Array, into: Array) -> None:
-    flat, goal = values.reshape(-1), into.reshape(-1)
-    for i in range(len(goal)):
-        goal[i] = flat[i]
+@inlined
+def copy_line(kinds: Any, u: Array, into: Array) -> None:
+    """Copy all records of a line."""
+    for at in range(len(into)):
+        _copy_record(kinds, u, into, at)
 
 
-@inner
-def _add(factor: float, values: Array, total: Array) -> None:
-    flat, goal = values.reshape(-1), total.reshape(-1)
-    for i in range(len(goal)):
-        goal[i] += factor * flat[i]
-
-
-@inner
-def _find_slope(now: Array, known: Array, step: float, slope: Array) -> None:
-    """The slope of a stage from its value and its base."""
-    for i in range(len(slope)):
-        slope[i] = (now[i] - known[i]) / step
+@inlined
+def in_one_row(slopes: Array) -> Array:
+    """The records of all stages, one line after the other."""
+    return slopes.reshape((slopes.shape[0] * slopes.shape[1], slopes.shape[2], WIDTH))
 
 
 @inner
 def _predict(
     kinds: Any,
-    line: Line,
-    method: Method,
+    cells: Array,
+    skip: int,
+    weights: Array,
     row: int,
     dt: float,
-    work: Stages,
+    rate: float,
+    u: Array,
+    base: Array,
+    slopes: Array,
+    found: Array,
     now: Array,
     ahead: Array,
 ) -> float:
     """Find the base of a stage, and where the last slope leads from there; its lowest value.
 
-    The last slope is found too, from the stage before, ``now``, and its base.
+    The last slope is found too, from the stage before, ``now``, its base, and one over its step.
     """
-    cells, skip, found, weights = line.cells, line.skip, work.found, method.rows[row]
-    start, base, slopes = work.u.reshape(-1), work.base.reshape(-1), work.slopes
-    slopes = slopes.reshape((len(slopes), len(start)))
-    stage, guess = now.reshape(-1), ahead.reshape(-1)
-    last, own = len(now) - 1, weights[row + 1] * dt
-    before = method.rows[row - 1, row] * dt if row > 0 else 1.0
+    each, own = len(now), weights[row + 1] * dt
     found[0, 0, :] = np.inf
-    size = now.shape[1] * WIDTH
-    for first in range(0, last + 1, PART):
-        stop = min(first + PART, last + 1)
-        i, j = first * size, stop * size
-        known, into, slope = base[i:j], guess[i:j], slopes[row, i:j]
+    for at in range(each):
         if row > 0:
-            _find_slope(stage[i:j], known, before, slope)
-        _copy(start[i:j], known)
+            _put_slope(kinds, now, base, rate, slopes, row * each + at, at)
+        _copy_record(kinds, u, base, at)
         for k in range(row + 1):
             if weights[k] != 0:
-                _add(dt * weights[k], slopes[k, i:j], known)
-        _copy(known, into)
-        _add(own, slope, into)
-        for at in range(max(first, 1), min(stop, last)):
+                add_share(kinds, dt * weights[k], slopes, k * each + at, base, at)
+        _draw_on(kinds, base, own, slopes, row * each + at, ahead, at)
+        if 0 < at < each - 1:
             _least_of(kinds, cells, ahead, found, at, place(at, skip), 0)
     return float(found[0].min())
 
@@ -209,28 +228,42 @@ def _attempt(
     says which of ``work.pair`` it ends with.
     """
     solved, iterations, which, last = True, 0, 0, len(method.rows) - 1
-    _copy(work.u, work.pair[0])
+    cells, skip, u, base, pair, found = (
+        line.cells,
+        line.skip,
+        work.u,
+        work.base,
+        work.pair,
+        work.found,
+    )
+    slopes = in_one_row(work.slopes)
+    copy_line(kinds, u, pair[0])
     own = 1.0
     for row in range(last + 1):
-        own = method.rows[row, row + 1] * dt
-        now, ahead = work.pair[which], work.pair[1 - which]
-        if _predict(kinds, line, method, row, dt, work, now, ahead) > 0:
+        weights, rate = method.rows[row], 1 / own
+        own = weights[row + 1] * dt
+        now, ahead = pair[which], pair[1 - which]
+        lowest = _predict(
+            kinds, cells, skip, weights, row, dt, rate, u, base, slopes, found, now, ahead
+        )
+        if lowest > 0:
             which = 1 - which
         converged, took, failed = iterate_lanes(
-            kinds, line, work.base, own, work.pair[which], work.weight, count, most, room
+            kinds, line, base, own, pair[which], work.weight, count, most, room
         )
         iterations += took
         if failed:
             return False, iterations, True, which
         solved = solved and converged
         if len(tape) > 0:
-            _copy(work.pair[which], tape[row])
-    end, known = work.pair[which].reshape(-1), work.base.reshape(-1)
-    _find_slope(end, known, own, work.slopes[last + 1].reshape(-1))
+            copy_line(kinds, pair[which], tape[row])
+    end, each = pair[which], len(u)
+    for at in range(each):
+        _put_slope(kinds, end, base, 1 / own, slopes, (last + 1) * each + at, at)
     return solved, iterations, False, which
 
 
-@inner
+@inlined
 def _judge(
     kinds: Any, line: Line, method: Method, count: int, dt: float, work: Stages, stage: Array
 ) -> tuple[float, float, float]:
@@ -238,24 +271,18 @@ def _judge(
 
     The lowest one after the step comes first.
     """
-    cells, skip, found, error = line.cells, line.skip, work.found, work.error
-    slopes = work.slopes.reshape((len(work.slopes), work.u.size))
-    found[0, 0, :], found[1:] = 0, np.inf
-    last, size, flat = len(stage) - 1, stage.shape[1] * WIDTH, error.reshape(-1)
-    for first in range(0, last + 1, PART):
-        stop = min(first + PART, last + 1)
-        i, j = first * size, stop * size
-        into = flat[: j - i]
-        for k in range(len(into)):
-            into[k] = 0
-        for k in range(len(method.error)):
-            if method.error[k] != 0:
-                _add(dt * method.error[k], slopes[k, i:j], into)
-        for at in range(max(first, 1), min(stop, last)):
-            own, slot = place(at, skip), at - first
-            _add_error(kinds, work.u, stage, error, found, method.atol, method.rtol, at, slot)
-            _least_of(kinds, cells, stage, found, at, own, 1)
-            _least_of(kinds, cells, work.u, found, at, own, 2)
+    cells, skip, found, error, u = line.cells, line.skip, work.found, work.error, work.u
+    slopes, weights, each = in_one_row(work.slopes), method.error, len(stage)
+    atol, rtol = method.atol, method.rtol
+    found[0, 0, :], found[1:], error[:] = 0, np.inf, 0
+    for at in range(1, each - 1):
+        for k in range(len(weights)):
+            if weights[k] != 0:
+                add_share(kinds, dt * weights[k], slopes, k * each + at, error, 0)
+        _add_error(kinds, u, stage, error, found, atol, rtol, at)
+        own = place(at, skip)
+        _least_of(kinds, cells, stage, found, at, own, 1)
+        _least_of(kinds, cells, u, found, at, own, 2)
     total = 0.0
     for lane in range(WIDTH):
         total += found[0, 0, lane]
@@ -295,7 +322,7 @@ def _save(
     at = run.next[sample]
     while at < len(run.times) and run.times[at] <= end:
         if run.times[at] == end:
-            _copy(stage, ahead)
+            copy_line(kinds, stage, ahead)
         else:
             _between((run.times[at] - t) / dt, dt, k_1, work, stage, ahead)
         lowest = _lowest(kinds, line, ahead, work.found)
@@ -315,16 +342,24 @@ def _save(
     return True
 
 
-@inner
+@inlined
 def _remember(
-    trail: Trail, sample: int, t: float, end: float, dt: float, following: int, work: Stages
+    kinds: Any,
+    trail: Trail,
+    sample: int,
+    t: float,
+    end: float,
+    dt: float,
+    following: int,
+    work: Stages,
 ) -> None:
     """Add an accepted step to the trail; its stages may be there already."""
     k, whole = trail.taken[sample], trail.stages.shape[1]
     trail.t[sample, k], trail.end[sample, k], trail.dt[sample, k] = t, end, dt
     if k >= whole and (k - whole) % trail.apart == 0:
-        _copy(work.u, trail.states[sample, (k - whole) // trail.apart, 0])
-        _copy(work.slopes[0], trail.states[sample, (k - whole) // trail.apart, 1])
+        kept = trail.states[sample, (k - whole) // trail.apart]
+        copy_line(kinds, work.u, kept[0])
+        copy_line(kinds, work.slopes[0], kept[1])
     trail.next[sample, k + 1] = following
     trail.taken[sample] = k + 1
 
@@ -389,9 +424,9 @@ def _step(
         run.dt[sample] = max(dt * growth, wanted) if cut_short else dt * growth
         run.failures[sample], run.land[sample] = 0, False
         if trail.t.shape[1] > 0:
-            _remember(trail, sample, t, end, dt, run.next[sample], work)
-        _copy(stage, work.u)
-        _copy(work.slopes[len(work.slopes) - 1], work.slopes[0])
+            _remember(kinds, trail, sample, t, end, dt, run.next[sample], work)
+        copy_line(kinds, stage, work.u)
+        copy_line(kinds, work.slopes[len(work.slopes) - 1], work.slopes[0])
         run.t[sample] = end
         run.steps[sample] += 1
     else:

@@ -22,10 +22,11 @@ from pnpfusion.solvers.kernels.lanes.counted import (
 from pnpfusion.solvers.kernels.lanes.elimination import Workroom, make_workroom
 from pnpfusion.solvers.kernels.lanes.esdirk import (
     Stages,
-    _add,
     _attempt,
-    _copy,
     _weigh,
+    add_share,
+    copy_line,
+    in_one_row,
     make_stages,
 )
 from pnpfusion.solvers.kernels.lanes.line import (
@@ -37,7 +38,7 @@ from pnpfusion.solvers.kernels.lanes.line import (
     take_cells,
 )
 from pnpfusion.solvers.kernels.lanes.newton import find_potential_of
-from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH
+from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH, Records, written
 from pnpfusion.solvers.kernels.lanes.transposed import Turned, make_turned, solve_transposed
 from pnpfusion.solvers.kernels.trail import Trail, Whole, is_asked, shares
 
@@ -89,8 +90,8 @@ def _again(
 ) -> None:
     """Take the accepted ``steps`` of a sample once more and put their stages on ``tape``."""
     begin = trail.states[sample, (steps.start - trail.stages.shape[1]) // trail.apart]
-    _copy(begin[0], work.u)
-    _copy(begin[1], work.slopes[0])
+    copy_line(kinds, begin[0], work.u)
+    copy_line(kinds, begin[1], work.slopes[0])
     for k in steps:
         for at in range(1, len(work.u) - 1):
             _weigh(kinds, work.u, work.weight, method.newton_share, method.atol, method.rtol, at)
@@ -98,8 +99,35 @@ def _again(
         find_potential_of(kinds, line, work.slopes[0], 0.0, work.poisson)
         into, dt = tape[k - steps.start], trail.dt[sample, k]
         _, _, _, which = _attempt(kinds, line, method, most, count, dt, room, work, into)
-        _copy(work.pair[which], work.u)
-        _copy(work.slopes[len(method.rows)], work.slopes[0])
+        copy_line(kinds, work.pair[which], work.u)
+        copy_line(kinds, work.slopes[len(method.rows)], work.slopes[0])
+
+
+@written
+def _put_share(
+    kinds: int, share: Any, by_slopes: Records, which: Any, load: Records, at: Any
+) -> None:
+    slope, into = by_slopes.at(which), load.at(at)
+    for row in range(kinds + 1):
+        into[row] = share * slope[row]
+
+
+@written
+def _put_by_base(
+    kinds: int,
+    sizes: Records,
+    share: Any,
+    by_slopes: Records,
+    which: Any,
+    load: Records,
+    by_begin: Records,
+    at: Any,
+) -> None:
+    """What the base of a stage counts, from that over volumes; it is added to ``by_begin``."""
+    size, slope, into, begin = sizes.at(at), by_slopes.at(which), load.at(at), by_begin.at(at)
+    for row in range(kinds + 1):
+        by_base = size[row] * into[row] - share * slope[row]
+        into[row], begin[row] = by_base, begin[row] + by_base
 
 
 @inlined
@@ -116,19 +144,17 @@ def _undo_step(
     cells, valence, load = line.cells, line.valence, back.w
     faces, eliminated, separators = back.turned
     by_cells, by_valence, by_reservoir = back.counted
-    w, sizes = back.w.reshape(-1), back.sizes.reshape(-1)
-    by_begin, by_end = back.by_begin.reshape(-1), back.by_end.reshape(-1)
-    for row in range(len(method.rows) - 1, -1, -1):
+    sizes, by_begin, by_end = back.sizes, back.by_begin, back.by_end
+    by_slopes, each, last = in_one_row(back.by_slopes), len(load), len(method.rows) - 1
+    for row in range(last, -1, -1):
         weights, u = method.rows[row], stages[row]
         own = weights[row + 1] * dt
         share = 1 / own
-        of_slope = back.by_slopes[row + 1].reshape(-1)
-        if row == len(method.rows) - 1:
-            for i in range(len(w)):
-                w[i] = share * of_slope[i] + by_end[i]
-        else:
-            for i in range(len(w)):
-                w[i] = share * of_slope[i]
+        first = (row + 1) * each
+        for at in range(each):
+            _put_share(kinds, share, by_slopes, first + at, load, at)
+            if row == last:
+                add_share(kinds, 1.0, by_end, at, load, at)
         # From the derivative by a stage's value to that by its base over volumes.
         solve_transposed(
             kinds, line.scheme, cells, valence, u, own, load, faces, eliminated, separators
@@ -146,36 +172,37 @@ def _undo_step(
             by_valence,
             by_reservoir,
         )
-        for i in range(len(w)):
-            w[i] = sizes[i] * w[i] - share * of_slope[i]
-            by_begin[i] += w[i]
-        for before in range(row + 1):
-            if weights[before] != 0:
-                _add(dt * weights[before], load, back.by_slopes[before])
+        for at in range(each):
+            _put_by_base(kinds, sizes, share, by_slopes, first + at, load, by_begin, at)
+            for before in range(row + 1):
+                if weights[before] != 0:
+                    add_share(kinds, dt * weights[before], load, at, by_slopes, before * each + at)
 
 
 @inlined
 def _undo_saved(
+    kinds: Any,
     times: Array,
     trail: Trail,
     sample: int,
     k: int,
     where: Whole,
     by_values: Array,
-    last_slope: Array,
     back: Back,
 ) -> None:
     """Add what the states that step ``k`` saved count to what its two ends count."""
-    still = np.zeros(2)
+    still, saved, by_begin, by_end = np.zeros(2), back.saved, back.by_begin, back.by_end
+    by_slopes, each, last = in_one_row(back.by_slopes), len(saved), len(back.by_slopes) - 1
     for at in range(trail.next[sample, k], trail.next[sample, k + 1]):
         by = by_values[where[at, sample]]
         for s in range(len(by)):
-            put_cells(by[s], still, back.saved, s)
+            put_cells(by[s], still, saved, s)
         u_0, k_0, k_1 = shares(times[at], trail, sample, k)
-        _add(u_0, back.saved, back.by_begin)
-        _add(1 - u_0, back.saved, back.by_end)
-        _add(k_0, back.saved, back.by_slopes[0])
-        _add(k_1, back.saved, last_slope)
+        for row in range(each):
+            add_share(kinds, u_0, saved, row, by_begin, row)
+            add_share(kinds, 1 - u_0, saved, row, by_end, row)
+            add_share(kinds, k_0, saved, row, by_slopes, row)
+            add_share(kinds, k_1, saved, row, by_slopes, last * each + row)
 
 
 @free_kernel
@@ -237,11 +264,11 @@ def esdirk_lanes_gradient(
                     tape,
                 )
             back.by_begin[:], back.by_slopes[:rows] = 0, 0
-            _undo_saved(times, trail, sample, k, where, by_values, back.by_slopes[rows], back)
+            _undo_saved(kinds, times, trail, sample, k, where, by_values, back)
             stages = trail.stages[sample, k] if k < whole else tape[k - begin]
             _undo_step(kinds, line, method, n, stages, trail.dt[sample, k], back)
-            _copy(back.by_begin, back.by_end)
-            _copy(back.by_slopes[0], back.by_slopes[rows])
+            copy_line(kinds, back.by_begin, back.by_end)
+            copy_line(kinds, back.by_slopes[0], back.by_slopes[rows])
         for s in range(species):
             take_cells(back.by_end, s, by_u[sample, s])
             take_cells(back.by_slopes[rows], s, by_slope[sample, s])

@@ -114,6 +114,17 @@ def _charge(
     load.at(at)[0] = total
 
 
+@written
+def _put_walls(share: Any, walls: Records, phi: Records, at: Any) -> None:
+    """A share of the potential of walls, from which the solution is found in one correction."""
+    phi.at(at)[0] = walls.at(at)[0] * share
+
+
+@written
+def _put_potential(kinds: int, phi: Records, c: Records, at: Any) -> None:
+    c.at(at)[kinds] = phi.at(at)[0]
+
+
 @inner
 def find_potential_of(kinds: Any, line: Line, c: Array, share: float, poisson: Poisson) -> None:
     """Put the potential of ``c``, and of a share of what else there is, into its last row.
@@ -138,9 +149,9 @@ def find_potential_of(kinds: Any, line: Line, c: Array, share: float, poisson: P
             for lane in range(WIDTH):
                 if cell[INSIDE, lane] > 0:
                     load[at, 0, lane] -= cell[SIZE, lane] * (total / volume)
-    wall, start = line.walls.reshape(-1), phi.reshape(-1)
-    for i in range(len(start)):
-        start[i] = share * wall[i]
+    walls = line.walls
+    for at in range(last + 2):
+        _put_walls(share, walls, phi, at)
     faces, eliminated, marks, separators, found = poisson.room
     correct_all(
         (),
@@ -158,7 +169,5 @@ def find_potential_of(kinds: Any, line: Line, c: Array, share: float, poisson: P
         separators,
         found,
     )
-    row = c.shape[1] - 1
     for at in range(last + 2):
-        for lane in range(WIDTH):
-            c[at, row, lane] = phi[at, 0, lane]
+        _put_potential(kinds, phi, c, at)
