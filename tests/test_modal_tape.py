@@ -1,5 +1,7 @@
 """The gradient of runs in series, which takes steps again."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -51,7 +53,30 @@ def test_the_gradient_is_that_of_the_recorded_run(stepper, shape, monkeypatch):
     wanted = gradients(grid, stepper)
     for one in found:
         for a, b in zip(one, wanted, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+            torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13 * float(b.abs().max()))
+
+
+@pytest.mark.parametrize("stepper", STEPPERS, ids=str)
+def test_charges_count_and_one_may_be_zero(stepper, monkeypatch):
+    grid = box((12, 9), ("wall", "wall"))
+    valences = torch.tensor([1.0, -2.0, 0.0], dtype=f64)
+    pair = smooth_state(grid)
+    start = torch.cat([pair, pair[:, :1].roll(2, -1)], 1) * torch.tensor([1, 0.5, 1]).reshape(
+        3, 1, 1
+    )
+    start[:, 0] -= (start * valences.reshape(3, 1, 1)).sum(1).mean((1, 2), keepdim=True)
+
+    def found():
+        z, u0 = valences.clone().requires_grad_(), start.clone().requires_grad_()
+        ions = [pf.Species(name, z[i], 1 + 0.2 * i) for i, name in enumerate("abc")]
+        law = pf.PNP(grid, ions, permittivity=0.05, scheme="spectral")
+        loss = pf.simulate(law, u0, SPAN, stepper=stepper).final.exp().square().sum()
+        return torch.autograd.grad(loss, [z, u0])
+
+    ours = found()
+    recorded(monkeypatch)
+    for a, b in zip(ours, found(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13 * float(b.abs().max()))
 
 
 def test_second_derivatives_are_those_of_the_recorded_run(monkeypatch):
@@ -73,13 +98,13 @@ def test_more_modes_in_the_middle_of_a_run_keep_the_gradient(monkeypatch):
     grid = box((128,), ("wall",))
     law = SeriesLaw(series_cell(grid, permittivity=0.002))
     turns = []
-    add = modal_tape.ModalTape.add
+    backward = modal_tape.ModalTape.backward
 
-    def counted(tape, part, *step):
-        turns.append(part is not tape.law.part)
-        add(tape, part, *step)
+    def counted(tape, *grads):
+        turns.extend(step.before not in (None, step.law) for step in tape.steps)
+        return backward(tape, *grads)
 
-    monkeypatch.setattr(modal_tape.ModalTape, "add", counted)
+    monkeypatch.setattr(modal_tape.ModalTape, "backward", counted)
     monkeypatch.setattr(modal, "surviving", lambda part, span: part)  # as few as the start needs
 
     def slope(shift):
@@ -95,19 +120,47 @@ def test_more_modes_in_the_middle_of_a_run_keep_the_gradient(monkeypatch):
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0)
 
 
-def test_graphs_kept_fit_into_their_room_and_change_nothing(monkeypatch):
+def test_more_modes_where_a_step_is_thrown_away_keep_the_gradient(monkeypatch):
+    grid = box((128,), ("wall",))
+    law = SeriesLaw(series_cell(grid, permittivity=0.002))
+    monkeypatch.setattr(modal, "surviving", lambda part, span: part)  # as few as the start needs
+    thrown, tried = [], modal.ModalSteps._tried
+
+    def picky(steps, here, *more):
+        after, end, n, verdict = tried(steps, here, *more)
+        if after.part is not here.part:
+            thrown.append(count := len(after.v[0, 0]))
+            assert count > len(here.v[0, 0])
+            verdict = replace(verdict, accept=~verdict.accept, ratio=verdict.ratio + 5)
+        return after, end, n, verdict
+
+    monkeypatch.setattr(modal.ModalSteps, "_tried", picky)
+
+    def slope():
+        shift = torch.tensor(0.0, dtype=f64, requires_grad=True)
+        u0, times = smooth_state(grid, 0.3 + shift), torch.tensor([0, 0.05], dtype=f64)
+        path = ETDRK4(rtol=1e-8).integrate(law, u0, times)
+        return torch.autograd.grad(path.states[-1].square().sum(), shift)[0]
+
+    found = slope()
+    assert len(thrown) == 1
+    recorded(monkeypatch)
+    torch.testing.assert_close(found, slope(), rtol=1e-11, atol=0)
+
+
+def test_traces_kept_fit_into_their_room_and_change_nothing(monkeypatch):
     grid, kept = box((12, 9), ("wall", "periodic")), []
     backward = modal_tape.ModalTape.backward
 
     def counted(tape, *grads):
-        held = sum(tape.law.weight for _ in tape.graphs)
-        kept.append((len(tape.steps), len(tape.graphs), held))
+        held = sum(trace.nbytes for trace in tape.traces.values())
+        kept.append((len(tape.steps), len(tape.traces), held))
         return backward(tape, *grads)
 
     monkeypatch.setattr(modal_tape.ModalTape, "backward", counted)
     found = []
     for room in (0, 400_000, 2**28):
-        monkeypatch.setattr(modal, "ROOM_FOR_GRAPHS", room)
+        monkeypatch.setattr(modal, "ROOM_FOR_TRACES", room)
         found.append(gradients(grid, ETDRK4(dt=5e-4)))
         assert kept[-1][2] <= room
     steps = kept[0][0]
