@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
@@ -79,6 +79,33 @@ class _Leaves(Matrices):
 
     def _key(self, size: float) -> str:
         return f"{size:.15e}"
+
+    def by_linear(self, sizes: Iterable[tuple[Tensor, list[Tensor]]]) -> Tensor:
+        """The gradient by the linear part from those by the coefficients of some sizes.
+
+        Modes that are alike add theirs up first. A size is found from its half, which comes first.
+        """
+        linear = self.linear.detach()
+        flat = linear.flatten(3)
+        leaf = (linear if self.few is None else flat[..., self.few[0]]).requires_grad_()
+        outputs: list[Tensor] = []
+        weights: list[Tensor] = []
+        self.phis = {}  # those so far have no graph
+        with torch.enable_grad():
+            for size, grads in sorted(sizes, key=lambda entry: float(entry[0])):
+                outputs += self._made(leaf, size)
+                weights += grads if self.few is None else added_up(grads, *self.few)
+        self.phis = {}
+        (grad,) = torch.autograd.grad(outputs, [leaf], weights)
+        if self.few is None:
+            return grad
+        return torch.zeros_like(flat).index_copy_(3, self.few[0], grad).reshape(linear.shape)
+
+
+def added_up(grads: Sequence[Tensor], few: Tensor, place: Tensor) -> list[Tensor]:
+    """Sums over modes ``(..., *modes)`` that are alike, ``(..., F)``, by their place there."""
+    flat = [grad.flatten(3) for grad in grads]
+    return [g.new_zeros(*g.shape[:3], len(few)).index_add_(3, place, g) for g in flat]
 
 
 class Evaluation(NamedTuple):
@@ -225,17 +252,10 @@ class SeparateLaw:
         self.by_linear = grad if self.by_linear is None else self.by_linear + grad
 
     def _flush(self) -> None:
-        """Bring what the coefficients hold to the linear part: one size from its half."""
-        outputs: list[Tensor] = []
-        weights: list[Tensor] = []
-        with torch.enable_grad():
-            again = Matrices(self.method, self.matrices.linear, self.part.alike)
-            for size, grads in sorted(self.sizes.values(), key=lambda entry: float(entry[0])):
-                outputs += again.made(size)
-                weights += grads
+        """Bring what the coefficients hold to the linear part."""
+        if self.sizes:
+            self._add_linear(self.matrices.by_linear(self.sizes.values()))
         self.sizes = {}
-        if outputs:
-            self._add_linear(torch.autograd.grad(outputs, [self.matrices.linear], weights)[0])
 
     def gradients(self) -> list[Tensor | None]:
         """Those of :attr:`base` by what was added, which is forgotten."""
