@@ -137,12 +137,12 @@ class Trace:
     stages: list[Evaluation]  #: then at the end
 
     @property
-    def nbytes(self) -> int:
-        """What it holds."""
+    def storages(self) -> dict[int, int]:
+        """The size in bytes of what it holds, by address."""
         places = self.stages if self.entry is None else [self.entry, *self.stages]
         tensors = [*self.start, *(t for place in places for t in (*place[:2], *place.kept))]
         storages = (tensor.untyped_storage() for tensor in tensors)
-        return sum({s.data_ptr(): s.nbytes() for s in storages}.values())
+        return {storage.data_ptr(): storage.nbytes() for storage in storages}
 
 
 class SeparateLaw:

@@ -27,7 +27,7 @@ from pnpfusion.solvers.steppers.tape import steps_ahead
 if TYPE_CHECKING:
     from pnpfusion.solvers.steppers.exponential import Exponential
 
-BYTES_KEPT = 2**25  # of places from which steps are taken again, unless their root is more
+BYTES_KEPT = 2**27  # of places from which steps are taken again, unless their root is more
 
 
 @dataclass(eq=False)
@@ -96,9 +96,13 @@ class ModalTape:
             before = self.steps[-1].law if self.steps else 0
         self._keep(len(self.steps), self.place)
         trace = Trace(self.start, self.entry, self.law.evaluations)
-        if valid and self.room > 0 and trace.nbytes <= self.room:
-            self.traces[len(self.steps)] = trace
-            self.room -= trace.nbytes
+        if valid and self.room > 0:
+            held = self.traces.get(len(self.steps) - 1)  # the end of one begins the next
+            taken = trace.storages.items() - (held.storages.items() if held else set())
+            size = sum(nbytes for _, nbytes in taken)
+            if size <= self.room:
+                self.traces[len(self.steps)] = trace
+                self.room -= size
         self.steps.append(Step(law, before, t, dt, accept, bool(accept.all())))
         self.place, self.entry = came_to, None
 
