@@ -12,6 +12,7 @@ from pnpfusion.solvers.axis_modes import drift_transposed
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.low_modes import LowModes
+    from pnpfusion.solvers.steppers.base import Semilinear
 
 
 class DriftGradient:
@@ -80,6 +81,10 @@ class DriftGradient:
         if self.follows("valence"):
             self.add("valence", (by_charge * low).sum(space, keepdim=True))
         return law.whole(torch.addcmul(by_c, valence, by_charge))
+
+    def reduced(self, modes: Tensor, since: float) -> Semilinear | None:
+        """See :class:`Resolution`; None too where fixed charge moves ions by all modes it has."""
+        return None if self.follows("fixed") else self.law.reduced(modes, since)
 
     def follows(self, name: str) -> bool:
         """Whether a gradient by one of :attr:`made_of` is asked for."""

@@ -203,22 +203,23 @@ class LowModes:
         wanted = tuple(self._count(axis, needed) for axis, needed in enumerate(reach))
         return LowModes.of(cell, self.mean, self.quickest, wanted, negligible).semilinear()
 
-    def reduced(self, modes: Tensor) -> Semilinear | None:
+    def reduced(self, modes: Tensor, since: float | None = None) -> Semilinear | None:
         """See :class:`Resolution`."""
         if not self.negligible:
             return None
         wanted = list(self.kept)
-        for axis, needed in enumerate(self._reach(modes, self.negligible)):
+        for axis, needed in enumerate(self._reach(modes, self.negligible, since)):
             count = self._count(axis, needed)
             wanted[axis] = count if count < SPARE * self.kept[axis] else self.kept[axis]
         return self._with(tuple(wanted))
 
-    def _reach(self, modes: Tensor, negligible: float) -> list[int]:
+    def _reach(self, modes: Tensor, negligible: float, since: float | None = None) -> list[int]:
         """Along each axis, how many frequencies products of two modes reach that count.
 
         Modes ``(B, S, *modes)`` count by their share of the largest of their species and sample,
         products of two by that of both; each counts by itself too, beside the mean. Samples that
-        are not finite do not count.
+        are not finite do not count. With ``since`` what diffusion has left of 1 in that time counts
+        too, alone and in products, down to round-off.
         """
         cell, modes = self.cell, modes.detach()
         space = tuple(range(2, modes.ndim))
@@ -238,8 +239,19 @@ class LowModes:
             share = size.amax([0, 1, *(other for other in space if other != axis + 2)])
             share[0] = 1.0  # the mean: a mode counts by itself as well
             sums = _frequency_sums(basis, len(share), modes.device)
-            reach.append(1 + int((sums * (share[:, None] * share > negligible)).max()))
+            counts = share[:, None] * share > negligible
+            if since is not None:
+                left = self._left(axis, since)
+                least = LEAST * torch.finfo(share.dtype).eps
+                counts |= left[:, None] * torch.maximum(left, share) > least
+            reach.append(1 + int((sums * counts).max()))
         return reach
+
+    def _left(self, axis: int, since: float) -> Tensor:
+        """What diffusion has left of each mode of an axis after some time."""
+        symbol = cut(self.cell.symbol, self.cell.bases, self.kept)
+        along = symbol[tuple(slice(None) if i == axis else 0 for i in range(symbol.ndim))]
+        return (-float(self.cell.diffusivity.detach().min()) * since * along).exp()
 
     def _with(self, kept: tuple[int, ...]) -> Semilinear | None:
         if kept == self.kept:

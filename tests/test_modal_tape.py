@@ -150,6 +150,40 @@ def test_more_modes_where_a_step_is_thrown_away_keep_the_gradient(monkeypatch):
     torch.testing.assert_close(found, slope(), rtol=1e-11, atol=0)
 
 
+@pytest.mark.parametrize("followed", [False, True], ids=["", "fixed charge"])
+@pytest.mark.parametrize("checkpoints", [None, 3])
+def test_modes_that_no_gradient_can_tell_are_left_on_the_way(followed, checkpoints, monkeypatch):
+    grid, kept = box((96,), ("wall",)), []
+    refit = modal_tape.ModalTape.refit
+
+    def counted(tape, part, t, modes):
+        refit(tape, part, t, modes)
+        kept.append(len(tape.law.part.linear[0, 0, 0]))
+
+    monkeypatch.setattr(modal_tape.ModalTape, "refit", counted)
+    x = grid.coordinates(0)
+    lump = torch.exp(-(((x - 0.4) / 0.03) ** 2))
+    weights = torch.rand(2, 96, dtype=f64, generator=torch.Generator().manual_seed(0))
+    times = torch.tensor([0, 0.1], dtype=f64)
+
+    def found(**more):
+        u0 = torch.stack([1 + lump, 1 + lump.flip(0)]).requires_grad_()
+        eps = torch.tensor(0.05, dtype=f64, requires_grad=True)
+        charge = (0.1 * torch.cos(torch.pi * x)).requires_grad_(followed)
+        ions = [pf.Species("cation", 1), pf.Species("anion", -1)]
+        law = pf.PNP(grid, ions, permittivity=eps, fixed_charge=pf.Field(charge), scheme="spectral")
+        end = pf.simulate(law, u0, times, stepper=ETDRK4(dt=1e-3), **more).final
+        given = [u0, eps, *([charge] if followed else [])]
+        return torch.autograd.grad((end * weights).sum() + end.square().sum(), given)
+
+    ours = found(checkpoints=checkpoints)
+    assert bool(kept) != followed
+    assert kept == sorted(kept, reverse=True)
+    recorded(monkeypatch)
+    for a, b in zip(ours, found(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12 * float(b.abs().max()))
+
+
 def test_traces_kept_fit_into_their_room_and_change_nothing(monkeypatch):
     grid, kept = box((12, 9), ("wall", "periodic")), []
     backward = modal_tape.ModalTape.backward

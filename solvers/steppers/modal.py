@@ -109,6 +109,15 @@ class _Here:
         v, n = (part.resolution.fitted(modes) for modes in (self.v, self.n))
         return _Here(self.method, part, Matrices(self.method, part.linear, part.alike), v, n)
 
+    def reduced_on(self, tape: ModalTape, t: Tensor, since: float) -> _Here:
+        """The same for a gradient, which changes of modes so long ago may tell."""
+        part = tape.law.drift.reduced(self.v, since)
+        if part is None:
+            return self
+        with torch.no_grad():
+            tape.refit(part, t.to(self.v.dtype), self.v)
+        return _Here.entering(tape)
+
     def stepped(
         self, t: Tensor, dt: Tensor, moving: Tensor
     ) -> tuple[_Here, Tensor, Tensor, Tensor | None]:
@@ -202,6 +211,8 @@ class ModalSteps(SlopedSteps):
         for count in range(1, 1 + most):
             if not moving.any():
                 break
+            if tape is not None and count % REDUCED_AFTER == 0:
+                here = here.reduced_on(tape, t, float((t - place.t)[moving].min()))
             plan, self.tried = control.plan(pace, t, following, moving), self.tried + 1
             recorded = followed and tape is None
             with torch.set_grad_enabled(recorded):

@@ -34,6 +34,9 @@ class Transposable(Protocol):
     def back(self, modes: Tensor, kept: tuple[Tensor, ...], grad: Tensor) -> Tensor:
         """The gradient by ``modes`` from that by N there; adds to :meth:`summed`."""
 
+    def reduced(self, modes: Tensor, since: float) -> Semilinear | None:
+        """See :class:`Resolution`."""
+
     def summed(self) -> list[tuple[Tensor, Tensor]]:
         """Tensors of the law, with their graph, and the gradients by them, which are forgotten."""
 

@@ -139,6 +139,9 @@ class ModalTape:
         """Gradients of the modes at the start and of :attr:`base`, from those of what was saved."""
         stack, end, room = list(self.kept), len(self.steps), self.places(len(self.steps))
         room += self.stride if self.checkpoints is None else 0
+        if last is not None and self.entry is not None:  # the last law has taken no step yet
+            before = self.steps[-1].law if self.steps else 0
+            last = separable(self.laws[before].part).fitted(last)
         after: tuple[Tensor | None, Tensor | None] = last, None
         saved = list(zip(self.saved, grads, strict=True))
         while end:
@@ -210,7 +213,7 @@ class ModalTape:
             while at < len(self.saved) and self.saved[at][0] == index:
                 results.append(place[0][self.saved[at][1]])
                 at += 1
-        return [*results, place[0]]
+        return [*results, separable(self.law.part).fitted(place[0])]
 
 
 class _Attach(torch.autograd.Function):
