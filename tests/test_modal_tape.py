@@ -7,6 +7,7 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.solvers import ETDRK4, IFRK4
+from pnpfusion.solvers.drift_gradient import DriftGradient
 from pnpfusion.solvers.plain_steps import FollowedSteps
 from pnpfusion.solvers.steppers import modal, modal_tape
 from tests.series import SeriesLaw, box, series_cell, smooth_state
@@ -182,6 +183,49 @@ def test_modes_that_no_gradient_can_tell_are_left_on_the_way(followed, checkpoin
     recorded(monkeypatch)
     for a, b in zip(ours, found(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12 * float(b.abs().max()))
+
+
+def test_a_stretch_may_end_before_a_law_in_other_modes_takes_a_step(monkeypatch):
+    grid, tries, waiting = box((96,), ("wall",)), [], []
+    tried, attached = modal.ModalSteps._tried, modal_tape.ModalTape.attached
+    monkeypatch.setattr(modal, "MOST_AT_ONCE", 0)  # eight tries a stretch
+
+    def picky(steps, here, *more):
+        after, end, n, verdict = tried(steps, here, *more)
+        tries.append(len(here.v[0, 0]))
+        if len(tries) % 8 == 0:
+            verdict = replace(verdict, accept=~verdict.accept, ratio=verdict.ratio + 5)
+        return after, end, n, verdict
+
+    def counted(tape, *more):
+        waiting.append(tape.entry is not None)
+        return attached(tape, *more)
+
+    def wider(drift, *more):
+        return drift.law._with((min(96, drift.law.kept[0] + 2),))
+
+    monkeypatch.setattr(modal, "surviving", lambda part, span: part)  # as few as the start needs
+    monkeypatch.setattr(DriftGradient, "reduced", wider)
+    monkeypatch.setattr(modal, "REDUCED_AFTER", 8)
+    monkeypatch.setattr(modal.ModalSteps, "_tried", picky)
+    monkeypatch.setattr(modal_tape.ModalTape, "attached", counted)
+    x = grid.coordinates(0)
+    lump = torch.exp(-(((x - 0.4) / 0.1) ** 2))
+    times = torch.tensor([0, 0.005], dtype=f64)
+
+    def found():
+        tries.clear()
+        start = torch.stack([1 + lump, 1 + lump.flip(0)]).unsqueeze(0).requires_grad_()
+        law = SeriesLaw(series_cell(grid, permittivity=0.05))
+        end = ETDRK4(rtol=1e-9).integrate(law, start, times).states[-1]
+        (first,) = torch.autograd.grad(end.square().sum(), start, create_graph=True)
+        return first.detach(), torch.autograd.grad(first.square().sum(), start)[0]
+
+    ours = found()
+    assert any(waiting)
+    recorded(monkeypatch)
+    for a, b in zip(ours, found(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-9 * float(b.abs().max()))
 
 
 def test_traces_kept_fit_into_their_room_and_change_nothing(monkeypatch):
