@@ -7,13 +7,12 @@ need not be the cells: fewer will do where the modes are fewer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pnpfusion.solvers.bases import Basis, lowest, transform_matrix
 from pnpfusion.solvers.grid import Grid
@@ -123,51 +122,14 @@ def _axis_modes(
         return AxisModes(axis - grid.ndim, bases[axis], points, derivative, matrices)
 
 
-def drift(axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> Tensor:
-    r"""Modes of :math:`\nabla\cdot(c \nabla\phi)`, ``(B, S, *K)``, from those of c and φ.
+def at_points(axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Values of c ``(B, S, *n)`` and the slopes of φ along each axis ``(B, 1, *n)``.
 
     Args:
         axes: one per axis.
-        c: ``(B, S, *K)``.
-        phi: ``(B, *K)``.
+        c: modes ``(B, S, *K)``.
+        phi: modes ``(B, *K)``.
     """
-    values, slopes = _at_points(axes, c, phi)
-    return _divergence(axes, [values * s for s in slopes])
-
-
-def drift_once(axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> Tensor:
-    """:func:`drift` with first derivatives only, in as many transforms as the drift itself."""
-    total: Tensor = _Drift.apply(axes, c, phi)  # type: ignore[no-untyped-call]
-    return total
-
-
-class _Drift(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> Tensor:
-        values, slopes = _at_points(axes, c, phi)
-        ctx.axes = axes
-        ctx.save_for_backward(values, *slopes)
-        return _divergence(axes, [values * s for s in slopes])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:
-        axes, (values, *slopes) = ctx.axes, ctx.saved_tensors
-        steep: list[Tensor] = []  # minus the transpose of the divergence: slopes of the gradient
-        for axis in axes:
-            steep = [axis.values(s) for s in steep] + [axis.slopes(grad)]
-            grad = grad if axis is axes[-1] else axis.values(grad)
-        by_c = steep[0] * slopes[0]
-        for one, other in zip(steep[1:], slopes[1:], strict=True):
-            by_c = torch.addcmul(by_c, one, other)
-        for axis in axes[::-1]:
-            by_c = axis.modes(by_c)
-        by_phi = _divergence(axes, [(s * values).sum(1, keepdim=True) for s in steep])
-        return None, -by_c, by_phi.squeeze(1)
-
-
-def _at_points(axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Values of c ``(B, S, *n)`` and the slopes of φ along each axis ``(B, 1, *n)``."""
     last = axes[-1]
     slopes: list[Tensor] = []
     both = torch.cat([phi.unsqueeze(1), c], 1)
@@ -176,6 +138,44 @@ def _at_points(axes: tuple[AxisModes, ...], c: Tensor, phi: Tensor) -> tuple[Ten
         both = axis.values(both)
     slopes = [last.values(s) for s in slopes] + [last.slopes(both[:, :1])]
     return last.values(both[:, 1:]), slopes
+
+
+def drift(axes: tuple[AxisModes, ...], values: Tensor, slopes: Sequence[Tensor]) -> Tensor:
+    r"""Modes of :math:`\nabla\cdot(c \nabla\phi)`, ``(B, S, *K)``, from c and ∇φ at the points."""
+    return _divergence(axes, [values * s for s in slopes])
+
+
+def drift_transposed(
+    axes: tuple[AxisModes, ...],
+    values: Tensor,
+    slopes: Sequence[Tensor],
+    grad: Tensor,
+    mobility: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Gradients by c and φ, modes, in as many transforms as the drift itself.
+
+    Args:
+        axes: one per axis.
+        values: c at the points.
+        slopes: those of φ there.
+        grad: by the drift of each species, ``(B, S, *K)``.
+        mobility: of each, ``(B|1, S, 1, ...)``, by which its drift is to be multiplied.
+
+    Returns:
+        That by c ``(B, S, *K)``, of the drift without its mobility, and by φ ``(B, *K)``, with it.
+    """
+    steep: list[Tensor] = []  # minus the transpose of the divergence: slopes of the gradient
+    for axis in axes:
+        steep = [axis.values(s) for s in steep] + [axis.slopes(grad)]
+        grad = grad if axis is axes[-1] else axis.values(grad)
+    by_c = steep[0] * slopes[0]
+    for one, other in zip(steep[1:], slopes[1:], strict=True):
+        by_c = torch.addcmul(by_c, one, other)
+    for axis in axes[::-1]:
+        by_c = axis.modes(by_c)
+    moved = values * mobility
+    by_phi = _divergence(axes, [(s * moved).sum(1, keepdim=True) for s in steep])
+    return -by_c, by_phi.squeeze(1)
 
 
 def _divergence(axes: tuple[AxisModes, ...], products: list[Tensor]) -> Tensor:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.axis_modes import AxisModes, axis_modes, drift, drift_once, values_at_points
+from pnpfusion.solvers.axis_modes import AxisModes, at_points, axis_modes, drift, values_at_points
 from pnpfusion.solvers.bases import Basis, cut, extended
+from pnpfusion.solvers.drift_gradient import DriftGradient
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.steppers.base import Semilinear
 from pnpfusion.solvers.transforms import from_modes, laplacian_symbols, sum_over_axes, to_modes
@@ -53,8 +54,8 @@ class LowModes:
     constant: Tensor  #: modes of the mean concentrations, (B, S, *resolved)
     mobility: Tensor  #: D z, (B|1, S, 1, ...)
     stretch: float  #: values at the points over those of the same modes at the cells
+    unit: float  #: the first mode of the constant 1
     negligible: float  #: what a mode may hold of the largest one and still be left out
-    once: bool = False  #: whether first derivatives are all that is asked for
 
     @classmethod
     def of(
@@ -93,18 +94,30 @@ class LowModes:
             source=source,
             mobility=mobility,
             stretch=stretch,
+            unit=math.sqrt(cell.symbol.numel()),
             negligible=negligible,
         )
 
-    def drift(self, modes: Tensor) -> Tensor:
-        """Modes of D z div((c - mean) grad phi), like ``modes`` ``(B, S, *kept)``."""
-        bases, whole = self.cell.bases, self.kept == self.resolved
-        low = modes if whole else cut(modes, bases, self.resolved)
-        rho = (self.cell.valence * low).sum(1)
-        phi = (rho if self.fixed is None else rho + self.fixed) * self.green
-        form = drift_once if self.once else drift
-        total = form(self.axes, low - self.constant, phi) * self.mobility
-        return total if whole else extended(total, bases, self.kept)
+    def remainder(self, modes: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """N of modes ``(B, S, *kept)``, with what its transpose asks for.
+
+        That is the charge in modes, then c - mean and the slopes of the potential at the points.
+        """
+        low = self.low(modes)
+        charge = (self.cell.valence * low).sum(1)
+        charge = charge if self.fixed is None else charge + self.fixed
+        values, slopes = at_points(self.axes, low - self.constant, charge * self.green)
+        total = self.whole(drift(self.axes, values, slopes) * self.mobility)
+        total = total if self.source is None else total - self.source
+        return total, (charge, values, *slopes)
+
+    def low(self, modes: Tensor) -> Tensor:
+        """Those that take part in products."""
+        return modes if self.kept == self.resolved else cut(modes, self.cell.bases, self.resolved)
+
+    def whole(self, low: Tensor) -> Tensor:
+        """All modes from those that take part in products; undoes :meth:`low`."""
+        return low if self.kept == self.resolved else extended(low, self.cell.bases, self.kept)
 
     def semilinear(self) -> Semilinear:
         """The law as steppers see it."""
@@ -114,16 +127,12 @@ class LowModes:
         size = cell.valence.shape[1]
         eye = torch.eye(size).to(symbol).reshape(1, size, size, *(1 for _ in kept))
 
-        def remainder(t: Tensor, modes: Tensor) -> Tensor:
-            drift = self.drift(modes)
-            return drift if self.source is None else drift - self.source
-
         return Semilinear(
             to_modes=lambda u: to_modes(u, cell.bases, kept),
             from_modes=lambda modes: from_modes(modes, cell.bases, cell.grid.shape),
             linear=-cell.diffusivity.unsqueeze(2) * symbol * eye
             - pull.unsqueeze(2) * cell.valence.unsqueeze(1) * moving,
-            remainder=remainder,
+            remainder=lambda t, modes: self.remainder(modes)[0],
             resolution=self,
             alike=_alike(cell.grid, cell.bases, kept, symbol.device),
         )
@@ -146,25 +155,9 @@ class LowModes:
         )
         return LowModes.of(cell, mean, self.quickest, self.kept, self.negligible).semilinear()
 
-    def on_leaves(self) -> tuple[Semilinear, list[tuple[Tensor, Tensor]]]:
+    def transposable(self) -> DriftGradient:
         """See :class:`Separable`."""
-        pairs: list[tuple[Tensor, Tensor]] = []
-
-        def leaf(tensor: Tensor) -> Tensor:
-            pairs.append((tensor, tensor.detach().requires_grad_(tensor.requires_grad)))
-            return pairs[-1][1]
-
-        law = replace(
-            self,
-            cell=replace(self.cell, valence=leaf(self.cell.valence)),
-            green=leaf(self.green),
-            fixed=None if self.fixed is None else leaf(self.fixed),
-            source=None if self.source is None else leaf(self.source),
-            constant=leaf(self.constant),
-            mobility=leaf(self.mobility),
-            once=True,
-        )
-        return law.semilinear(), pairs
+        return DriftGradient(self)
 
     def lowest(self, modes: Tensor) -> Tensor:
         """See :class:`Resolution`."""
@@ -210,22 +203,23 @@ class LowModes:
         wanted = tuple(self._count(axis, needed) for axis, needed in enumerate(reach))
         return LowModes.of(cell, self.mean, self.quickest, wanted, negligible).semilinear()
 
-    def reduced(self, modes: Tensor) -> Semilinear | None:
+    def reduced(self, modes: Tensor, since: float | None = None) -> Semilinear | None:
         """See :class:`Resolution`."""
         if not self.negligible:
             return None
         wanted = list(self.kept)
-        for axis, needed in enumerate(self._reach(modes, self.negligible)):
+        for axis, needed in enumerate(self._reach(modes, self.negligible, since)):
             count = self._count(axis, needed)
             wanted[axis] = count if count < SPARE * self.kept[axis] else self.kept[axis]
         return self._with(tuple(wanted))
 
-    def _reach(self, modes: Tensor, negligible: float) -> list[int]:
+    def _reach(self, modes: Tensor, negligible: float, since: float | None = None) -> list[int]:
         """Along each axis, how many frequencies products of two modes reach that count.
 
         Modes ``(B, S, *modes)`` count by their share of the largest of their species and sample,
         products of two by that of both; each counts by itself too, beside the mean. Samples that
-        are not finite do not count.
+        are not finite do not count. With ``since`` what diffusion has left of 1 in that time counts
+        too, alone and in products, down to round-off.
         """
         cell, modes = self.cell, modes.detach()
         space = tuple(range(2, modes.ndim))
@@ -245,8 +239,19 @@ class LowModes:
             share = size.amax([0, 1, *(other for other in space if other != axis + 2)])
             share[0] = 1.0  # the mean: a mode counts by itself as well
             sums = _frequency_sums(basis, len(share), modes.device)
-            reach.append(1 + int((sums * (share[:, None] * share > negligible)).max()))
+            counts = share[:, None] * share > negligible
+            if since is not None:
+                left = self._left(axis, since)
+                least = LEAST * torch.finfo(share.dtype).eps
+                counts |= left[:, None] * torch.maximum(left, share) > least
+            reach.append(1 + int((sums * counts).max()))
         return reach
+
+    def _left(self, axis: int, since: float) -> Tensor:
+        """What diffusion has left of each mode of an axis after some time."""
+        symbol = cut(self.cell.symbol, self.cell.bases, self.kept)
+        along = symbol[tuple(slice(None) if i == axis else 0 for i in range(symbol.ndim))]
+        return (-float(self.cell.diffusivity.detach().min()) * since * along).exp()
 
     def _with(self, kept: tuple[int, ...]) -> Semilinear | None:
         if kept == self.kept:

@@ -216,9 +216,10 @@ class SpectralElectrolyte:
         """dc/dt ``(B, S, *grid.shape)``, the potential following the charge at once."""
         modes, mean = to_modes(c, self.bases), self._mean(c)
         diffusion = -self.diffusivity * self.symbol * modes
-        rho = (self.valence * modes).sum(1, keepdim=True) + self.fixed_modes.unsqueeze(1)
+        rho = (self.valence * modes).sum(1, keepdim=True)
         linear = diffusion - self._pull(mean) * rho * self.moving
-        return from_modes(linear + self._in_all_modes(c, mean).drift(modes), self.bases)
+        rest, _ = self._in_all_modes(c, mean).remainder(modes)
+        return from_modes(linear + rest, self.bases)
 
     def semilinear(self, c: Tensor) -> Semilinear:
         """The rate in modes, split about the mean concentrations of ``c``."""

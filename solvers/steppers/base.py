@@ -72,8 +72,11 @@ class Resolution(Protocol):
     def finer(self, modes: Tensor) -> Semilinear | None:
         """The law in more modes, about the same state; None if ``modes`` ask for no more."""
 
-    def reduced(self, modes: Tensor) -> Semilinear | None:
-        """The law in the modes that ``modes`` need; None if these are about as many."""
+    def reduced(self, modes: Tensor, since: float | None = None) -> Semilinear | None:
+        """The law in the modes that ``modes`` need; None if these are about as many.
+
+        With ``since``, a change of any mode so long ago is to be followed too, for gradients.
+        """
 
     def fitted(self, modes: Tensor) -> Tensor:
         """Modes of another resolution, in these; what was left out is zero."""

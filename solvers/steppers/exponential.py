@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ from pnpfusion.solvers.steppers.control import Control, FixedSteps
 from pnpfusion.solvers.steppers.halving import HalvedSteps, MeanSquare
 from pnpfusion.solvers.steppers.matrices import Coefficients, Matrices
 from pnpfusion.solvers.steppers.modal import ModalSteps, Split
-from pnpfusion.solvers.steppers.modal_law import Separable
+from pnpfusion.solvers.steppers.modal_law import Modes, Outer, Separable
 from pnpfusion.solvers.steppers.one_step import Attempt, OneStep, Start
 
 
@@ -68,6 +69,28 @@ class Exponential(OneStep):
         """The modes after ``dt`` ``(B,)`` from ``v`` at ``t``, where the remainder is ``n``.
 
         With them the remainder of the last stage and, for :meth:`error`, the matrix that weighs it.
+        """
+
+    @abstractmethod
+    def back(
+        self,
+        matrices: Coefficients,
+        dt: Tensor,
+        stages: Sequence[Modes],
+        by_end: Tensor,
+        through: Callable[[int, Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor, list[Outer]]:
+        """Gradients by v, n and the matrices of :meth:`advance` from that by its end.
+
+        Args:
+            matrices: what :meth:`advance` was given.
+            dt: likewise.
+            stages: v and n, then the modes and the remainder of each stage.
+            by_end: the gradient by the modes that it led to.
+            through: by the modes of a stage, from that by its remainder; once for each, last first.
+
+        Returns:
+            Those by v and n, and for each matrix the outer products that add up to its own.
         """
 
     def step(
@@ -159,6 +182,35 @@ class IFRK4(Exponential):
         end = v_half + h / 6 * (n_half + 2 * (n_2 + n_3))
         return torch.addcmul(apply(half, end), h / 6, n_4), n_4, ()
 
+    def back(
+        self,
+        matrices: Coefficients,
+        dt: Tensor,
+        stages: Sequence[Modes],
+        by_end: Tensor,
+        through: Callable[[int, Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor, list[Outer]]:
+        """See :class:`Exponential`."""
+        (half,) = matrices
+        (v, n), (_, n_2), (_, n_3), _ = stages
+        h = per_state(dt, by_end)
+        v_half, n_half = apply(half, v), apply(half, n)
+        half = half.transpose(1, 2)
+        inner = v_half + h / 6 * (n_half + 2 * (n_2 + n_3))
+        by_inner = apply(half, by_end)
+        by_4 = through(3, h / 6 * by_end)
+        before_4 = apply(half, by_4)
+        by_3 = through(2, torch.addcmul(h / 3 * by_inner, h, before_4))
+        by_2 = through(1, torch.addcmul(h / 3 * by_inner, h / 2, by_3))
+        by_v, by_n = by_inner + before_4 + by_3 + by_2, torch.addcmul(h / 6 * by_inner, h / 2, by_2)
+        outer = [
+            (by_end, inner),
+            (by_4, torch.addcmul(v_half, h, n_3)),
+            (by_v, v),
+            (by_n, n),
+        ]
+        return apply(half, by_v), apply(half, by_n), [outer]
+
 
 class ETDRK4(Exponential):
     r"""Exponential time differencing [CM02]: the remainder is integrated against :math:`e^{tM}`.
@@ -194,3 +246,33 @@ class ETDRK4(Exponential):
         n_4 = part.remainder(t + dt, v_4)
         end = apply(first, n, plus=apply(inner, n_2 + n_3, plus=apply(whole, v)))
         return apply(last, n_4, plus=end), n_4, (last,)
+
+    def back(
+        self,
+        matrices: Coefficients,
+        dt: Tensor,
+        stages: Sequence[Modes],
+        by_end: Tensor,
+        through: Callable[[int, Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor, list[Outer]]:
+        """See :class:`Exponential`."""
+        half, weight, whole, first, inner, last = (m.transpose(1, 2) for m in matrices)
+        (v, n), (v_2, n_2), (_, n_3), (_, n_4) = stages
+        by_inner = apply(inner, by_end)
+        by_4 = through(3, apply(last, by_end))
+        before_4 = apply(weight, by_4)
+        by_3 = through(2, torch.add(by_inner, before_4, alpha=2))
+        by_2 = through(1, apply(weight, by_3, plus=by_inner))
+        by_2 = apply(half, by_4, plus=by_2)
+        by_half = by_3 + by_2
+        by_v = apply(whole, by_end, plus=apply(half, by_half))
+        by_n = apply(first, by_end, plus=apply(weight, by_2)) - before_4
+        outer: list[Outer] = [
+            [(by_half, v), (by_4, v_2)],
+            [(by_2, n), (by_3, n_2), (by_4, 2 * n_3 - n)],
+            [(by_end, v)],
+            [(by_end, n)],
+            [(by_end, n_2 + n_3)],
+            [(by_end, n_4)],
+        ]
+        return by_v, by_n, outer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from math import isqrt
 from typing import TYPE_CHECKING
@@ -21,14 +20,13 @@ from pnpfusion.solvers.plain_steps import Advance, Place, SlopedSteps
 from pnpfusion.solvers.steppers.base import Law, Pace, Semilinear, SemilinearLaw
 from pnpfusion.solvers.steppers.control import Control, Plan, Verdict
 from pnpfusion.solvers.steppers.matrices import Matrices
-from pnpfusion.solvers.steppers.modal_law import Graph, Weight
 from pnpfusion.solvers.steppers.modal_tape import ModalTape
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.steppers.exponential import Exponential
 
 REDUCED_AFTER = 4  # steps, since what a state needs changes slowly
-ROOM_FOR_GRAPHS = 2**28  # bytes that the graphs of the first steps of a run may take
+ROOM_FOR_TRACES = 2**28  # bytes that the stages of the first steps of a run may take
 MOST_AT_ONCE = 20_000_000  # modes times steps, so that Ctrl-C and progress bars wait a moment only
 
 
@@ -83,15 +81,17 @@ class _Here:
     matrices: Matrices
     v: Tensor
     n: Tensor
+    tape: ModalTape | None = None
 
     @classmethod
     def of(cls, method: Exponential, part: Semilinear, t: Tensor, v: Tensor) -> _Here:
         return cls(method, part, Matrices(method, part.linear, part.alike), v, part.remainder(t, v))
 
-    def on(self, tape: ModalTape) -> _Here:
-        """The same by the leaves of a tape's last law."""
-        law, v, n = tape.law, self.v.detach(), self.n.detach()
-        return _Here(self.method, law.part, law.matrices, v, n)
+    @classmethod
+    def entering(cls, tape: ModalTape) -> _Here:
+        """Where the next step of ``tape`` begins, which has just found its remainder."""
+        law, (v, n) = tape.law, tape.start
+        return cls(law.method, law.part, law.matrices, v, n, tape)
 
     def at(self, end: Tensor, n: Tensor, accept: Tensor) -> _Here:
         """The same law where the accepted samples have come to ``end``."""
@@ -109,6 +109,15 @@ class _Here:
         v, n = (part.resolution.fitted(modes) for modes in (self.v, self.n))
         return _Here(self.method, part, Matrices(self.method, part.linear, part.alike), v, n)
 
+    def reduced_on(self, tape: ModalTape, t: Tensor, since: float) -> _Here:
+        """The same for a gradient, which changes of modes so long ago may tell."""
+        part = tape.law.drift.reduced(self.v, since)
+        if part is None:
+            return self
+        with torch.no_grad():
+            tape.refit(part, t.to(self.v.dtype), self.v)
+        return _Here.entering(tape)
+
     def stepped(
         self, t: Tensor, dt: Tensor, moving: Tensor
     ) -> tuple[_Here, Tensor, Tensor, Tensor | None]:
@@ -116,13 +125,19 @@ class _Here:
         here = self
         while True:
             part = here.part
+            if here.tape is not None:
+                here.tape.law.evaluations = []
             end, n, error = self.method.step(part, here.matrices.of(dt), t, dt, here.v, here.n)
             resolution = part.resolution
             asked = end if moving.all() else torch.where(per_state(moving, end), end, here.v)
             finer = None if resolution is None else resolution.finer(asked)
             if finer is None or finer.resolution is None:
                 return here, end, n, error
-            here = _Here.of(self.method, finer, t, finer.resolution.fitted(here.v))
+            if here.tape is None:
+                here = _Here.of(self.method, finer, t, finer.resolution.fitted(here.v))
+                continue
+            here.tape.refit(finer, t, here.v)
+            here = _Here.entering(here.tape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,16 +161,16 @@ class ModalSteps(SlopedSteps):
     """Takes the steps of `march` in modes, which carry the gradient; see :class:`SlopedSteps`.
 
     A step whose end is not finite is not plain. Between saved times the smallest concentration is
-    looked for at the points where products are formed. The first steps keep what autograd needs of
-    them. Backward, those after them are taken again from a few places (:class:`ModalTape`); forward
-    derivatives, and laws that do not tell what they are made of, are recorded.
+    looked for at the points where products are formed. The first steps keep what the gradient needs
+    of them. Backward, those after them are taken again from a few places (:class:`ModalTape`);
+    forward derivatives, and laws that do not tell what they are made of, are recorded.
     """
 
     method: Exponential
     split: Split
     control: Control
     tried: int = 0  #: steps so far, for what a gradient needs at once to grow with their root
-    room: int = field(default_factory=lambda: ROOM_FOR_GRAPHS)  #: bytes left for graphs
+    room: int = field(default_factory=lambda: ROOM_FOR_TRACES)  #: bytes left for their stages
 
     @property
     def negligible(self) -> float:
@@ -180,12 +195,11 @@ class ModalSteps(SlopedSteps):
         followed = torch.is_grad_enabled() and is_followed(u, part.linear)
         if followed:
             part = surviving(part, float((times[place.next[going]] - place.t[going]).min()))
-        here = _Here.of(self.method, part, place.t.to(u.dtype), part.to_modes(u))
-        began, tape = (here.v, here.n), None
+        clock, began, tape = place.t.to(u.dtype), part.to_modes(u), None
         if followed and not runs_forward():
-            tape = ModalTape.of(self.method, part, began, self.split.checkpoints)
-        if tape is not None:
-            here = here.on(tape)
+            asked = self.split.checkpoints
+            tape = ModalTape.of(self.method, part, clock, began.detach(), asked, self.room)
+        here = _Here.of(self.method, part, clock, began) if tape is None else _Here.entering(tape)
         t, following, lowest = place.t, place.next, place.lowest
         pace = Pace(place.dt, place.failures, place.land)
         moving, lost = going & (left > 0), torch.zeros_like(going)
@@ -197,13 +211,18 @@ class ModalSteps(SlopedSteps):
         for count in range(1, 1 + most):
             if not moving.any():
                 break
+            if tape is not None and count % REDUCED_AFTER == 0:
+                here = here.reduced_on(tape, t, float((t - place.t)[moving].min()))
             plan, self.tried = control.plan(pace, t, following, moving), self.tried + 1
-            if tape is None:
-                with torch.set_grad_enabled(followed):
-                    here, end, n, verdict = self._tried(here, t, plan, moving, followed)
-                here = here.at(end, n, verdict.accept)
-            else:
-                here, verdict = self._taped(tape, here, t, plan, moving)
+            recorded = followed and tape is None
+            with torch.set_grad_enabled(recorded):
+                here, end, n, verdict = self._tried(here, t, plan, moving, recorded)
+            here = here.at(end, n, verdict.accept)
+            if tape is not None and verdict.accept.any():
+                valid = bool(verdict.valid.all())
+                dt = _together(plan, moving, here.v)
+                dt = dt if valid else torch.where(verdict.valid, dt, 0)
+                tape.add(t.to(dt), dt, verdict.accept, (here.v, here.n), valid=valid)
             accept, failed = verdict.accept, moving & ~verdict.valid
             learnt = control.learn(pace, plan, verdict)
             pace = Pace(  # `march` is to see the step fail for the first time
@@ -231,6 +250,7 @@ class ModalSteps(SlopedSteps):
                 here = here.reduced()
             moving = moving & ~lost & (following < len(times)) & (steps + rejected < left)
         if tape is not None:
+            self.room, tape.law.evaluations = tape.room, []
             wanted = [*(one.modes for one in saved), here.v]
             *modes, end = tape.attached(began, wanted)
             here = replace(here, v=end)
@@ -284,35 +304,6 @@ class ModalSteps(SlopedSteps):
         else:
             found = self.split.lowest(here.part.from_modes(v))
         return so_far if found is None else torch.minimum(so_far, found.to(so_far))
-
-    def _taped(
-        self, tape: ModalTape, here: _Here, t: Tensor, plan: Plan, moving: Tensor
-    ) -> tuple[_Here, Verdict]:
-        """Where steps lead that are written down, and whether they stand."""
-        law = tape.law
-        records = tape.checkpoints is None and self.room > (law.weight or 0)
-        if records:
-            here = replace(here, v=here.v.requires_grad_(), n=here.n.requires_grad_())
-        law.matrices.used = {}
-        weight = Weight()
-        weighs = records and law.weight is None
-        with torch.set_grad_enabled(records), weight.counting() if weighs else nullcontext():
-            after, end, n, verdict = self._tried(here, t, plan, moving, False)
-            after = after.at(end, n, verdict.accept)
-        graph = None
-        if records and after.part is here.part and bool(verdict.valid.all()):
-            used = law.matrices.used
-            if weighs:
-                law.weight = weight.without(used)
-            if verdict.accept.any() and law.weight is not None and law.weight <= self.room:
-                graph = Graph((here.v, here.n), (after.v, after.n), used)
-                self.room -= law.weight + tape.takes_in(used)
-        if verdict.accept.any():
-            dt = torch.where(verdict.valid, _together(plan, moving, here.v), 0)
-            tape.add(after.part, t.to(here.v), dt, verdict.accept, graph)
-        after = after.on(tape)
-        tape.came_to(after.v, after.n)
-        return after, verdict
 
     def _tried(
         self, here: _Here, t: Tensor, plan: Plan, moving: Tensor, recorded: bool

@@ -1,11 +1,10 @@
-"""A law in modes whose tensors are leaves, so that its steps can be gone back along one by one."""
+"""A law in modes held fixed, whose steps are gone back along one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,7 +17,28 @@ if TYPE_CHECKING:
     from pnpfusion.solvers.steppers.exponential import Exponential
 
 Modes = tuple[Tensor, Tensor]  #: v and the remainder there
+Outer = list[tuple[Tensor, Tensor]]  #: pairs of modes (B, S, *modes): a sum of outer products
 Sizes = dict[str, tuple[Tensor, Coefficients]]  #: sizes of steps and their coefficients
+
+
+class Transposable(Protocol):
+    """The remainder of a law, and gradients by its modes and by what the law is made of."""
+
+    @property
+    def law(self) -> Resolution:
+        """The resolution without gradient."""
+
+    def remainder(self, modes: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """N of modes, and what :meth:`back` asks for."""
+
+    def back(self, modes: Tensor, kept: tuple[Tensor, ...], grad: Tensor) -> Tensor:
+        """The gradient by ``modes`` from that by N there; adds to :meth:`summed`."""
+
+    def reduced(self, modes: Tensor, since: float) -> Semilinear | None:
+        """See :class:`Resolution`."""
+
+    def summed(self) -> list[tuple[Tensor, Tensor]]:
+        """Tensors of the law, with their graph, and the gradients by them, which are forgotten."""
 
 
 @runtime_checkable
@@ -32,8 +52,8 @@ class Separable(Resolution, Protocol):
     def about(self, parameters: Sequence[Tensor]) -> Semilinear:
         """The same law with others in their places."""
 
-    def on_leaves(self) -> tuple[Semilinear, list[tuple[Tensor, Tensor]]]:
-        """The same law, its tensors leaves, each beside the one that it stands for."""
+    def transposable(self) -> Transposable:
+        """Its remainder with its transpose."""
 
 
 def separable(part: Semilinear) -> Separable:
@@ -63,81 +83,192 @@ class _Leaves(Matrices):
     def _key(self, size: float) -> str:
         return f"{size:.15e}"
 
+    def by_linear(self, sizes: Iterable[tuple[Tensor, list[Tensor]]]) -> Tensor:
+        """The gradient by the linear part from those by the coefficients of some sizes.
+
+        Modes that are alike add theirs up first. A size is found from its half, which comes first.
+        """
+        linear = self.linear.detach()
+        flat = linear.flatten(3)
+        leaf = (linear if self.few is None else flat[..., self.few[0]]).requires_grad_()
+        outputs: list[Tensor] = []
+        weights: list[Tensor] = []
+        self.phis = {}  # those so far have no graph
+        with torch.enable_grad():
+            for size, grads in sorted(sizes, key=lambda entry: float(entry[0])):
+                outputs += self._made(leaf, size)
+                weights += grads if self.few is None else added_up(grads, *self.few)
+        self.phis = {}
+        (grad,) = torch.autograd.grad(outputs, [leaf], weights)
+        if self.few is None:
+            return grad
+        return torch.zeros_like(flat).index_copy_(3, self.few[0], grad).reshape(linear.shape)
+
+
+def added_up(grads: Sequence[Tensor], few: Tensor, place: Tensor) -> list[Tensor]:
+    """Sums over modes ``(..., *modes)`` that are alike, ``(..., F)``, by their place there."""
+    flat = [grad.flatten(3) for grad in grads]
+    return [g.new_zeros(*g.shape[:3], len(few)).index_add_(3, place, g) for g in flat]
+
+
+class Evaluation(NamedTuple):
+    """The remainder somewhere."""
+
+    modes: Tensor
+    n: Tensor
+    kept: tuple[Tensor, ...]  #: for :meth:`Transposable.back`
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """Accepted steps of some samples."""
+
+    law: int  #: which of the tape's laws
+    before: int | None  #: that of the modes it begins with, whose remainder is found; None: this
+    t: Tensor  #: (B,)
+    dt: Tensor  #: (B,)
+    accept: Tensor  #: bool (B,)
+    all_accepted: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Where the remainder was evaluated in a step."""
+
+    start: Modes  #: in the step's own law
+    entry: Evaluation | None  #: of the remainder there, if the step finds it
+    stages: list[Evaluation]  #: then at the end
+
+    @property
+    def storages(self) -> dict[int, int]:
+        """The size in bytes of what it holds, by address."""
+        places = self.stages if self.entry is None else [self.entry, *self.stages]
+        tensors = [*self.start, *(t for place in places for t in (*place[:2], *place.kept))]
+        storages = (tensor.untyped_storage() for tensor in tensors)
+        return {storage.data_ptr(): storage.nbytes() for storage in storages}
+
 
 class SeparateLaw:
-    """A law in some modes whose tensors are leaves, and what has been added to their gradients."""
+    """A law in some modes without gradient, and the gradients by it that steps back add up."""
 
     def __init__(self, method: Exponential, resolution: Separable, base: Sequence[Tensor]) -> None:
         self.method, self.base = method, base
         with torch.enable_grad():
             whole = resolution.about(base)
-            self.part, self.pairs = separable(whole).on_leaves()
-        linear = whole.linear.detach().requires_grad_(whole.linear.requires_grad)
-        self.pairs.append((whole.linear, linear))
-        self.matrices = _Leaves(method, linear, whole.alike)
-        self.weight: int | None = None  #: bytes of the graph of a step, once there was one
-        self.totals: dict[int, Tensor] = {}
-        self.sizes: dict[str, tuple[Tensor, list[Tensor | None]]] = {}
+            self.drift = separable(whole).transposable()
+        self.linear = whole.linear
+        leaf = self.linear.detach().requires_grad_(self.linear.requires_grad)
+        self.matrices = _Leaves(method, leaf, whole.alike)
+        self.part = replace(
+            whole, linear=leaf.detach(), remainder=self._remainder, resolution=self.drift.law
+        )
+        self.evaluations: list[Evaluation] = []  #: since they were last cleared
+        self.by_linear: Tensor | None = None
+        self.sizes: dict[str, tuple[Tensor, list[Tensor]]] = {}
 
-    def step(self, step: Step, before: Modes) -> tuple[Modes, Sizes]:
-        """The modes after ``step``, with their graph, and the coefficients it took."""
-        self.matrices.used = {}
-        v, n = before
-        if step.refitted:
-            v = separable(self.part).fitted(v)
-            n = self.part.remainder(step.t, v)
+    def _remainder(self, t: Tensor, modes: Tensor) -> Tensor:
+        n, kept = self.drift.remainder(modes)
+        self.evaluations.append(Evaluation(modes, n, kept))
+        return n
+
+    def enter(self, t: Tensor, modes: Tensor) -> Evaluation:
+        """The remainder at modes of another resolution, in these."""
+        self.part.remainder(t, separable(self.part).fitted(modes))
+        return self.evaluations.pop()
+
+    def step(self, step: Step, before: Modes) -> tuple[Modes, Trace]:
+        """The modes after ``step``."""
+        entry = None if step.before is None else self.enter(step.t, before[0])
+        v, n = start = before if entry is None else (entry.modes, entry.n)
+        self.evaluations = []
         end, _, _ = self.method.advance(self.part, self.matrices.of(step.dt), step.t, step.dt, v, n)
         n_end = self.part.remainder(step.t + step.dt, end)
         if not step.all_accepted:
             keep = per_state(step.accept, end)
             end, n_end = torch.where(keep, end, v), torch.where(keep, n_end, n)
-        return (end, n_end), self.matrices.used
+        stages, self.evaluations = self.evaluations, []
+        return (end, n_end), Trace(start, entry, stages)
 
-    def recorded(self, step: Step, before: Modes) -> Graph:
-        """``step`` with its graph."""
+    def back(
+        self, step: Step, trace: Trace, by_v: Tensor | None, by_n: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Gradients by the modes and the remainder before ``step`` from those after it."""
+        *stages, last = trace.stages
+        none = torch.zeros_like(last.modes)
+        by_end = none if by_v is None else by_v
+        stay_v = stay_n = None
+        if not step.all_accepted:
+            keep = per_state(step.accept, none)
+            stay_v, by_end = torch.where(keep, none, by_end), torch.where(keep, by_end, none)
+            if by_n is not None:
+                stay_n, by_n = torch.where(keep, none, by_n), torch.where(keep, by_n, none)
+        if by_n is not None:
+            by_end = by_end + self.drift.back(last.modes, last.kept, by_n)
+
+        def through(stage: int, grad: Tensor) -> Tensor:
+            modes, _, kept = stages[stage - 1]
+            return self.drift.back(modes, kept, grad)
+
+        places = [trace.start, *(stage[:2] for stage in stages)]
+        with torch.no_grad():
+            coefficients = self.matrices.of(step.dt)
+            by_v, by_n, outer = self.method.back(coefficients, step.dt, places, by_end, through)
+        if self.linear.requires_grad:
+            self._add(step.dt, outer)
+        by_v = by_v if stay_v is None else by_v + stay_v
+        by_n = by_n if stay_n is None else by_n + stay_n
+        if trace.entry is None:
+            return by_v, by_n
+        modes, _, kept = trace.entry
+        return by_v + self.drift.back(modes, kept, by_n), None
+
+    def _add(self, dt: Tensor, outer: list[Outer]) -> None:
+        """Add outer products to the gradients by the coefficients of steps ``dt``."""
+        self.matrices.used = {}
         with torch.enable_grad():
-            v, n = (values.detach().requires_grad_() for values in before)
-            ends, used = self.step(step, (v, n))
-        return Graph((v, n), ends, used)
+            coefficients = self.matrices.of(dt)
+        used = self.matrices.used
+        if len(used) == 1:
+            ((key, (size, _)),) = used.items()
+            add_products(self._of_size(key, size), outer)
+            return
+        grads = [torch.zeros_like(c) for c in coefficients]
+        add_products(grads, outer)
+        leaves = [c for _, cs in used.values() for c in cs] or [self.matrices.linear]
+        found = torch.autograd.grad(coefficients, leaves, grads)
+        if not used:
+            self._add_linear(found[0])
+        for i, (key, (size, cs)) in enumerate(used.items()):
+            for known, grad in zip(self._of_size(key, size), found[i * len(cs) :], strict=False):
+                known.add_(grad)
 
-    def add(self, leaf: Tensor, grad: Tensor | None) -> None:
-        """Add to the gradient of one of :attr:`pairs`."""
-        if grad is not None:
-            known = self.totals.get(id(leaf))
-            self.totals[id(leaf)] = grad if known is None else known + grad
-
-    def add_of_size(self, key: str, size: Tensor, grads: Sequence[Tensor | None]) -> None:
-        """Add to the gradient of the coefficients of one size."""
+    def _of_size(self, key: str, size: Tensor) -> list[Tensor]:
+        """What the gradients by the coefficients of a size have added up to."""
         if key not in self.sizes:
             if len(self.sizes) >= SIZES_KEPT:
                 self._flush()
-            self.sizes[key] = size, [None] * len(grads)
-        so_far = self.sizes[key][1]
-        for i, grad in enumerate(grads):
-            old = so_far[i]
-            so_far[i] = grad if old is None else old if grad is None else old + grad
+            zeros = [torch.zeros_like(c) for c in self.matrices.used[key][1]]
+            self.sizes[key] = size, zeros
+        return self.sizes[key][1]
+
+    def _add_linear(self, grad: Tensor) -> None:
+        self.by_linear = grad if self.by_linear is None else self.by_linear + grad
 
     def _flush(self) -> None:
-        """Bring what the coefficients hold to the linear part: one size from its half."""
-        linear, outputs, weights = self.matrices.linear, [], []
-        with torch.enable_grad():
-            again = Matrices(self.method, linear, self.part.alike)
-            for size, grads in sorted(self.sizes.values(), key=lambda entry: float(entry[0])):
-                pairs = zip(again.made(size), grads, strict=True)
-                known = [(m, g) for m, g in pairs if g is not None]
-                outputs += [m for m, _ in known]
-                weights += [g for _, g in known]
+        """Bring what the coefficients hold to the linear part."""
+        if self.sizes:
+            self._add_linear(self.matrices.by_linear(self.sizes.values()))
         self.sizes = {}
-        if outputs:
-            self.add(linear, torch.autograd.grad(outputs, [linear], weights)[0])
 
     def gradients(self) -> list[Tensor | None]:
         """Those of :attr:`base` by what was added, which is forgotten."""
         self._flush()
         found: list[Tensor | None] = [None] * len(self.base)
+        known = self.drift.summed()
+        if self.by_linear is not None:
+            known.append((self.linear, self.by_linear))
+            self.by_linear = None
         wanted = [i for i, tensor in enumerate(self.base) if tensor.requires_grad]
-        known = [(o, self.totals[id(leaf)]) for o, leaf in self.pairs if id(leaf) in self.totals]
-        self.totals = {}
         if not known or not wanted:
             return found
         outputs, weights = zip(*known, strict=True)
@@ -148,43 +279,11 @@ class SeparateLaw:
         return found
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
-    """Accepted steps of some samples."""
-
-    law: int  #: which of the tape's laws
-    refitted: bool  #: whether they begin with the modes of the law before it
-    t: Tensor  #: (B,)
-    dt: Tensor  #: (B,)
-    accept: Tensor  #: bool (B,)
-    all_accepted: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Graph:
-    """A step as autograd recorded it."""
-
-    start: Modes  #: leaves
-    end: Modes
-    used: Sizes  #: the coefficients, leaves too
-
-
-class Weight:
-    """Counts the bytes that autograd keeps of what is computed within :meth:`counting`."""
-
-    def __init__(self) -> None:
-        self.storages: dict[int, int] = {}
-
-    def counting(self) -> AbstractContextManager[Any]:
-        """Where it counts."""
-        return torch.autograd.graph.saved_tensors_hooks(self._pack, lambda kept: kept)
-
-    def _pack(self, kept: Tensor) -> Tensor:
-        storage = kept.untyped_storage()
-        self.storages[storage.data_ptr()] = storage.nbytes()
-        return kept.detach()
-
-    def without(self, used: Sizes) -> int:
-        """So far, but for the coefficients, which steps share."""
-        shared = {c.untyped_storage().data_ptr() for _, cs in used.values() for c in cs}
-        return sum(size for key, size in self.storages.items() if key not in shared)
+def add_products(totals: Sequence[Tensor], outer: Sequence[Outer]) -> None:
+    """Add sums of outer products to matrices ``(B|1, S, S, *modes)``, in place."""
+    for total, pairs in zip(totals, outer, strict=True):
+        for grad, modes in pairs:
+            if len(total) == len(grad):
+                total.addcmul_(grad.unsqueeze(2), modes.unsqueeze(1))
+            else:
+                total.add_((grad.unsqueeze(2) * modes.unsqueeze(1)).sum(0, keepdim=True))
