@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -192,15 +193,22 @@ def _swept(method: Method, control: Control, here: Standing, again: Again | None
     stepper, law, tolerance, record = method.stepper, method.law, method.tolerance, method.record
     plan = control.plan(here.pace, t, here.next, going)
     u_0, k_0 = u.detach(), slope.detach()
+    # A step that no iteration finds is recorded as it is tried, and stands if all of them do.
+    at_once = again is not None and not isinstance(again, Tape) and not stepper.iterates
+    with nullcontext() if at_once else torch.no_grad():
+        recorded = stepper.take(law, t, plan, *((u, slope) if at_once else (u_0, k_0)), tolerance)
     with torch.no_grad():
-        trial = stepper.take(law, t, plan, u_0, k_0, tolerance)
+        trial = recorded.detached() if at_once else recorded
         ratio = tolerance.ratio(trial.error, u_0, trial.u)
         judged = trial.solved & ~ratio.isnan()
         valid = going & judged & stepper.admissible(law, plan, u_0, trial.u)
         accept, pushed = record.may_keep(
             valid & (ratio <= 1), Step(t, plan, u_0, k_0, trial.u, trial.slope)
         )
-    if again is not None and accept.any():  # the steps that stand once more, recorded
+    if at_once and torch.equal(accept, going):
+        keep = per_state(accept, u)
+        after = torch.where(keep, recorded.u, u), torch.where(keep, recorded.slope, slope)
+    elif again is not None and accept.any():  # the steps that stand once more, recorded
         sweep = Sweep(t, plan, accept, bool(trial.stages), len(record.pieces))
         after = again(sweep, (u, slope), trial.stages)
     else:
