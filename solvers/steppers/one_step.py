@@ -59,6 +59,9 @@ class OneStep(Stepper):
     keeps_positive: ClassVar[bool]
     #: Whether a step is found by iteration, so that it is recorded once more from where that ended.
     iterates: ClassVar[bool] = True
+    #: Whether recorded steps have the same bits as others, and all depend on the same tensors (of a
+    #: law that no function of time drives), so that the first one tells what the others need.
+    repeats: ClassVar[bool] = False
 
     @abstractmethod
     def attempt(self, law: Law, start: Start) -> Attempt:

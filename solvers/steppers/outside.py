@@ -29,9 +29,10 @@ class Outside:
         self._first = -1 if mark is None else _sequence(mark)  # nodes of the run come later
 
     @contextmanager
-    def replaced(self) -> Iterator[None]:
-        """Within, every operation sees the leaves."""
-        with _Swap(self._leaf_of):
+    def replaced(self, by: Sequence[Tensor] | None = None) -> Iterator[None]:
+        """Within, every operation sees the leaves, or what is given in their order."""
+        pairs = zip(self.tensors, by or (), strict=by is not None)
+        with _Swap(self._leaf_of if by is None else {id(old): new for old, new in pairs}):
             yield
 
     def forget_modes(self) -> None:

@@ -24,6 +24,7 @@ class AsymptoticPreserving(FixedOneStep):
 
     order: ClassVar[int] = 1
     keeps_positive: ClassVar[bool] = True
+    repeats: ClassVar[bool] = True
 
     def plain_steps(self, law: Law, control: Control) -> PlainSteps | None:
         """See :class:`OneStep`."""
