@@ -220,7 +220,7 @@ def _swept(method: Method, control: Control, here: Standing, again: Again | None
         again is not None and stands is trial and accept.any()
     ):  # the steps that stand once more, recorded
         sweep = Sweep(t, plan, accept, bool(trial.stages), len(record.pieces))
-        if not (isinstance(again, Tape) and again.writes_down(sweep, (u, slope))):
+        if not (isinstance(again, Tape) and again.writes_down(sweep, (u, slope), trial.stages)):
             after = again(sweep, (u, slope), trial.stages)
     following, lowest = record.keep(accept, Step(t, plan, u, slope, *after), here.next, here.lowest)
     t = torch.where(accept, plan.ends, t)

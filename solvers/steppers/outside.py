@@ -121,6 +121,8 @@ class _Swap(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if not torch.is_grad_enabled():  # as inside an autograd.Function: nothing is recorded
+            return func(*args, **(kwargs or {}))
         named = {name: self._swapped(value) for name, value in (kwargs or {}).items()}
         return func(*self._swapped(args), **named)
 

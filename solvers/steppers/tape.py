@@ -63,7 +63,7 @@ class Method:
 
     def stages(self, sweep: Sweep, before: State) -> tuple[Tensor, ...]:
         """The stage values that the first try of these steps ended with, found once more."""
-        if not sweep.staged:
+        if not (sweep.staged and self.stepper.iterates):
             return ()
         with torch.no_grad():
             u, slope = (values.detach() for values in before)
@@ -85,6 +85,7 @@ class Tape:
         self.outside = Outside()
         self.sweeps: list[Sweep] = []
         self.kept: list[tuple[int, State]] = []
+        self.found: dict[int, tuple[Tensor, ...]] = {}  #: what steps from there need not find again
         self.stride = 1
 
     def __call__(self, sweep: Sweep, before: State, stages: tuple[Tensor, ...]) -> State:
@@ -99,11 +100,14 @@ class Tape:
         self.sweeps.append(sweep)
         return u.detach(), slope.detach()
 
-    def writes_down(self, sweep: Sweep, before: State) -> bool:
+    def writes_down(self, sweep: Sweep, before: State, stages: tuple[Tensor, ...]) -> bool:
         """Add steps as they were tried, if it is known what they depend on; else do nothing."""
         if not self.method.alike or not self.sweeps:
             return False
-        self._keep(len(self.sweeps), before)
+        index = len(self.sweeps)
+        self._keep(index, before)
+        if self.kept[-1][0] == index:
+            self.found[index] = stages
         self.sweeps.append(sweep)
         return True
 
@@ -111,7 +115,9 @@ class Tape:
         """How many states may be held for so many steps."""
         if self.checkpoints is not None:
             return self.checkpoints
-        held = sum(values.nbytes for values in self.kept[0][1]) if self.kept else 1
+        states: tuple[Tensor, ...] = self.kept[0][1] if self.kept else ()
+        stages = next(iter(self.found.values()), ())
+        held: int = sum(values.nbytes for values in (*states, *stages))
         return max(2 * isqrt(steps) + 2, BYTES_KEPT // max(1, held))
 
     def _keep(self, index: int, state: State) -> None:
@@ -124,6 +130,7 @@ class Tape:
         if len(self.kept) >= most:
             self.stride *= 2
             self.kept = [entry for entry in self.kept if entry[0] % self.stride == 0]
+            self.found = {at: of for at, of in self.found.items() if at % self.stride == 0}
         if index % self.stride == 0 and len(self.kept) < most:
             self.kept.append((index, (state[0].detach(), state[1].detach())))
 
@@ -144,6 +151,7 @@ class _Replayed:
 
     def __init__(self, tape: Tape, lengths: list[int]) -> None:
         self.method, self.outside, self.kept = tape.method, tape.outside, tape.kept
+        self.found = tape.found
         self.checkpoints, before = tape.checkpoints, tape.before
         self.room = tape.room(len(tape.sweeps)) + (tape.stride if tape.checkpoints is None else 0)
         begins = [sum(lengths[:i]) for i in range(len(lengths) + 1)]
@@ -175,7 +183,7 @@ class _Replayed:
                 index += ahead
                 if len(stack) < self.room:
                     stack.append((index, state))
-            wanted = self._backward(*self.steps[index], state, grad, wanted)
+            wanted = self._backward(index, state, grad, wanted)
             end -= 1
         return wanted
 
@@ -201,15 +209,12 @@ class _Replayed:
         return u.detach(), slope.detach()
 
     def _backward(
-        self,
-        sweep: Sweep,
-        at: slice | None,
-        before: State,
-        grad: Tensor,
-        after: list[Tensor | None],
+        self, index: int, before: State, grad: Tensor, after: list[Tensor | None]
     ) -> list[Tensor | None]:
         """The gradients before a sweep from those ``after`` it and those of what it saved."""
-        own, stages = _leaves(before), self.method.stages(sweep, before)
+        sweep, at = self.steps[index]
+        own, stages = _leaves(before), self.found.get(index)
+        stages = self.method.stages(sweep, before) if stages is None else stages
         with torch.enable_grad(), self.outside.replaced():
             results = [*self.method.again(sweep, own, stages)]
             if at is not None:
