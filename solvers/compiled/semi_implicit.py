@@ -215,7 +215,7 @@ class _Plan:
             closed=np.array(self.cell.closed),
             floating=self.cell.dielectric.floating,
             rows=np.arange(len(volumes) + 2),
-            width=LANES,
+            width=min(LANES, -(-self.steps.shape[1] // 8) * 8),
         )
         saves = np.array(self.saves, dtype=np.int64)
         return facts, self.steps.contiguous().numpy(), saves

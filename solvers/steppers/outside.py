@@ -123,14 +123,16 @@ class _Swap(TorchFunctionMode):
     ) -> Any:
         if not torch.is_grad_enabled():  # as inside an autograd.Function: nothing is recorded
             return func(*args, **(kwargs or {}))
-        named = {name: self._swapped(value) for name, value in (kwargs or {}).items()}
-        return func(*self._swapped(args), **named)
+        given = self._swapped(args)
+        if not kwargs:
+            return func(*given)
+        return func(*given, **{name: self._swapped(value) for name, value in kwargs.items()})
 
     def _swapped(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return self.leaf_of.get(id(value), value)
         if type(value) in (tuple, list):
-            return type(value)(self._swapped(one) for one in value)
+            return type(value)([self._swapped(one) for one in value])
         return value
 
 
