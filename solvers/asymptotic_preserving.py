@@ -43,10 +43,22 @@ def asymptotic_preserving_step(cell: Electrolyte, c: Tensor, dt: Tensor) -> Tens
     Returns:
         Concentrations like ``c``. The mass of a closed species is that of ``c`` to round-off.
     """
+    return step_and_change(cell, c, dt)[0]
+
+
+def step_and_change(
+    cell: Electrolyte, c: Tensor, dt: Tensor, known: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """:func:`asymptotic_preserving_step`, and how it predicts the potential to change.
+
+    ``known``: that change, detached, if the same step was taken before; it is not solved for again.
+    """
     if not cell.scheme.monotone:
         cell = replace(cell, scheme=FACE_SCHEMES["scharfetter-gummel"])
     h = dt.reshape(-1, *(1 for _ in c.shape[1:]))
-    faces = cell.faces(c, _predicted_potential(cell, c, h))
+    phi = cell.potential(c)
+    change = _predicted_change(cell, c, h, phi, known)
+    faces = cell.faces(c, phi + change)
     new = c
     for axis, face in enumerate(faces):
         new = _step_along(cell, axis, face, new, h)
@@ -58,7 +70,8 @@ def asymptotic_preserving_step(cell: Electrolyte, c: Tensor, dt: Tensor) -> Tens
         columns = zip(kept.unbind(1), cell.closed, strict=True)
         kept = torch.stack([one if closed else free for one, closed in columns], 1)
     new = new * kept.reshape(*kept.shape, *(1 for _ in c.shape[2:]))
-    return new if cell.reactions is None else cell.reactions.step(new, dt)
+    new = new if cell.reactions is None else cell.reactions.step(new, dt)
+    return new, change.detach()
 
 
 def _step_along(cell: Electrolyte, axis: int, face: Faces, c: Tensor, h: Tensor) -> Tensor:
@@ -79,10 +92,11 @@ def _step_along(cell: Electrolyte, axis: int, face: Faces, c: Tensor, h: Tensor)
     return back(solve_tridiagonal(*flat, periodic=periodic).reshape(load.shape), grid, axis)
 
 
-def _predicted_potential(cell: Electrolyte, c: Tensor, h: Tensor) -> Tensor:
-    """The potential after a step in which the charge follows the field that it makes."""
-    medium, phi = cell.dielectric, cell.potential(c)
-    faces = cell.faces(c, phi)
+def _predicted_change(
+    cell: Electrolyte, c: Tensor, h: Tensor, phi: Tensor, known: Tensor | None
+) -> Tensor:
+    """How the potential changes in a step in which the charge follows the field that it makes."""
+    medium, faces = cell.dielectric, cell.faces(c, phi)
     conductances, currents = [], []
     for electric, slope, flux in zip(
         medium.lines, cell.flux_slopes(faces), cell.fluxes(faces), strict=True
@@ -92,4 +106,4 @@ def _predicted_potential(cell: Electrolyte, c: Tensor, h: Tensor) -> Tensor:
             extra = with_ends(extra[..., 1:-1], edge_columns(extra) * electric.pull)
         conductances.append(electric.conductance + extra)
         currents.append((h * cell.valence * flux).sum(1))
-    return phi + medium.solve(tuple(conductances), -medium.leaving(currents))
+    return medium.solve(tuple(conductances), -medium.leaving(currents), known=known)

@@ -129,11 +129,18 @@ class Dielectric:
         return solve_by_transform(load / self.volumes, self.grid, bases, epsilon, screening)
 
     def solve(
-        self, conductances: tuple[Tensor, ...], load: Tensor, mass: Tensor | None = None
+        self,
+        conductances: tuple[Tensor, ...],
+        load: Tensor,
+        mass: Tensor | None = None,
+        known: Tensor | None = None,
     ) -> Tensor:
-        """The potential at which each cell loses ``load``; behind walls it is 0."""
+        """The potential at which each cell loses ``load``; behind walls it is 0.
+
+        ``known``: this potential where it was found before; then only derivatives are taken.
+        """
         singular = self.floating and mass is None
-        return solve_elliptic(self.grid, conductances, mass, load, singular=singular)
+        return solve_elliptic(self.grid, conductances, mass, load, singular=singular, known=known)
 
     @property
     def grounding(self) -> Tensor:

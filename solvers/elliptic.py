@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,7 +25,14 @@ from pnpfusion.solvers.lines import along, back, face_areas, with_ends
 from pnpfusion.solvers.transforms import from_modes, laplacian_symbols, to_modes
 
 MAX_ITERATIONS = 1000
-How = tuple[bool, bool]  # whether the system is singular, and a single axis solved directly
+
+
+class How(NamedTuple):
+    """What a solution depends on beside numbers."""
+
+    singular: bool
+    direct: bool  #: whether a single axis is solved directly
+    known: Tensor | None = None  #: the solution
 
 
 def solve_elliptic(
@@ -36,6 +43,7 @@ def solve_elliptic(
     *,
     singular: bool = False,
     direct: bool = True,
+    known: Tensor | None = None,
 ) -> Tensor:
     r"""The x that balances ``load``; self-adjoint, and differentiable to any order.
 
@@ -48,6 +56,7 @@ def solve_elliptic(
         singular: whether x is free up to a constant (no wall conducts and there is no mass): the
             load is then neutralised evenly and x has zero mean.
         direct: whether a single axis is solved directly.
+        known: x, where it was found before; then only derivatives are taken.
 
     Returns:
         x, ``(B, *grid.shape)``; NaN for samples that the iteration does not solve.
@@ -55,28 +64,23 @@ def solve_elliptic(
     extra = load.new_zeros((1,) * load.ndim) if mass is None else mass
     # Views, because checkpoints look for what comes from outside in torch's own operations.
     given = (values.view_as(values) for values in (load, extra, *conductances))
-    x: Tensor = _Elliptic.apply(grid, (singular, direct), *given)  # type: ignore[no-untyped-call]
+    x: Tensor = _Elliptic.apply(grid, How(singular, direct, known), *given)  # type: ignore[no-untyped-call]
     return x
 
 
 class _Elliptic(torch.autograd.Function):
     @staticmethod
     def forward(grid: Grid, how: How, load: Tensor, mass: Tensor, *conductances: Tensor) -> Tensor:
-        singular, direct = how
-        volumes = _volumes(grid, load.dtype, load.device)
-        if singular:
-            load = load - volumes * (_total(load) / volumes.sum())
-        if grid.ndim == 1 and direct:
-            x = _solve_line(grid, conductances[0], mass, load, singular)
-        else:
-            x, _ = conjugate_gradients(grid, conductances, mass, load, singular=singular)
-        if singular:
-            x = x - _total(volumes * x) / volumes.sum()
-        return x
+        singular, direct, known = how
+        if known is not None:
+            return known.clone()
+        with torch._C.DisableTorchFunction():  # nothing in here is looked for by checkpoints
+            return _solved(grid, How(singular, direct), load, mass, *conductances)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.grid, ctx.how, _, *coefficients = inputs
+        ctx.grid, how, _, *coefficients = inputs
+        ctx.how = how._replace(known=None)
         ctx.save_for_backward(output, *coefficients)
         ctx.save_for_forward(output, *coefficients)
 
@@ -110,6 +114,20 @@ class _Elliptic(torch.autograd.Function):
             by_conductance.append(product)
         by_mass = -(y * x).sum_to_size(mass.shape) if ctx.needs_input_grad[3] else None
         return (None, None, y, by_mass, *by_conductance)
+
+
+def _solved(grid: Grid, how: How, load: Tensor, mass: Tensor, *conductances: Tensor) -> Tensor:
+    """The solution, without derivatives."""
+    volumes = _volumes(grid, load.dtype, load.device)
+    if how.singular:
+        load = load - volumes * (_total(load) / volumes.sum())
+    if grid.ndim == 1 and how.direct:
+        x = _solve_line(grid, conductances[0], mass, load, how.singular)
+    else:
+        x, _ = conjugate_gradients(grid, conductances, mass, load, singular=how.singular)
+    if how.singular:
+        x = x - _total(volumes * x) / volumes.sum()
+    return x
 
 
 @lru_cache(maxsize=64)

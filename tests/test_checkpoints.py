@@ -8,6 +8,7 @@ import torch
 import pnpfusion as pf
 from pnpfusion.dynamics.pnp_bound import BoundPNP
 from pnpfusion.solvers import RK4, TRBDF2, AsymptoticPreserving, BackwardEuler, KenCarp4, Odeint
+from pnpfusion.solvers.steppers import graph_room, march, tape
 from tests.registry import Decay, Pendulum, blocking_cell, f64, stepper_name, times
 
 quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
@@ -255,3 +256,65 @@ def test_a_tensor_that_no_operation_sees_is_refused():
         pf.simulate(
             Law(), torch.ones(1, dtype=f64), times(0, 1), x=k, stepper=RK4(dt=0.1), checkpoints=2
         )
+
+
+def in_a_square(values, stepper, span):
+    """Two boxes with electrodes on two sides, with a gradient in what they are made of."""
+    cell = pf.PNP(
+        pf.Grid((4, 3), (1.0, 0.8), ("wall", "wall")),
+        [pf.Species("cation", values["z"], values["d"]), pf.Species("anion", -1)],
+        permittivity=values["epsilon"],
+        walls={"x-": pf.Wall(potential=values["left"]), "y+": pf.Wall(potential=0.0)},
+    )
+    return pf.simulate(cell, values["c0"], span, stepper=stepper)
+
+
+def of_a_square():
+    values = {name: parameters()[name] for name in ("z", "d", "epsilon", "left")}
+    generator = torch.Generator().manual_seed(1)
+    values["c0"] = 1 + 0.3 * torch.rand(2, 2, 4, 3, dtype=f64, generator=generator)
+    return {name: value.detach().requires_grad_() for name, value in values.items()}
+
+
+@quiet
+@pytest.mark.parametrize("room", ["some graphs and all states", "few states"])
+def test_long_runs_in_boxes_keep_few_graphs_unasked(room, monkeypatch):
+    values, tapes, stepper = of_a_square(), [], AsymptoticPreserving(dt=4e-5)
+    recorded = in_a_square(values, stepper, SPAN)
+    wanted = gradients(recorded, list(values.values()))
+
+    class Watched(march.Tape):
+        def attach(self, *args):
+            tapes.append(self)
+            return super().attach(*args)
+
+    monkeypatch.setattr(march, "Tape", Watched)
+    few = room == "few states"
+    monkeypatch.setattr(graph_room, "BYTES_OF_GRAPHS", 1 if few else 2**20)
+    monkeypatch.setattr(tape, "BYTES_KEPT", 1 if few else 2**20)
+    run = in_a_square(values, stepper, SPAN)
+    assert torch.equal(run.states, recorded.states)
+    (written,) = tapes
+    count = len(written.sweeps)
+    assert 50 < count < int(run.work.steps.max())
+    if few:
+        assert count == int(run.work.steps.max()) - 1
+        assert len(written.kept) <= 2 * count**0.5 + 2 < count / 2
+    else:
+        assert len(written.kept) == count
+    for got, same in zip(gradients(run, list(values.values())), wanted, strict=True):
+        torch.testing.assert_close(got, same, rtol=0, atol=1e-12 * float(same.abs().max()))
+
+
+@quiet
+def test_a_long_run_in_a_box_can_be_differentiated_twice(monkeypatch):
+    span, found = times(0, 3e-4), []
+    for room in (graph_room.BYTES_OF_GRAPHS, 1):
+        monkeypatch.setattr(graph_room, "BYTES_OF_GRAPHS", room)
+        values = of_a_square()
+        run = in_a_square(values, AsymptoticPreserving(dt=1e-4), span)
+        inputs = [values["epsilon"], values["c0"]]
+        once = torch.autograd.grad(run.final.square().sum(), inputs, create_graph=True)
+        found.append(torch.autograd.grad(sum(one.square().sum() for one in once), inputs))
+    for got, same in zip(*found, strict=True):
+        torch.testing.assert_close(got, same, rtol=0, atol=1e-10 * float(same.abs().max()))

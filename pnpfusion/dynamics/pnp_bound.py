@@ -119,8 +119,15 @@ class BoundPNP:
 
     def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> Tensor | None:
         """See :class:`Law`; spectral cells have none."""
+        found = self.robust_step_again(t, dt, u, ())
+        return None if found is None else found[0]
+
+    def robust_step_again(
+        self, t: Tensor, dt: Tensor, u: Tensor, stages: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
+        """The same, and what it need not find again if it is given that as ``stages``."""
         cell = self.at(t + dt)
-        return semi_implicit_step(cell, u, dt) if isinstance(cell, Electrolyte) else None
+        return semi_implicit_step(cell, u, dt, stages) if isinstance(cell, Electrolyte) else None
 
     def plain_steps(self, method: Method, times: Tensor) -> PlainSteps | None:
         """Steps by ``method`` in compiled code, where it knows this cell; else None."""

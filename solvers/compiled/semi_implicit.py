@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
+from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step, step_and_change
 from pnpfusion.solvers.backend import backend
 from pnpfusion.solvers.compiled.cell import is_compiled
 from pnpfusion.solvers.device import steps as device_steps
@@ -28,13 +28,20 @@ if TYPE_CHECKING:
 MOST_IN_ONE_CALL = 10_000_000
 
 
-def semi_implicit_step(cell: Electrolyte, c: Tensor, dt: Tensor) -> Tensor:
-    """:func:`asymptotic_preserving_step`, compiled for the cells that the kernel knows."""
+def semi_implicit_step(
+    cell: Electrolyte, c: Tensor, dt: Tensor, known: tuple[Tensor, ...] = ()
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """:func:`asymptotic_preserving_step`, compiled for the cells that the kernel knows.
+
+    Beside it what the same step need not find again if it is ``known``, ``(B, 1, *grid.shape)``.
+    """
     if not _is_known(cell):
-        return asymptotic_preserving_step(cell, c, dt)
+        new, change = step_and_change(cell, c, dt, known[0][:, 0] if known else None)
+        return new, (change.unsqueeze(1),)
     step = dt.detach().to(c.dtype).unsqueeze(0)
     lowest = dt.new_zeros(len(c))
-    return _run(cell, c, _parameters(cell), step, [-1], lowest, judged=False, sloped=False).end
+    run = _run(cell, c, _parameters(cell), step, [-1], lowest, judged=False, sloped=False)
+    return run.end, ()
 
 
 def _is_known(cell: Electrolyte) -> bool:
@@ -208,7 +215,7 @@ class _Plan:
             closed=np.array(self.cell.closed),
             floating=self.cell.dielectric.floating,
             rows=np.arange(len(volumes) + 2),
-            width=LANES,
+            width=min(LANES, -(-self.steps.shape[1] // 8) * 8),
         )
         saves = np.array(self.saves, dtype=np.int64)
         return facts, self.steps.contiguous().numpy(), saves

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.implicit_solve import is_followed, per_state
+from pnpfusion.solvers.implicit_solve import is_followed, is_transformed, per_state
 from pnpfusion.solvers.outcome import Outcome
 from pnpfusion.solvers.plain_steps import (
     Advance,
@@ -20,6 +21,7 @@ from pnpfusion.solvers.plain_steps import (
 )
 from pnpfusion.solvers.steppers.base import Law, Pace, Path, Report, Standing, Work
 from pnpfusion.solvers.steppers.control import Control, Verdict
+from pnpfusion.solvers.steppers.graph_room import GraphRoom
 from pnpfusion.solvers.steppers.record import Piece, Record, Step
 from pnpfusion.solvers.steppers.tape import Again, Method, State, Sweep, Tape
 
@@ -46,6 +48,7 @@ def march(
     here: Standing | None = None
     again: Again | None = None
     start: State | None = None  # for a tape alone, since it takes room
+    graphs: GraphRoom | None = None
 
     def begun(steps: int) -> Standing:
         """Where the run begins, or comes to by at most so many plain steps that begin it."""
@@ -65,10 +68,12 @@ def march(
             again = method.again
             # A forward derivative goes along with the run and holds nothing.
             if checkpoints is not None and (here.u.requires_grad or here.slope.requires_grad):
-                again, start = Tape(method, checkpoints), (here.u, here.slope)
-                here = replace(here, u=u0.detach(), slope=here.slope.detach())
+                again, start = Tape(method, checkpoints, here.pieces), (here.u, here.slope)
+                here = here.detached()
         if again is not None and follower is None:
             plain = None
+            if start is None and method.alike and not is_transformed():
+                graphs = GraphRoom()
         while here.going.any():
             if plain is not None:
                 ahead = _advance(plain, control, here)
@@ -79,8 +84,12 @@ def march(
                     swept = _swept(method, control, replace(here, going=waits), again)
                     here = replace(swept, going=swept.going | (here.going & ~waits))
                 continue
+            if graphs is not None and graphs.is_full and here.u.requires_grad:
+                tape, state, graphs = Tape(method, None, here.pieces), (here.u, here.slope), None
+                again, start, here = tape, state, here.detached()
             # One assignment: an interruption finds all of a sweep done, or nothing of it.
-            here = _swept(method, control, here, again)
+            with nullcontext() if graphs is None else graphs.counted():
+                here = _swept(method, control, here, again)
             _tell(report, here, times)
     except KeyboardInterrupt:
         # In the line of a `with` statement it may come before what the statement restores.
@@ -92,7 +101,7 @@ def march(
         here = here.stopped(here.going, Outcome.INTERRUPTED)
     pieces = record.pieces[: here.pieces]
     if isinstance(again, Tape) and start is not None:
-        pieces = again.attach(pieces, start)
+        pieces = [*pieces[: again.before], *again.attach(pieces[again.before :], start)]
     return record.path(here, pieces)
 
 
@@ -192,20 +201,27 @@ def _swept(method: Method, control: Control, here: Standing, again: Again | None
     stepper, law, tolerance, record = method.stepper, method.law, method.tolerance, method.record
     plan = control.plan(here.pace, t, here.next, going)
     u_0, k_0 = u.detach(), slope.detach()
+    # A step that no iteration finds is recorded as it is tried, and stands if all of them do.
+    at_once = again is not None and not isinstance(again, Tape) and not stepper.iterates
+    with nullcontext() if at_once else torch.no_grad():
+        recorded = stepper.take(law, t, plan, *((u, slope) if at_once else (u_0, k_0)), tolerance)
     with torch.no_grad():
-        trial = stepper.take(law, t, plan, u_0, k_0, tolerance)
+        trial = recorded.detached() if at_once else recorded
         ratio = tolerance.ratio(trial.error, u_0, trial.u)
         judged = trial.solved & ~ratio.isnan()
         valid = going & judged & stepper.admissible(law, plan, u_0, trial.u)
         accept, pushed = record.may_keep(
             valid & (ratio <= 1), Step(t, plan, u_0, k_0, trial.u, trial.slope)
         )
-    if again is not None and accept.any():  # the steps that stand once more, recorded
+    stands = recorded if at_once and torch.equal(accept, going) else trial
+    keep = per_state(accept, u)
+    after = torch.where(keep, stands.u, u), torch.where(keep, stands.slope, slope)
+    if (
+        again is not None and stands is trial and accept.any()
+    ):  # the steps that stand once more, recorded
         sweep = Sweep(t, plan, accept, bool(trial.stages), len(record.pieces))
-        after = again(sweep, (u, slope), trial.stages)
-    else:
-        keep = per_state(accept, u)
-        after = torch.where(keep, trial.u, u), torch.where(keep, trial.slope, slope)
+        if not (isinstance(again, Tape) and again.writes_down(sweep, (u, slope), trial.stages)):
+            after = again(sweep, (u, slope), trial.stages)
     following, lowest = record.keep(accept, Step(t, plan, u, slope, *after), here.next, here.lowest)
     t = torch.where(accept, plan.ends, t)
     work = Work(

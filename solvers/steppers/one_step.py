@@ -46,12 +46,22 @@ class Attempt:
         solved = torch.ones_like(start.dt, dtype=torch.bool)
         return cls(u, slope, None, solved, torch.zeros_like(solved, dtype=torch.long), rate_calls)
 
+    def detached(self) -> Attempt:
+        """The same without gradient."""
+        error = None if self.error is None else self.error.detach()
+        return replace(self, u=self.u.detach(), slope=self.slope.detach(), error=error)
+
 
 class OneStep(Stepper):
     """A stepper given by a single step; the loop around it is :func:`march`."""
 
     #: Whether a step that does not keep positive what the law wants positive is thrown away.
     keeps_positive: ClassVar[bool]
+    #: Whether a step is found by iteration, so that it is recorded once more from where that ended.
+    iterates: ClassVar[bool] = True
+    #: Whether recorded steps have the same bits as others, and all depend on the same tensors (of a
+    #: law that no function of time drives), so that the first one tells what the others need.
+    repeats: ClassVar[bool] = False
 
     @abstractmethod
     def attempt(self, law: Law, start: Start) -> Attempt:
@@ -126,6 +136,8 @@ class OneStep(Stepper):
 @dataclass(frozen=True)
 class FixedOneStep(OneStep):
     """Steps of fixed size that solve no equations and are tried once."""
+
+    iterates: ClassVar[bool] = False
 
     dt: float  #: steps of at most this size; they are made to fit between the saved times
     max_steps: int = 1_000_000  #: per sample

@@ -29,9 +29,10 @@ class Outside:
         self._first = -1 if mark is None else _sequence(mark)  # nodes of the run come later
 
     @contextmanager
-    def replaced(self) -> Iterator[None]:
-        """Within, every operation sees the leaves."""
-        with _Swap(self._leaf_of):
+    def replaced(self, by: Sequence[Tensor] | None = None) -> Iterator[None]:
+        """Within, every operation sees the leaves, or what is given in their order."""
+        pairs = zip(self.tensors, by or (), strict=by is not None)
+        with _Swap(self._leaf_of if by is None else {id(old): new for old, new in pairs}):
             yield
 
     def forget_modes(self) -> None:
@@ -120,14 +121,18 @@ class _Swap(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        named = {name: self._swapped(value) for name, value in (kwargs or {}).items()}
-        return func(*self._swapped(args), **named)
+        if not torch.is_grad_enabled():  # as inside an autograd.Function: nothing is recorded
+            return func(*args, **(kwargs or {}))
+        given = self._swapped(args)
+        if not kwargs:
+            return func(*given)
+        return func(*given, **{name: self._swapped(value) for name, value in kwargs.items()})
 
     def _swapped(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return self.leaf_of.get(id(value), value)
         if type(value) in (tuple, list):
-            return type(value)(self._swapped(one) for one in value)
+            return type(value)([self._swapped(one) for one in value])
         return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -24,6 +24,7 @@ class AsymptoticPreserving(FixedOneStep):
 
     order: ClassVar[int] = 1
     keeps_positive: ClassVar[bool] = True
+    repeats: ClassVar[bool] = True
 
     def plain_steps(self, law: Law, control: Control) -> PlainSteps | None:
         """See :class:`OneStep`."""
@@ -55,10 +56,20 @@ class AsymptoticPreserving(FixedOneStep):
 
     def attempt(self, law: Law, start: Start) -> Attempt:
         """See :class:`OneStep`."""
-        new = law.robust_step(start.t, start.dt, start.u)
-        if new is None:
+        again = getattr(law, "robust_step_again", None)
+        if again is not None:
+            found = again(start.t, start.dt, start.u, start.stages)
+        else:
+            new = law.robust_step(start.t, start.dt, start.u)
+            found = None if new is None else (new, ())
+        if found is None:
             raise ValueError(
                 "this law has no semi-implicit step of its own, so `AsymptoticPreserving` cannot "
                 "follow it; use another stepper, e.g. TRBDF2()."
             )
-        return Attempt.unsolved(start, new, law.rate(start.t + start.dt, new), 1)
+        u, stages = found
+        if start.stages:  # these steps end at the saved times: no state depends on a slope
+            return Attempt.unsolved(start, u, start.slope, 0)
+        with torch.no_grad():
+            slope = law.rate(start.t + start.dt, u)
+        return replace(Attempt.unsolved(start, u, slope, 1), stages=stages)

@@ -73,7 +73,9 @@ class Facts(NamedTuple):
     """0, 1 ... N + 1, for loops over rows: where LLVM knows how the number of a row grows, it asks
     whether any rows of a loop overlap, not only those at hand, and does not vectorise."""
 
-    width: int  #: LANES, for loops whose length the compiler must not know: it would unroll them
+    width: int
+    """Of the LANES those that samples fill, up to whole registers; for loops whose length the
+    compiler must not know: it would unroll them."""
 
 
 class Block(NamedTuple):

@@ -1,0 +1,44 @@
+"""How many steps of a run keep their graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+BYTES_OF_GRAPHS = 2**28
+
+
+class GraphRoom:
+    """Room for the graphs of the first steps of a run, in sweeps that are all alike.
+
+    What one of them holds is counted in the first one.
+    """
+
+    def __init__(self) -> None:
+        self.sweeps = 0
+        self.held: dict[
+            int, int
+        ] = {}  #: bytes of what the graph of the first sweep holds, by place
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another sweep goes beyond :data:`BYTES_OF_GRAPHS`, which the first may."""
+        return self.sweeps > 0 and (self.sweeps + 1) * sum(self.held.values()) > BYTES_OF_GRAPHS
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Within, one more sweep is recorded."""
+        self.sweeps += 1
+        if self.sweeps > 1:
+            yield
+            return
+        with torch.autograd.graph.saved_tensors_hooks(self._count, lambda values: values):
+            yield
+
+    def _count(self, values: Tensor) -> Tensor:
+        storage = values.untyped_storage()
+        self.held[storage.data_ptr()] = storage.nbytes()
+        return values
