@@ -448,7 +448,7 @@ def test_noise_makes_it_worse_and_missing_features_too() -> None:
     with pytest.raises(ValueError, match=r"`modalities` names \['c'\]"):
         with_noise(trained.model, test, [1.0], modalities=["c"], generator=draw)
     flags = {"a": torch.arange(len(test)) % 2 == 0}
-    half = evaluate(trained.model, test, present=flags)["accuracy"]
+    half = evaluate(trained.model, dataclasses.replace(test, present=flags))["accuracy"]
     none = evaluate(trained.model, test, missing=["a"])["accuracy"]
     assert none < half < accuracy[0]
     assert math.isclose(float(calibration(trained.model, test).share.sum()), 1)

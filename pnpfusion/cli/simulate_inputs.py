@@ -67,6 +67,11 @@ def experiment(
     whole_set = (scaled_set or scaled)(options)
     picked = pick(options.sample, len(whole_set), options.seed)
     chosen = whole_set.samples(picked)
+    if gaps := [*(chosen.present or {})]:
+        raise CommandError(
+            f"a cell takes samples that have all modalities, but some that --sample "
+            f"{options.sample} names lack {gaps}; choose others."
+        )
     features = dict(chosen.modalities)
     if tokens := [name for name, values in features.items() if values.ndim > 2]:
         raise CommandError(

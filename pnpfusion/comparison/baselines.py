@@ -8,7 +8,7 @@ stand here, by the validation samples; scikit-learn does the rest.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -156,8 +156,8 @@ def fit_baseline(asked: Asked, data: Features, objective: Objective, outputs: in
         raise ValueError(f"the baseline {asked.kind!r} has no strengths to try.")
     _, strength, answers = best
 
-    def told_of(data: Features, missing: Sequence[str]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(answers(view.of(data, missing))))
+    def told_of(data: Features) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(answers(view.of(data))))
 
     width = sum(train.dims[name] for name in asked.modalities)
     count = outputs * (1 if asked.kind == "constant" else width + 1)
@@ -176,13 +176,13 @@ class _View:
     names: tuple[str, ...]  #: of modalities
     scales: Scales
 
-    def of(self, data: Features, missing: Sequence[str] = ()) -> Array:
+    def of(self, data: Features) -> Array:
         """(n, d), side by side."""
         sides = []
         for name in self.names:
             scaled = self.scales.apply(name, data.modalities[name])
             scaled = scaled.mean(1) if scaled.ndim == 3 else scaled
-            sides.append(torch.zeros_like(scaled) if name in missing else scaled)
+            sides.append(torch.where(data.there(name)[:, None], scaled, 0))
         return np.asarray(torch.cat(sides, 1).numpy())
 
 

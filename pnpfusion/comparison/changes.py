@@ -21,8 +21,12 @@ class Scales:
 
     @classmethod
     def of(cls, train: Features) -> Scales:
-        """Those of the training samples."""
-        rows = {name: values.flatten(0, -2).double() for name, values in train.modalities.items()}
+        """Those of the training samples that have the modality.
+
+        Raises:
+            ValueError: one that none of them has.
+        """
+        rows = {name: train.measured(name).flatten(0, -2).double() for name in train.dims}
         deviations = {}
         for name, values in rows.items():
             flat = (values == values[0]).all(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,7 @@ from torch import Tensor
 
 from pnpfusion.data.feature_set import Features
 
-#: Outputs, (n, K), of samples of which none has the modalities that are named.
-Outputs = Callable[[Features, Sequence[str]], Tensor]
+Outputs = Callable[[Features], Tensor]  #: (n, K), of samples
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import math
 import statistics
 import time
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -79,7 +78,7 @@ def measure(plan: Plan, cell: Cell) -> dict[str, Any]:
     }
     clean = found["test"][objective.score]
     if len(data.dims) > 1:
-        found["without"] = {name: judge.metrics(test, [name]) for name in data.dims}
+        found["without"] = {name: judge.metrics(test.without([name])) for name in data.dims}
         groups = {"all": [*data.dims], **{name: [name] for name in data.dims}}
     else:
         groups = {"all": [*data.dims]}
@@ -102,10 +101,10 @@ class _Judge:
     def __init__(self, contestant: Contestant, objective: Objective) -> None:
         self.contestant, self.objective = contestant, objective
 
-    def metrics(self, data: Features, missing: Sequence[str] = ()) -> dict[str, float]:
+    def metrics(self, data: Features) -> dict[str, float]:
         if data.target is None:
             raise ValueError(f"{data.name!r} has no target.")
-        told = self.contestant.outputs(data, missing)
+        told = self.contestant.outputs(data)
         found = self.objective.metrics(told, data.target)
         if not self.contestant.is_sure and data.task != "numbers":
             found = {name: value for name, value in found.items() if name not in OF_SURE}
@@ -119,7 +118,7 @@ class _Judge:
         spent = []
         for _ in range(REPEATS):
             begun = time.process_time()
-            self.contestant.outputs(data, ())
+            self.contestant.outputs(data)
             spent.append(time.process_time() - begun)
         return 1000 * statistics.median(spent) / len(data)
 
@@ -137,10 +136,10 @@ def _contestant(
         trained = train(model, data, replace(recipe, seed=cell.seed))
     health = trained.history[trained.best_epoch - 1]["health"]
 
-    def outputs(data: Features, missing: Sequence[str]) -> Tensor:
+    def outputs(data: Features) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return predict(model, data, missing=missing).cpu()
+            return predict(model, data).cpu()
 
     return Contestant(
         outputs,

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from pnpfusion.data.feature_set import Features
-from pnpfusion.fusion.inputs import Present
 from pnpfusion.training.metrics import Reliability, reliability
 from pnpfusion.training.model import FusionModel
 from pnpfusion.training.objectives import Objective, objective_of
@@ -22,16 +21,14 @@ def predict(
     data: Features,
     *,
     missing: Sequence[str] = (),
-    present: Present = None,
     batch: int = BATCH,
 ) -> Tensor:
     """The model's outputs, (n, outputs): logits, or numbers. It is in evaluation mode meanwhile.
 
     Args:
         model: a trained one.
-        data: samples with its modalities.
+        data: samples with its modalities; ``data.present`` says who lacks which.
         missing: modalities that none of them has.
-        present: which samples have a modality: bool (n,), by modality.
         batch: samples in one call.
 
     Raises:
@@ -55,8 +52,8 @@ def predict(
                 }
                 flags = {
                     name: values[rows].to(where)
-                    for name, values in (present or {}).items()
-                    if values is not None
+                    for name, values in (data.present or {}).items()
+                    if name not in missing
                 }
                 told = model(inputs, flags or None)
                 parts.append(told.float() if told.dtype == torch.bfloat16 else told)
@@ -77,7 +74,6 @@ def evaluate(
     data: Features,
     *,
     missing: Sequence[str] = (),
-    present: Present = None,
     batch: int = BATCH,
 ) -> dict[str, float]:
     """The metrics of the model's task on these samples; see :func:`predict`.
@@ -85,7 +81,7 @@ def evaluate(
     Raises:
         ValueError: data without a target, or see :func:`predict`.
     """
-    outputs = predict(model, data, missing=missing, present=present, batch=batch)
+    outputs = predict(model, data, missing=missing, batch=batch)
     return objective_for(model).metrics(outputs.cpu(), target_of(data, model))
 
 
@@ -110,12 +106,14 @@ def target_of(data: Features, model: FusionModel) -> Tensor:
 def without_each(model: FusionModel, data: Features) -> dict[str, dict[str, float]]:
     """The metrics where one modality is missing in all samples, by the name of the missing one.
 
+    Samples that have no other are left out (:meth:`Features.without`).
+
     Raises:
         ValueError: a set of one modality, or see :func:`evaluate`.
     """
     if len(data.dims) < 2:
         raise ValueError(f"{data.name!r} has one modality, and nothing is left without it.")
-    return {name: evaluate(model, data, missing=[name]) for name in data.dims}
+    return {name: evaluate(model, data.without([name])) for name in data.dims}
 
 
 def with_noise(

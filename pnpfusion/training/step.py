@@ -140,7 +140,8 @@ class Learner:
                 for part in torch.arange(crew.rank, len(rows), crew.size).split(LOOK):
                     if not len(part):  # more processes than samples
                         continue
-                    told, info = self.model(self._inputs(rows[part]), return_info=True)
+                    inputs, present = self._inputs(rows[part])
+                    told, info = self.model(inputs, present, return_info=True)
                     found[part] = told.double()
                     watch(tally, info)
         except FloatingPointError as error:
@@ -166,25 +167,30 @@ class Learner:
         if not len(mine):  # more processes than samples: one of them is looked at and counts 0
             mine, counts = torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.float64)
         draw = randomness.drawn_by("step", recipe.seed, epoch, index)
-        present = keep = None
-        names = self.model.modalities
+        names, keep = self.model.modalities, None
+        inputs, present = self._inputs(rows[mine])
         if recipe.modality_dropout and len(names) > 1:
             flags = randomness.presence(names, len(rows), recipe.modality_dropout, draw)
-            present = {name: kept[mine].to(self.device) for name, kept in flags.items()}
+            kept = {name: flag[mine].to(self.device) for name, flag in flags.items()}
+            present = kept if present is None else _of_those_there(present, kept)
         if recipe.input_dropout:
             keep = {}
             for name in names:
                 shape = (len(rows), *self.data.modalities[name].shape[1:])
-                kept = randomness.dropout(shape, recipe.input_dropout, draw)
-                keep[name] = kept[mine].to(self.device, self.dtype)
+                scales = randomness.dropout(shape, recipe.input_dropout, draw)
+                keep[name] = scales[mine].to(self.device, self.dtype)
         target = self.target[rows[mine]].to(self.device)
-        return self._inputs(rows[mine]), present, keep, target, counts.to(self.device)
+        return inputs, present, keep, target, counts.to(self.device)
 
-    def _inputs(self, rows: Tensor) -> dict[str, Tensor]:
-        return {
+    def _inputs(self, rows: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+        """Features of these samples, and who has them; None where nobody of the set lacks any."""
+        inputs = {
             name: values[rows].to(self.device, self.dtype)
             for name, values in self.data.modalities.items()
         }
+        if self.data.present is None:
+            return inputs, None
+        return inputs, {name: self.data.there(name)[rows].to(self.device) for name in inputs}
 
     def _autocast(self) -> torch.autocast:
         mixed = self.recipe.precision == "bfloat16-mixed"
@@ -199,7 +205,7 @@ class Learner:
         self.model.eval()
         torch.manual_seed(0)
         with torch.no_grad(), self._autocast():
-            _, info = self.model(self._inputs(self.train_rows[:2]), return_info=True)
+            _, info = self.model(*self._inputs(self.train_rows[:2]), return_info=True)
         layers = [one for one in self.model.modules() if isinstance(one, FusionLayer)]
         return bool(info.losses) or any(layer.iterates for layer in layers)
 
@@ -210,3 +216,10 @@ class Learner:
             f"again: lower `learning_rate` (now {self.recipe.learning_rate:g}), clip the gradient "
             f'(`clip`, now {self.recipe.clip}), or take precision="float64".'
         )
+
+
+def _of_those_there(there: dict[str, Tensor], kept: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What samples keep of what they have; who would lose all of it loses nothing."""
+    both = {name: flags & kept.get(name, flags) for name, flags in there.items()}
+    left = torch.stack([*both.values()]).any(0)
+    return {name: torch.where(left, both[name], flags) for name, flags in there.items()}
