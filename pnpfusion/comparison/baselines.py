@@ -159,13 +159,15 @@ def fit_baseline(asked: Asked, data: Features, objective: Objective, outputs: in
     def told_of(data: Features) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(answers(view.of(data))))
 
-    width = sum(train.dims[name] for name in asked.modalities)
-    count = outputs * (1 if asked.kind == "constant" else width + 1)
+    is_constant = asked.kind == "constant"
+    seen = 0 if is_constant else sum(train.dims[name] for name in asked.modalities)
+    count = outputs * (seen + 1)
     return Contestant(
         told_of,
         count if baseline.counts else None,
         {"strength": strength} if len(baseline.strengths) > 1 else {},
         baseline.is_sure,
+        (lambda _: 2.0 * outputs * seen) if baseline.counts else None,
     )
 
 

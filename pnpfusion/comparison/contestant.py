@@ -21,3 +21,5 @@ class Contestant:
     parameters: int | None  #: that were fitted; None where that says nothing
     told: Mapping[str, Any] = field(default_factory=dict)  #: what is to be known of its learning
     is_sure: bool = True  #: whether its outputs are logits, which say how sure it is
+    operations: Callable[[Features], float] | None = None
+    """Floating point operations of one answer, the mean over samples; None where unknown."""

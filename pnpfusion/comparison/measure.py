@@ -7,7 +7,7 @@ import statistics
 import time
 import warnings
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from pnpfusion.training.health import HealthWarning
 from pnpfusion.training.loop import train
 from pnpfusion.training.model import FusionModel
 from pnpfusion.training.objectives import Objective, objective_of
+from pnpfusion.training.operations import operations
 from pnpfusion.training.randomness import drawn_by
 
 REPEATS = 7  #: of the timed inference
@@ -76,6 +77,8 @@ def measure(plan: Plan, cell: Cell) -> dict[str, Any]:
         "parameters": contestant.parameters,
         **contestant.told,
     }
+    if contestant.operations is not None:
+        found["operations"] = contestant.operations(test)
     clean = found["test"][objective.score]
     if len(data.dims) > 1:
         found["without"] = {name: judge.metrics(test.without([name])) for name in data.dims}
@@ -153,6 +156,7 @@ def _contestant(
                 if f"valid_{name}" in health
             },
         },
+        operations=partial(operations, model),
     )
 
 
