@@ -19,7 +19,7 @@ from pnpfusion.sweeps.crew import Crew, assembled
 from pnpfusion.sweeps.folder import locked
 from pnpfusion.training import checkpoint, randomness
 from pnpfusion.training.checkpoint import Checkpoint, Standing, TrainingError
-from pnpfusion.training.health import cell_figures, warn_if_worse
+from pnpfusion.training.health import MEANS, PEAKS, cell_figures, warn_if_worse
 from pnpfusion.training.identity import check_fit, identity_of
 from pnpfusion.training.model import FusionModel
 from pnpfusion.training.parallel import share_weights
@@ -206,13 +206,11 @@ def _is_patience_over(at: Standing, recipe: Recipe) -> bool:
     return recipe.patience is not None and at.epoch - at.best_epoch >= recipe.patience
 
 
-#: What of a tally tells of solves; the rest are losses.
-HEALTH = ("iterations", "iterations_max", "unconverged", "gradient_unconverged", "residual_max")
-
-
 def _apart(numbers: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:
-    health = {name: value for name, value in numbers.items() if name in HEALTH}
-    return {name: value for name, value in numbers.items() if name not in HEALTH}, health
+    """Losses, and what tells of solves."""
+    solves = (*MEANS, *PEAKS)
+    health = {name: value for name, value in numbers.items() if name in solves}
+    return {name: value for name, value in numbers.items() if name not in solves}, health
 
 
 def _begin(

@@ -12,10 +12,10 @@ from pnpfusion.fusion.layer import FusionLayer
 from pnpfusion.sweeps.crew import Crew
 from pnpfusion.training import randomness
 from pnpfusion.training.checkpoint import TrainingError
-from pnpfusion.training.health import watch
+from pnpfusion.training.health import from_numbers, to_numbers, watch
 from pnpfusion.training.model import FusionModel
 from pnpfusion.training.objectives import Objective, objective_of
-from pnpfusion.training.parallel import sum_gradients, sum_over
+from pnpfusion.training.parallel import own_place, sum_gradients, sum_over
 from pnpfusion.training.recipe import Recipe
 from pnpfusion.training.tally import Tally
 
@@ -101,11 +101,15 @@ class Learner:
                 if weight := recipe.loss_weights.get(name, 0.0):
                     loss = loss + weight * own
             loss.backward()
+            own = Tally()  # of our share; a sample that counts nothing tells nothing
+            if info is not None and counts.any():
+                watch(own, info)
         except FloatingPointError as error:
             raise self._not_finite(epoch, index, str(error)) from error
         told = torch.stack([task.detach(), loss.detach(), loss.new_tensor(wish), *extra.values()])
-        summed = sum_gradients(self.crew, self.parameters, told).tolist()
-        task_loss, all_loss, stop, *others = summed
+        health = loss.new_tensor(own_place(self.crew, to_numbers(own)))
+        summed = sum_gradients(self.crew, self.parameters, torch.cat([told, health])).tolist()
+        task_loss, all_loss, stop, *others = summed[: len(told)]
         norm = nn.utils.clip_grad_norm_(self.parameters, recipe.clip or math.inf)
         if not math.isfinite(all_loss) or not math.isfinite(float(norm)):
             raise self._not_finite(epoch, index, f"loss {all_loss}, norm of gradient {float(norm)}")
@@ -118,9 +122,17 @@ class Learner:
         tally.add("gradient_norm", float(norm), len(rows))
         for name, value in zip(extra, others, strict=True):
             tally.add(name, value, len(rows))
-        if info is not None:
-            watch(tally, info)
+        self._merge(tally, own, summed[len(told) :])
         return bool(stop > 0)
+
+    def _merge(self, tally: Tally, own: Tally, all_places: list[float]) -> None:
+        """Count what solves of all processes have told, each at its place."""
+        if self.crew.group is None:
+            tally.merge(own)
+            return
+        length = len(all_places) // self.crew.size
+        for start in range(0, len(all_places), length):
+            tally.merge(from_numbers(all_places[start : start + length]))
 
     def look(self, split: str, epoch: int, tally: Tally) -> dict[str, float]:
         """The metrics on a split, shared by all processes, the same numbers for each.
@@ -134,7 +146,7 @@ class Learner:
         )
         torch.manual_seed(randomness.seed_of("look", self.recipe.seed, epoch, self.crew.rank))
         self.model.eval()
-        crew = self.crew
+        crew, own = self.crew, Tally()
         try:
             with torch.inference_mode(), self._autocast():
                 for part in torch.arange(crew.rank, len(rows), crew.size).split(LOOK):
@@ -143,10 +155,12 @@ class Learner:
                     inputs, present = self._inputs(rows[part])
                     told, info = self.model(inputs, present, return_info=True)
                     found[part] = told.double()
-                    watch(tally, info)
+                    watch(own, info)
         except FloatingPointError as error:
             raise self._not_finite(epoch, self.steps, str(error)) from error
         found = sum_over(crew, found).cpu()
+        health = found.new_tensor(own_place(crew, to_numbers(own))).to(self.device)
+        self._merge(tally, own, sum_over(crew, health).tolist())
         metrics = self.objective.metrics(found, self.target[rows])
         if not all(map(math.isfinite, metrics.values())):
             raise self._not_finite(epoch, self.steps, f"metrics on {split!r} {metrics}")
