@@ -9,6 +9,7 @@ import math
 import os
 import random
 import sys
+import types
 import warnings
 from pathlib import Path
 from typing import Any
@@ -392,10 +393,69 @@ def test_data_that_do_not_fit() -> None:
 def test_tensorboard_is_asked_for_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
-    with pytest.raises(ImportError, match="pip install tensorboard"):
+    with pytest.raises(ImportError, match=r"pip install 'pnpfusion\[tensorboard\]'"):
         learn(folder=tmp_path, tensorboard=True)
     with pytest.raises(ValueError, match="`tensorboard` writes into a `folder`"):
         learn(tensorboard=True)
+
+
+def test_tensorboard_is_told_every_epoch_once(tmp_path: Path) -> None:
+    """Also one that was interrupted and done again."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    learn(recipe=dataclasses.replace(QUICK, epochs=3), folder=tmp_path, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    for tag in ("train/loss", "valid/accuracy", "learning_rate"):
+        part, _, name = tag.rpartition("/")
+        wanted = [(row[part] if part else row)[name] for row in rows]
+        told = events.Scalars(tag)
+        assert [one.step for one in told] == [1, 2, 3]
+        assert [one.value for one in told] == pytest.approx(wanted)
+
+
+def test_what_is_gone_on_from_takes_later_events_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a writer that only remembers, in the place of TensorBoard's."""
+    told: list[tuple[str, float, int]] = []
+    begun: list[tuple[str, int]] = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            begun.append((folder, purge_step))
+
+        def __enter__(self) -> SummaryWriter:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            told.append(("closed", 0.0, 0))
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            told.append((name, value, step))
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    plain = Learner.step
+
+    def killed(self: Learner, epoch: int, *rest: Any) -> bool:
+        if epoch == 2:
+            raise RuntimeError("killed")
+        return plain(self, epoch, *rest)
+
+    monkeypatch.setattr(Learner, "step", killed)
+    whole: dict[str, Any] = {"folder": tmp_path, "tensorboard": True, "checkpoint_every": 0}
+    with pytest.raises(RuntimeError, match="killed"):
+        learn(recipe=dataclasses.replace(QUICK, epochs=4), **whole)
+    monkeypatch.setattr(Learner, "step", plain)
+    trained = learn(recipe=dataclasses.replace(QUICK, epochs=4), **whole)
+    place = str(tmp_path / "tensorboard")
+    assert begun == [(place, 1), (place, 3)]
+    losses = [(value, step) for name, value, step in told if name == "train/loss"]
+    assert losses == [(row["train"]["loss"], row["epoch"]) for row in trained.history]
+    assert [name for name, _, _ in told].count("closed") == 2
 
 
 # ---- health
