@@ -14,10 +14,11 @@ from torch import Tensor
 from pnpfusion import cli
 from pnpfusion.comparison import Plan, compare
 from pnpfusion.comparison.baselines import Asked, fit_baseline
-from pnpfusion.comparison.changes import Scales, noised
+from pnpfusion.comparison.scales import Scales
 from pnpfusion.data import Features, from_npz, holdout, open_set
 from pnpfusion.training import FusionModel, Recipe, evaluate, predict, train, without_each
 from pnpfusion.training.identity import fingerprint
+from pnpfusion.training.noise import noised
 from pnpfusion.training.objectives import Classes
 from tests.tiny_sets import tiny
 
@@ -73,7 +74,7 @@ def test_scales_are_of_those_who_have_it() -> None:
         assert not scaled.modalities[name][~data.there(name)].any()
     scales = Scales.of(data)
     torch.testing.assert_close(scales.means["a"], data.measured("a").double().mean(0))
-    noisy = noised(data, scales, 1.0, ["a", "b"], seed=0)
+    noisy = noised(data, scales.deviations, 1.0, ["a", "b"], seed=0)
     assert noisy.measured("a").ne(data.measured("a")).all()
     assert not noisy.modalities["a"][~data.there("a")].any()
 
@@ -210,7 +211,7 @@ def test_a_modality_that_nobody_has_cannot_be_learned_from() -> None:
 def test_baselines_see_the_mean_in_its_place() -> None:
     data = torn(90)
     asked = Asked("logistic", ("a", "b"))
-    one = fit_baseline(asked, data, Classes(3), 3)
+    one = fit_baseline(asked, data, Classes(3))
     means = {name: data.split("train").measured(name).mean(0) for name in data.dims}
     test = data.split("test")
     filled = {

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pnpfusion.comparison.changes import Scales
 from pnpfusion.comparison.contestant import Contestant
+from pnpfusion.comparison.scales import Scales
 from pnpfusion.data.feature_set import Features, Task
 from pnpfusion.training.models import MODELS, ONLY
 from pnpfusion.training.objectives import Objective
@@ -139,12 +139,12 @@ def baseline_of(model: str, dims: Mapping[str, int]) -> Asked | None:
     return None
 
 
-def fit_baseline(asked: Asked, data: Features, objective: Objective, outputs: int) -> Contestant:
+def fit_baseline(asked: Asked, data: Features, objective: Objective) -> Contestant:
     """Fit it to the split "train" of the data, as strongly regularised as "valid" likes best."""
     baseline, view = BASELINES[asked.kind], _View(asked.modalities, Scales.of(data.split("train")))
     train, valid = data.split("train"), data.split("valid")
     task = train.task or "classes"
-    target = _target(train)
+    target, outputs = _target(train), objective.outputs
     best: tuple[float, float, Callable[[Array], Array]] | None = None
     for strength in baseline.strengths:
         told = baseline.fit(view.of(train), target, task, outputs, strength)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from pnpfusion.comparison.baselines import baseline_of, fit_baseline
-from pnpfusion.comparison.changes import Scales, noised
 from pnpfusion.comparison.contestant import Contestant
 from pnpfusion.comparison.plan import Cell, Plan
+from pnpfusion.comparison.scales import Scales
 from pnpfusion.data.feature_set import Features
 from pnpfusion.data.sets import open_set
 from pnpfusion.data.splits import folds_of_blocks, holdout
@@ -25,6 +25,7 @@ from pnpfusion.training.evaluate import predict
 from pnpfusion.training.health import HealthWarning
 from pnpfusion.training.loop import train
 from pnpfusion.training.model import FusionModel
+from pnpfusion.training.noise import noised
 from pnpfusion.training.objectives import Objective, objective_of
 from pnpfusion.training.operations import operations
 from pnpfusion.training.randomness import drawn_by
@@ -63,12 +64,12 @@ def measure(plan: Plan, cell: Cell) -> dict[str, Any]:
     """
     data = splits_of(plan, cell, opened(cell.data))
     learned, test = data.split("train"), data.split("test")
-    objective, outputs = _objective(learned)
+    objective = _objective(learned)
     begun = time.process_time()
-    contestant = _contestant(plan, cell, data, objective, outputs)
+    contestant = _contestant(plan, cell, data, objective)
     seconds = time.process_time() - begun
     judge = _Judge(contestant, objective)
-    scales = Scales.of(learned)
+    spreads = Scales.of(learned).deviations
     found: dict[str, Any] = {
         "score": objective.score,
         "samples": {name: len(rows) for name, rows in data.splits.items()},
@@ -90,7 +91,7 @@ def measure(plan: Plan, cell: Cell) -> dict[str, Any]:
         group: [
             clean,
             *(
-                judge.metrics(noised(test, scales, level, names, seed=seed))[objective.score]
+                judge.metrics(noised(test, spreads, level, names, seed=seed))[objective.score]
                 for level in plan.noise
             ),
         ]
@@ -126,12 +127,10 @@ class _Judge:
         return 1000 * statistics.median(spent) / len(data)
 
 
-def _contestant(
-    plan: Plan, cell: Cell, data: Features, objective: Objective, number: int
-) -> Contestant:
+def _contestant(plan: Plan, cell: Cell, data: Features, objective: Objective) -> Contestant:
     asked = baseline_of(cell.model, data.dims)
     if asked is not None:
-        return fit_baseline(asked, data, objective, number)
+        return fit_baseline(asked, data, objective)
     recipe, sizes = plan.varied(cell.variation)
     model = FusionModel.build(data, cell.model, seed=cell.seed, **sizes)
     with warnings.catch_warnings():
@@ -160,12 +159,12 @@ def _contestant(
     )
 
 
-def _objective(learned: Features) -> tuple[Objective, int]:
-    """How answers are judged, and how many outputs that takes."""
+def _objective(learned: Features) -> Objective:
+    """How answers are judged."""
     if learned.target is None or learned.task is None:
         raise ValueError(f"{learned.name!r} has no target, so there is nothing to compare.")
     flat = learned.target.reshape(len(learned), -1)
     outputs = len(learned.class_names) if learned.task == "classes" else flat.shape[1]
     spread = flat.double().std(0, correction=0)
     scale = torch.where(spread > 0, spread, 1)
-    return objective_of(learned.task, outputs, scale), outputs
+    return objective_of(learned.task, outputs, scale)

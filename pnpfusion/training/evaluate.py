@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from pnpfusion.data.feature_set import Features
 from pnpfusion.training.metrics import Reliability, reliability
 from pnpfusion.training.model import FusionModel
+from pnpfusion.training.noise import noised
 from pnpfusion.training.objectives import Objective, objective_of
 
 BATCH = 512  #: samples in one call
@@ -124,7 +124,7 @@ def with_noise(
     modalities: Sequence[str] | None = None,
     generator: torch.Generator,
 ) -> list[dict[str, float]]:
-    """The metrics where normal noise is added to features, for each level.
+    """The metrics where normal noise is added to features, the same draws at each level.
 
     Args:
         model: a trained one.
@@ -139,28 +139,13 @@ def with_noise(
     noisy = [*data.dims] if modalities is None else [*modalities]
     if unknown := [name for name in noisy if name not in data.dims]:
         raise ValueError(f"`modalities` names {unknown}; there are {[*data.dims]}.")
-    found = []
-    for level in levels:
-        found.append(evaluate(model, _noised(model, data, noisy, level, generator)))
-    return found
-
-
-def _noised(
-    model: FusionModel,
-    data: Features,
-    noisy: Sequence[str],
-    level: float,
-    generator: torch.Generator,
-) -> Features:
-    changed: dict[str, Tensor] = dict(data.modalities)
+    spreads = {}
     for place, name in enumerate(model.modalities):
-        if name in noisy:
-            values = data.modalities[name]
-            scale = model.get_buffer(f"scale_{place}").to(values)
-            scale = torch.where(scale.isfinite(), scale, 0)  # constant: the model does not look
-            draw = torch.randn(values.shape, generator=generator, dtype=torch.float64)
-            changed[name] = values + level * scale * draw.to(values)
-    return replace(data, modalities=changed, splits={})
+        scale = model.get_buffer(f"scale_{place}").double().cpu()
+        spreads[name] = torch.where(scale.isfinite(), scale, 0)  # constant: the model does not look
+    seen = [name for name in noisy if name in spreads]
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return [evaluate(model, noised(data, spreads, level, seen, seed=seed)) for level in levels]
 
 
 def calibration(model: FusionModel, data: Features) -> Reliability:

@@ -1,15 +1,14 @@
-"""Samples as they are not in training: noisy. The same noise for every model."""
+"""How large features are in training, for baselines and for noise."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pnpfusion.data.feature_set import Features
-from pnpfusion.training.randomness import drawn_by
 
 
 @dataclass(frozen=True)
@@ -38,26 +37,3 @@ class Scales:
         spread = self.deviations[name]
         centred = values.double() - self.means[name]
         return torch.where(spread > 0, centred / torch.where(spread > 0, spread, 1), 0)
-
-
-def noised(
-    data: Features, scales: Scales, level: float, modalities: Sequence[str], *, seed: int
-) -> Features:
-    r"""The samples with normal noise on every feature, :math:`x + \ell \sigma \epsilon`.
-
-    The draws :math:`\epsilon` of a modality follow from the seed and its name alone, so they are
-    the same at every level and for every model.
-
-    Args:
-        data: samples.
-        scales: :math:`\sigma`.
-        level: :math:`\ell`; 0 changes nothing.
-        modalities: which of them are noisy.
-        seed: of the draws.
-    """
-    changed = dict(data.modalities)
-    for name in modalities:
-        values = changed[name]
-        draw = torch.randn(values.shape, generator=drawn_by("noise", seed, name)).double()
-        changed[name] = (values + level * scales.deviations[name] * draw).to(values.dtype)
-    return replace(data, modalities=changed, splits={})
