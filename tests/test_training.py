@@ -31,6 +31,7 @@ from pnpfusion.training import (
     calibration,
     evaluate,
     files,
+    loop,
     randomness,
     train,
     with_noise,
@@ -456,6 +457,33 @@ def test_what_is_gone_on_from_takes_later_events_back(
     losses = [(value, step) for name, value, step in told if name == "train/loss"]
     assert losses == [(row["train"]["loss"], row["epoch"]) for row in trained.history]
     assert [name for name, _, _ in told].count("closed") == 2
+
+
+def test_seconds_are_those_of_all_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks: list[float] = []
+
+    def clock() -> float:
+        ticks.append(len(ticks) + 100.0)  # a second from one look at it to the next
+        return ticks[-1]
+
+    monkeypatch.setattr(loop, "time", types.SimpleNamespace(perf_counter=clock))
+    plain, recipe = Learner.step, dataclasses.replace(QUICK, epochs=3)
+
+    def killed(self: Learner, epoch: int, *rest: Any) -> bool:
+        if epoch == 2:
+            raise RuntimeError("killed")
+        return plain(self, epoch, *rest)
+
+    monkeypatch.setattr(Learner, "step", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        learn(recipe=recipe, folder=tmp_path, checkpoint_every=0)
+    kept = len(ticks) - 2.0  # less the first look, and one after the last checkpoint
+    monkeypatch.setattr(Learner, "step", plain)
+    between = len(ticks)
+    trained = learn(recipe=recipe, folder=tmp_path, checkpoint_every=0)
+    assert trained.seconds == kept + len(ticks) - between - 2
+    again = learn(recipe=recipe, folder=tmp_path)
+    assert again.seconds == trained.seconds  # nothing was left to do
 
 
 # ---- health

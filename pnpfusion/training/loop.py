@@ -41,7 +41,9 @@ class Trained:
     model: FusionModel  #: with the weights of the best epoch
     history: tuple[dict[str, Any], ...]  #: a row for each epoch
     best_epoch: int  #: counted from 1; the last one where nothing is validated on
-    seconds: float  #: spent in all, over all interruptions
+    seconds: float
+    """By the clock on the wall, from the call to its end; with it, from the checkpoint, all calls
+    that it goes on from, up to the last checkpoint of each (what a killed one lost is unknown)."""
     stopped_early: bool  #: whether patience ended it
 
 
@@ -104,7 +106,7 @@ def train(
     Warns:
         HealthWarning: ever more samples are without a converged solve.
     """
-    recipe = recipe or Recipe()
+    begun, recipe = time.perf_counter(), recipe or Recipe()
     place = None if folder is None else Path(folder)
     where = torch.device(device) if device is not None else model.head.weight.device
     check_fit(model, data, recipe)
@@ -131,11 +133,11 @@ def train(
         )
         wish = stack.enter_context(StopWish())
         report.begin(at.history, at.epoch * learner.steps + at.step)
-        begun, saved = time.perf_counter() - at.seconds, time.perf_counter()
+        before, saved = at.seconds, time.perf_counter()
 
         def keep() -> None:
             nonlocal saved
-            at.seconds = time.perf_counter() - begun
+            at.seconds = before + time.perf_counter() - begun
             if writes and place is not None:
                 checkpoint.write(place, _checkpoint(learner, at, best), identity)
             saved = time.perf_counter()
