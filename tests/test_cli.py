@@ -14,6 +14,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import pnpfusion as pf
 from pnpfusion.cli import main
@@ -302,10 +303,41 @@ def test_explicit_steppers_agree(here: Path) -> None:
     torch.testing.assert_close(*finals, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("data", "modalities", "dtype_of_file"),
+    [
+        ("index:samples=20,bits=8", {"bits", "index"}, None),
+        ("interaction:samples=20,width=4", {"a", "b"}, None),
+        ("volatility:assets=1,days=120", {"variance", "returns", "volume", "sentiment"}, None),
+        ("mine.safetensors", {"audio", "hand"}, torch.float32),
+    ],
+)
+def test_every_set_that_open_set_knows_runs(
+    here: Path, data: str, modalities: set[str], dtype_of_file: torch.dtype | None
+) -> None:
+    if dtype_of_file is not None:
+        draw = torch.Generator().manual_seed(0)
+        save_file(
+            {
+                "audio": torch.randn(5, 3, generator=draw).to(dtype_of_file),
+                "hand": torch.randn(5, 2, generator=draw).to(dtype_of_file),
+            },
+            here / data,
+        )
+    assert simulate("--quiet", "--data", data, "--sample", "3", "--out", "any") == 0
+    run = pf.load(here / "any" / "run.safetensors")
+    assert run.succeeded.all()
+    assert run.states.dtype == torch.float64
+    settings = json.loads((here / "any" / "summary.json").read_text(encoding="utf-8"))["settings"]
+    assert {*settings["modality"]} == modalities
+
+
 BAD = [
-    ("--data nothing", "--data nothing is unknown, wanted htad, digits, or a file that ends in"),
+    ("--data nothing", r"'nothing' is no known set and no path that is there; wanted one of \['ht"),
+    ("--data index:bit=3", "the set 'index' has options .*, got 'bit=3'"),
+    ("--data index --label y", "--label tells of a .csv file, but --data is index"),
     ("--data none.csv", "none.csv is not there or no file; check the path"),
-    ("--data none.npz", "none.npz is not there or no file"),
+    ("--data none.npz", "'none.npz' is no known set and no path that is there"),
     ("--data single.csv", "'single' has one sample, .* On the command line that is --raw"),
     ("--data mine.npz --label y", "--label tells of a .csv file, but --data is mine.npz"),
     ("--data mine.npz --modality a=b", "--modality tells of a .csv file"),

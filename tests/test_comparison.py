@@ -19,14 +19,15 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.comparison import BASELINES, Cell, Comparison, Plan, SetPlan, compare
-from pnpfusion.comparison.changes import Scales, noised
 from pnpfusion.comparison.measure import measure, opened, splits_of
 from pnpfusion.comparison.runner import CELLS, tasks_of
+from pnpfusion.comparison.scales import Scales
 from pnpfusion.comparison.set_plan import Facts
 from pnpfusion.comparison.summary import summarise
 from pnpfusion.comparison.workers import Failure, attempt
 from pnpfusion.sweeps.folder import FolderError
 from pnpfusion.training import Recipe
+from pnpfusion.training.noise import noised
 from tests.tiny_sets import TASKS, tiny
 
 SMALL = "interaction:samples=150,width=4"
@@ -169,7 +170,7 @@ def test_a_sets_own_test_samples_stay() -> None:
 
 def test_noise_is_the_same_for_every_model_and_level() -> None:
     data = tiny("classes")
-    scales = Scales.of(data.split("train"))
+    scales = Scales.of(data.split("train")).deviations
     one, two = (noised(data, scales, level, ["a", "b"], seed=3) for level in (1.0, 2.0))
     alone = noised(data, scales, 1.0, ["b"], seed=3)
     assert torch.equal(alone.modalities["b"], one.modalities["b"])

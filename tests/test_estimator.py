@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 import pnpfusion as pf
-from pnpfusion.training.absent import train_with_absent
 from tests.source_tree import ROOT
 
 sklearn = pytest.importorskip("sklearn", reason="scikit-learn is an extra", minversion="1.6")
@@ -209,17 +208,17 @@ def test_what_stands_in_absent_features_is_never_looked_at(model: str) -> None:
             },
             target=torch.from_numpy(target),
             class_names=tuple(names),
+            present=flags,
             splits={"train": rows[:60], "valid": rows[60:]},
         )
         one = pf.training.FusionModel.build(data, model, hidden=8, width=8)
         recipe = pf.training.Recipe(epochs=3, modality_dropout=0.3)
-        found.append(train_with_absent(one, data, flags, recipe))
+        found.append(pf.training.train(one, data, recipe))
     assert found[0].history == found[1].history
     for name, value in found[0].model.state_dict().items():
         assert torch.equal(value, found[1].model.state_dict()[name])
     seen = torch.from_numpy(X[:60, :5])[flags["a"][:60]]
     torch.testing.assert_close(found[0].model.get_buffer("mean_0"), seen.mean(0).float())
-    assert not found[0].model._forward_pre_hooks
 
 
 def test_learning_with_gaps_is_learning_to_do_without() -> None:

@@ -9,6 +9,7 @@ import math
 import os
 import random
 import sys
+import types
 import warnings
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from pnpfusion.training import (
     calibration,
     evaluate,
     files,
+    loop,
     randomness,
     train,
     with_noise,
@@ -392,10 +394,96 @@ def test_data_that_do_not_fit() -> None:
 def test_tensorboard_is_asked_for_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
-    with pytest.raises(ImportError, match="pip install tensorboard"):
+    with pytest.raises(ImportError, match=r"pip install 'pnpfusion\[tensorboard\]'"):
         learn(folder=tmp_path, tensorboard=True)
     with pytest.raises(ValueError, match="`tensorboard` writes into a `folder`"):
         learn(tensorboard=True)
+
+
+def test_tensorboard_is_told_every_epoch_once(tmp_path: Path) -> None:
+    """Also one that was interrupted and done again."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    learn(recipe=dataclasses.replace(QUICK, epochs=3), folder=tmp_path, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    for tag in ("train/loss", "valid/accuracy", "learning_rate"):
+        part, _, name = tag.rpartition("/")
+        wanted = [(row[part] if part else row)[name] for row in rows]
+        told = events.Scalars(tag)
+        assert [one.step for one in told] == [1, 2, 3]
+        assert [one.value for one in told] == pytest.approx(wanted)
+
+
+def test_what_is_gone_on_from_takes_later_events_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a writer that only remembers, in the place of TensorBoard's."""
+    told: list[tuple[str, float, int]] = []
+    begun: list[tuple[str, int]] = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            begun.append((folder, purge_step))
+
+        def __enter__(self) -> SummaryWriter:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            told.append(("closed", 0.0, 0))
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            told.append((name, value, step))
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    plain = Learner.step
+
+    def killed(self: Learner, epoch: int, *rest: Any) -> bool:
+        if epoch == 2:
+            raise RuntimeError("killed")
+        return plain(self, epoch, *rest)
+
+    monkeypatch.setattr(Learner, "step", killed)
+    whole: dict[str, Any] = {"folder": tmp_path, "tensorboard": True, "checkpoint_every": 0}
+    with pytest.raises(RuntimeError, match="killed"):
+        learn(recipe=dataclasses.replace(QUICK, epochs=4), **whole)
+    monkeypatch.setattr(Learner, "step", plain)
+    trained = learn(recipe=dataclasses.replace(QUICK, epochs=4), **whole)
+    place = str(tmp_path / "tensorboard")
+    assert begun == [(place, 1), (place, 3)]
+    losses = [(value, step) for name, value, step in told if name == "train/loss"]
+    assert losses == [(row["train"]["loss"], row["epoch"]) for row in trained.history]
+    assert [name for name, _, _ in told].count("closed") == 2
+
+
+def test_seconds_are_those_of_all_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks: list[float] = []
+
+    def clock() -> float:
+        ticks.append(len(ticks) + 100.0)  # a second from one look at it to the next
+        return ticks[-1]
+
+    monkeypatch.setattr(loop, "time", types.SimpleNamespace(perf_counter=clock))
+    plain, recipe = Learner.step, dataclasses.replace(QUICK, epochs=3)
+
+    def killed(self: Learner, epoch: int, *rest: Any) -> bool:
+        if epoch == 2:
+            raise RuntimeError("killed")
+        return plain(self, epoch, *rest)
+
+    monkeypatch.setattr(Learner, "step", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        learn(recipe=recipe, folder=tmp_path, checkpoint_every=0)
+    kept = len(ticks) - 2.0  # less the first look, and one after the last checkpoint
+    monkeypatch.setattr(Learner, "step", plain)
+    between = len(ticks)
+    trained = learn(recipe=recipe, folder=tmp_path, checkpoint_every=0)
+    assert trained.seconds == kept + len(ticks) - between - 2
+    again = learn(recipe=recipe, folder=tmp_path)
+    assert again.seconds == trained.seconds  # nothing was left to do
 
 
 # ---- health
@@ -448,7 +536,7 @@ def test_noise_makes_it_worse_and_missing_features_too() -> None:
     with pytest.raises(ValueError, match=r"`modalities` names \['c'\]"):
         with_noise(trained.model, test, [1.0], modalities=["c"], generator=draw)
     flags = {"a": torch.arange(len(test)) % 2 == 0}
-    half = evaluate(trained.model, test, present=flags)["accuracy"]
+    half = evaluate(trained.model, dataclasses.replace(test, present=flags))["accuracy"]
     none = evaluate(trained.model, test, missing=["a"])["accuracy"]
     assert none < half < accuracy[0]
     assert math.isclose(float(calibration(trained.model, test).share.sum()), 1)

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def rows(folder: Path) -> list[dict[str, object]]:
+def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -53,6 +54,39 @@ def test_two_processes_learn_what_one_learns(here: Path, model: str) -> None:
     for first, second in zip(rows(here / "one"), rows(here / "two"), strict=True):
         assert second["train"] == pytest.approx(first["train"], rel=1e-6)
         assert second["valid"] == pytest.approx(first["valid"], rel=1e-6)
+        for name, value in first["health"].items():  # means and largest values over all samples
+            slack = 1e-6 if "residual" not in name else 0.1
+            assert second["health"][name] == pytest.approx(value, rel=slack, abs=1e-12), name
+
+
+def test_what_only_one_process_sees_is_told_by_all(here: Path) -> None:
+    """Rank 1 has what did not converge, more iterations, and the only residual and gradient."""
+    script = here / "health.py"
+    script.write_text(
+        "import torch\n"
+        "from pnpfusion.sweeps.crew import assembled\n"
+        "from pnpfusion.training.health import to_numbers\n"
+        "from pnpfusion.training.parallel import own_place, sum_over\n"
+        "from pnpfusion.training.step import Learner\n"
+        "from pnpfusion.training.tally import Tally\n"
+        "with assembled() as crew:\n"
+        "    own, all_of_them = Tally(), Tally()\n"
+        "    own.add('iterations', 3.0 + 4 * crew.rank, 10)\n"
+        "    own.add('unconverged', 0.5 * crew.rank, 10)\n"
+        "    own.peak('iterations_max', 5.0 + 20 * crew.rank)\n"
+        "    if crew.rank:\n"
+        "        own.add('gradient_unconverged', 0.25, 10)\n"
+        "        own.peak('residual_max', 0.125)\n"
+        "    learner = Learner.__new__(Learner)\n"
+        "    learner.crew = crew\n"
+        "    told = sum_over(crew, torch.tensor(own_place(crew, to_numbers(own))))\n"
+        "    learner._merge(all_of_them, own, told.tolist())\n"
+        "    assert all_of_them.numbers() == {\n"
+        "        'iterations': 5.0, 'unconverged': 0.25, 'gradient_unconverged': 0.25,\n"
+        "        'iterations_max': 25.0, 'residual_max': 0.125}, all_of_them\n"
+    )
+    codes, said = by_hand(here, str(script))
+    assert codes == [0, 0], said
 
 
 def test_more_processes_than_samples_of_a_batch(here: Path) -> None:

@@ -173,7 +173,7 @@ def _modalities(model: FusionModel, test: Features, whole: Attribution) -> dict[
     found = {}
     for name, gone in (("without the larger", size.argmax(1)), ("the smaller", size.argmin(1))):
         present = {one: gone != place for place, one in enumerate(whole.names)}
-        told = predict(model, test, present=present)
+        told = predict(model, replace(test, present=present))
         found[name] = float((told.argmax(1) == test.target).double().mean())
     for place, name in enumerate(whole.names):
         found[f"share {name}"] = float((size.argmax(1) == place).double().mean())

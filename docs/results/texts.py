@@ -30,7 +30,8 @@ what other samples would.
 
 In the tables, *one modality missing* is the mean score where each in turn is absent, *under noise*
 the mean score over noise of all features from 0 to {noise:g} deviations; iterations and the
-unconverged share are of the solves on validation samples. FLOPs are not told: compiled solves are
-not seen by counters. Times are the processor's, of one thread.
+unconverged share are of the solves on validation samples. kFLOP of an answer are its products of
+matrices and, from their equations, its PNP cells; other work element by element is left out. Times
+are the processor's, of one thread.
 
 """

@@ -42,6 +42,7 @@ examples:
   pnpfusion simulate                                    one sample of HTAD: audio and wrist motion
   pnpfusion simulate --sample random:64                 64 samples in one run: mean, spread, classes
   pnpfusion simulate --data digits --sample 7           left and right half of a digit
+  pnpfusion simulate --data volatility --sample 0:32    any set that train takes, with its options
   pnpfusion simulate --data my.csv --label diagnosis    columns audio_1, audio_2, ..., motion_1, ...
   pnpfusion simulate --data my.csv --modality ear=loudness,pitch --modality hand=speed,grip
   pnpfusion simulate --boundary periodic --duration 0.1 no electrodes: the features mix and screen
@@ -75,8 +76,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--data",
         default="htad",
         metavar="WHAT",
-        help="htad, digits, or a file: .csv with a header, .npz with one 2-D array per modality "
-        "(default: htad)",
+        help="htad, digits, digits:parts=quadrants, index, interaction, volatility, "
+        "mini-av-mnist:folder=FSDD, or a file or folder that docs/data.md lists: .csv with a "
+        "header, .npz with one array per modality, ... (default: htad)",
     )
     data.add_argument(
         "--modality",

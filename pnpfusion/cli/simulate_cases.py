@@ -141,7 +141,17 @@ def _word(value: Any, name: str, where: str) -> str:
 
 
 def _hash(path: Path) -> str | None:
-    """Of a data file's content, so that a changed file is another case; None if it is no file."""
+    """Of what a data file or the files of a folder hold, so that other data are another case.
+
+    None if there is neither.
+    """
+    if path.is_dir():
+        parts = {
+            str(one.relative_to(path)): _hash(one)
+            for one in sorted(path.rglob("*"))
+            if one.is_file()
+        }
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
     if not path.is_file():
         return None
     with path.open("rb") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pnpfusion.cli.messages import CommandError
 from pnpfusion.cli.simulate import VOLTAGE
-from pnpfusion.data import Features, digits, from_csv, from_npz, htad
+from pnpfusion.data import SETS, Features, from_csv, open_set
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.fields import FeatureMap
 from pnpfusion.solvers.boundary import Wall
@@ -67,6 +67,11 @@ def experiment(
     whole_set = (scaled_set or scaled)(options)
     picked = pick(options.sample, len(whole_set), options.seed)
     chosen = whole_set.samples(picked)
+    if gaps := [*(chosen.present or {})]:
+        raise CommandError(
+            f"a cell takes samples that have all modalities, but some that --sample "
+            f"{options.sample} names lack {gaps}; choose others."
+        )
     features = dict(chosen.modalities)
     if tokens := [name for name, values in features.items() if values.ndim > 2]:
         raise CommandError(
@@ -120,9 +125,10 @@ def scaled(options: Namespace) -> Features:
 
 
 def read(options: Namespace) -> Features:
-    """The data set that the options name."""
+    """The data set that the options name, in float64."""
     path = Path(options.data)
-    is_table = path.suffix.lower() == ".csv"
+    is_named = options.data.partition(":")[0] in SETS
+    is_table = path.suffix.lower() == ".csv" and not is_named
     for option, value in (("--modality", options.modality), ("--label", options.label)):
         if value and not is_table:
             raise CommandError(f"{option} tells of a .csv file, but --data is {options.data}.")
@@ -131,15 +137,9 @@ def read(options: Namespace) -> Features:
         if groups is not None and len(groups) < len(options.modality):
             raise CommandError("--modality has one name twice; list all its columns at once.")
         return from_csv(path, modalities=groups, label=options.label)
-    if path.suffix.lower() == ".npz":
-        return from_npz(path)
-    known = {"htad": htad, "digits": digits}
-    if options.data not in known:
-        raise CommandError(
-            f"--data {options.data} is unknown, wanted htad, digits, or a file that ends in .csv "
-            f"or .npz."
-        )
-    return known[options.data]()
+    found = open_set(options.data)
+    exact = {name: values.double() for name, values in found.modalities.items()}
+    return replace(found, modalities=exact)
 
 
 def pick(text: str, n: int, seed: int) -> int | list[int]:

@@ -8,7 +8,7 @@ stand here, by the validation samples; scikit-learn does the rest.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pnpfusion.comparison.changes import Scales
 from pnpfusion.comparison.contestant import Contestant
+from pnpfusion.comparison.scales import Scales
 from pnpfusion.data.feature_set import Features, Task
 from pnpfusion.training.models import MODELS, ONLY
 from pnpfusion.training.objectives import Objective
@@ -139,12 +139,12 @@ def baseline_of(model: str, dims: Mapping[str, int]) -> Asked | None:
     return None
 
 
-def fit_baseline(asked: Asked, data: Features, objective: Objective, outputs: int) -> Contestant:
+def fit_baseline(asked: Asked, data: Features, objective: Objective) -> Contestant:
     """Fit it to the split "train" of the data, as strongly regularised as "valid" likes best."""
     baseline, view = BASELINES[asked.kind], _View(asked.modalities, Scales.of(data.split("train")))
     train, valid = data.split("train"), data.split("valid")
     task = train.task or "classes"
-    target = _target(train)
+    target, outputs = _target(train), objective.outputs
     best: tuple[float, float, Callable[[Array], Array]] | None = None
     for strength in baseline.strengths:
         told = baseline.fit(view.of(train), target, task, outputs, strength)
@@ -156,16 +156,18 @@ def fit_baseline(asked: Asked, data: Features, objective: Objective, outputs: in
         raise ValueError(f"the baseline {asked.kind!r} has no strengths to try.")
     _, strength, answers = best
 
-    def told_of(data: Features, missing: Sequence[str]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(answers(view.of(data, missing))))
+    def told_of(data: Features) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(answers(view.of(data))))
 
-    width = sum(train.dims[name] for name in asked.modalities)
-    count = outputs * (1 if asked.kind == "constant" else width + 1)
+    is_constant = asked.kind == "constant"
+    seen = 0 if is_constant else sum(train.dims[name] for name in asked.modalities)
+    count = outputs * (seen + 1)
     return Contestant(
         told_of,
         count if baseline.counts else None,
         {"strength": strength} if len(baseline.strengths) > 1 else {},
         baseline.is_sure,
+        (lambda _: 2.0 * outputs * seen) if baseline.counts else None,
     )
 
 
@@ -176,13 +178,13 @@ class _View:
     names: tuple[str, ...]  #: of modalities
     scales: Scales
 
-    def of(self, data: Features, missing: Sequence[str] = ()) -> Array:
+    def of(self, data: Features) -> Array:
         """(n, d), side by side."""
         sides = []
         for name in self.names:
             scaled = self.scales.apply(name, data.modalities[name])
             scaled = scaled.mean(1) if scaled.ndim == 3 else scaled
-            sides.append(torch.zeros_like(scaled) if name in missing else scaled)
+            sides.append(torch.where(data.there(name)[:, None], scaled, 0))
         return np.asarray(torch.cat(sides, 1).numpy())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,7 @@ from torch import Tensor
 
 from pnpfusion.data.feature_set import Features
 
-#: Outputs, (n, K), of samples of which none has the modalities that are named.
-Outputs = Callable[[Features, Sequence[str]], Tensor]
+Outputs = Callable[[Features], Tensor]  #: (n, K), of samples
 
 
 @dataclass(frozen=True)
@@ -22,3 +21,5 @@ class Contestant:
     parameters: int | None  #: that were fitted; None where that says nothing
     told: Mapping[str, Any] = field(default_factory=dict)  #: what is to be known of its learning
     is_sure: bool = True  #: whether its outputs are logits, which say how sure it is
+    operations: Callable[[Features], float] | None = None
+    """Floating point operations of one answer, the mean over samples; None where unknown."""

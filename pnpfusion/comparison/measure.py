@@ -6,18 +6,17 @@ import math
 import statistics
 import time
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pnpfusion.comparison.baselines import baseline_of, fit_baseline
-from pnpfusion.comparison.changes import Scales, noised
 from pnpfusion.comparison.contestant import Contestant
 from pnpfusion.comparison.plan import Cell, Plan
+from pnpfusion.comparison.scales import Scales
 from pnpfusion.data.feature_set import Features
 from pnpfusion.data.sets import open_set
 from pnpfusion.data.splits import folds_of_blocks, holdout
@@ -26,7 +25,9 @@ from pnpfusion.training.evaluate import predict
 from pnpfusion.training.health import HealthWarning
 from pnpfusion.training.loop import train
 from pnpfusion.training.model import FusionModel
+from pnpfusion.training.noise import noised
 from pnpfusion.training.objectives import Objective, objective_of
+from pnpfusion.training.operations import operations
 from pnpfusion.training.randomness import drawn_by
 
 REPEATS = 7  #: of the timed inference
@@ -63,12 +64,12 @@ def measure(plan: Plan, cell: Cell) -> dict[str, Any]:
     """
     data = splits_of(plan, cell, opened(cell.data))
     learned, test = data.split("train"), data.split("test")
-    objective, outputs = _objective(learned)
+    objective = _objective(learned)
     begun = time.process_time()
-    contestant = _contestant(plan, cell, data, objective, outputs)
+    contestant = _contestant(plan, cell, data, objective)
     seconds = time.process_time() - begun
     judge = _Judge(contestant, objective)
-    scales = Scales.of(learned)
+    spreads = Scales.of(learned).deviations
     found: dict[str, Any] = {
         "score": objective.score,
         "samples": {name: len(rows) for name, rows in data.splits.items()},
@@ -77,9 +78,11 @@ def measure(plan: Plan, cell: Cell) -> dict[str, Any]:
         "parameters": contestant.parameters,
         **contestant.told,
     }
+    if contestant.operations is not None:
+        found["operations"] = contestant.operations(test)
     clean = found["test"][objective.score]
     if len(data.dims) > 1:
-        found["without"] = {name: judge.metrics(test, [name]) for name in data.dims}
+        found["without"] = {name: judge.metrics(test.without([name])) for name in data.dims}
         groups = {"all": [*data.dims], **{name: [name] for name in data.dims}}
     else:
         groups = {"all": [*data.dims]}
@@ -88,7 +91,7 @@ def measure(plan: Plan, cell: Cell) -> dict[str, Any]:
         group: [
             clean,
             *(
-                judge.metrics(noised(test, scales, level, names, seed=seed))[objective.score]
+                judge.metrics(noised(test, spreads, level, names, seed=seed))[objective.score]
                 for level in plan.noise
             ),
         ]
@@ -102,10 +105,10 @@ class _Judge:
     def __init__(self, contestant: Contestant, objective: Objective) -> None:
         self.contestant, self.objective = contestant, objective
 
-    def metrics(self, data: Features, missing: Sequence[str] = ()) -> dict[str, float]:
+    def metrics(self, data: Features) -> dict[str, float]:
         if data.target is None:
             raise ValueError(f"{data.name!r} has no target.")
-        told = self.contestant.outputs(data, missing)
+        told = self.contestant.outputs(data)
         found = self.objective.metrics(told, data.target)
         if not self.contestant.is_sure and data.task != "numbers":
             found = {name: value for name, value in found.items() if name not in OF_SURE}
@@ -119,17 +122,15 @@ class _Judge:
         spent = []
         for _ in range(REPEATS):
             begun = time.process_time()
-            self.contestant.outputs(data, ())
+            self.contestant.outputs(data)
             spent.append(time.process_time() - begun)
         return 1000 * statistics.median(spent) / len(data)
 
 
-def _contestant(
-    plan: Plan, cell: Cell, data: Features, objective: Objective, number: int
-) -> Contestant:
+def _contestant(plan: Plan, cell: Cell, data: Features, objective: Objective) -> Contestant:
     asked = baseline_of(cell.model, data.dims)
     if asked is not None:
-        return fit_baseline(asked, data, objective, number)
+        return fit_baseline(asked, data, objective)
     recipe, sizes = plan.varied(cell.variation)
     model = FusionModel.build(data, cell.model, seed=cell.seed, **sizes)
     with warnings.catch_warnings():
@@ -137,10 +138,10 @@ def _contestant(
         trained = train(model, data, replace(recipe, seed=cell.seed))
     health = trained.history[trained.best_epoch - 1]["health"]
 
-    def outputs(data: Features, missing: Sequence[str]) -> Tensor:
+    def outputs(data: Features) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return predict(model, data, missing=missing).cpu()
+            return predict(model, data).cpu()
 
     return Contestant(
         outputs,
@@ -154,15 +155,16 @@ def _contestant(
                 if f"valid_{name}" in health
             },
         },
+        operations=partial(operations, model),
     )
 
 
-def _objective(learned: Features) -> tuple[Objective, int]:
-    """How answers are judged, and how many outputs that takes."""
+def _objective(learned: Features) -> Objective:
+    """How answers are judged."""
     if learned.target is None or learned.task is None:
         raise ValueError(f"{learned.name!r} has no target, so there is nothing to compare.")
     flat = learned.target.reshape(len(learned), -1)
     outputs = len(learned.class_names) if learned.task == "classes" else flat.shape[1]
     spread = flat.double().std(0, correction=0)
     scale = torch.where(spread > 0, spread, 1)
-    return objective_of(learned.task, outputs, scale), outputs
+    return objective_of(learned.task, outputs, scale)

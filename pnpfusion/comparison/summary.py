@@ -162,7 +162,7 @@ def _row(
             measures[f"effective {group}"] = mean_interval(gains)
     for name in ("iterations", "unconverged"):
         add(name, lambda one, name=name: one.get("health", {}).get(name))  # type: ignore[misc]
-    for name in ("parameters", "epochs", "best_epoch"):
+    for name in ("parameters", "operations", "epochs", "best_epoch"):
         add(name, lambda one, name=name: one.get(name))  # type: ignore[misc]
     for name in ("training_seconds", "ms_per_sample"):
         add(name, lambda one, name=name: one["times"][name])  # type: ignore[misc]

@@ -22,6 +22,7 @@ COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("iterations", "iterations", "{:.1f}".format),
     ("unconverged", "unconverged", "{:.1%}".format),
     ("parameters", "parameters", "{:.0f}".format),
+    ("kFLOP/sample", "operations", lambda value: f"{value / 1000:.3g}"),
     ("ms/sample", "ms_per_sample", "{:.3g}".format),
     ("training, s", "training_seconds", "{:.3g}".format),
     ("epochs", "epochs", "{:.0f}".format),
@@ -87,7 +88,10 @@ def _notes(plan: Plan, summaries: Sequence[SetSummary]) -> str:
         f"same samples, the strength of regularisation. One modality missing: the mean score where "
         f"each in turn is absent. Under noise: the mean score over noise of all features from 0 to "
         f"its largest level ({noise} deviations). Iterations and the unconverged share are of the "
-        f"solves on validation samples. Times are of one thread of the processor."
+        f"solves on validation samples. FLOP are those of an answer: products of matrices, and of "
+        f"PNP cells the count of their equations, cells x iterations x (8 or 58 a species + 34 or "
+        f"28, at rest or in time), since compiled solves are not seen by a counter; other work "
+        f"element by element is left out. Times are of one thread of the processor."
     )
 
 

@@ -25,9 +25,10 @@ def from_npz(path: str | Path, *, dtype: torch.dtype = torch.float64) -> Feature
     ==================================  =============================================
 
     ``class_names`` (text, (K,)) names classes 0, 1, ..., labels or columns. ``split`` says what
-    each sample is for: ``train``, ``valid`` or ``test``, or 0, 1, 2; or ``is_test``, bool. Arrays
-    called id, ids, patient, sample or subject are left unread. Pickled objects are refused, since
-    reading one can run code.
+    each sample is for: ``train``, ``valid`` or ``test``, or 0, 1, 2; or ``is_test``, bool.
+    ``present.NAME``, bool (samples,), says which samples have the modality NAME; what stands in the
+    others is not looked at. Arrays called id, ids, patient, sample or subject are left unread.
+    Pickled objects are refused, since reading one can run code.
 
     Args:
         path: the file, as :func:`numpy.savez` writes it.

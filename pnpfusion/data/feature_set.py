@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pnpfusion.data.presence import masked
+
 #: What is asked of a sample: one class, which of several labels, or numbers.
 Task = Literal["classes", "labels", "numbers"]
 
@@ -19,14 +21,17 @@ class Features:
 
     Raises:
         ValueError: no modality, an empty one, no samples, numbers of rows that differ, entries
-            that are not finite, dtypes that differ or are not float, names, a target or splits that
-            do not fit.
+            that are not finite, dtypes that differ or are not float, samples without any modality,
+            names, a target or splits that do not fit.
     """
 
     name: str  #: what pictures and messages call the set
     modalities: Mapping[str, Tensor]
     """(n, d) each, or (n, tokens, d): one row per sample; float32 or float64."""
     _: KW_ONLY
+    present: Mapping[str, Tensor] | None = None
+    """Which samples have a modality, bool (n,), of those that some lack; None: all have all. What
+    stands where one is absent is not looked at, and is 0 here."""
     target: Tensor | None = None
     """What is to be told: the class of each sample, int64, (n,); which of K labels it has, bool,
     (n, K); or numbers, (n,) or (n, K), float32 or float64."""
@@ -41,9 +46,16 @@ class Features:
     def __post_init__(self) -> None:
         if not self.modalities:
             raise ValueError(f"`modalities` of {self.name!r} is empty; at least one is needed.")
-        sizes = {}
+        present = dict(self.present or {})
+        if unknown := [modality for modality in present if modality not in self.modalities]:
+            raise ValueError(
+                f"`present` names {unknown}, but the modalities are {list(self.modalities)}."
+            )
+        kept, sizes = {}, {}
         for modality, values in self.modalities.items():
             self._check_modality(modality, values)
+            kept[modality] = masked(modality, values, present.get(modality))
+            self._check_finite(modality, kept[modality])
             sizes[modality] = len(values)
         if len(set(sizes.values())) > 1:
             raise ValueError(
@@ -66,7 +78,15 @@ class Features:
             raise ValueError(
                 f"`feature_names` names {unknown}, but the modalities are {list(self.modalities)}."
             )
-        object.__setattr__(self, "modalities", dict(self.modalities))
+        some = {modality: flags for modality, flags in present.items() if not bool(flags.all())}
+        object.__setattr__(self, "modalities", kept)
+        object.__setattr__(self, "present", some or None)
+        alone = ~torch.stack([self.there(modality) for modality in kept]).any(0)
+        if alone.any():
+            raise ValueError(
+                f"`present` leaves {int(alone.sum())} samples of {self.name!r} without any "
+                f"modality, the first is row {int(alone.nonzero()[0])}; drop them."
+            )
         object.__setattr__(self, "feature_names", named)
         object.__setattr__(self, "splits", dict(self.splits))
 
@@ -86,13 +106,17 @@ class Features:
             )
         if not len(values):
             raise ValueError(f"{what} has no rows; at least one sample is needed.")
+
+    def _check_finite(self, modality: str, values: Tensor) -> None:
+        what = f"`modalities[{modality!r}]`"
         if len(wrong := (~values.isfinite()).nonzero()):
             row, *_, column = wrong[0].tolist()
             named = self.feature_names.get(modality, ())
             name = f" ({named[column]})" if column < len(named) else ""
             raise ValueError(
                 f"{what} must be finite, got {float(values[tuple(wrong[0].tolist())])} in row "
-                f"{row}, column {column}{name}; impute it or drop the row first."
+                f"{row}, column {column}{name}; impute it, drop the row, or say by `present` that "
+                f"it is absent."
             )
 
     def _check_target(self) -> None:
@@ -166,6 +190,42 @@ class Features:
         kinds: dict[torch.dtype, Task] = {torch.int64: "classes", torch.bool: "labels"}
         return kinds.get(self.target.dtype, "numbers")
 
+    def there(self, modality: str) -> Tensor:
+        """Which samples have a modality, bool (n,)."""
+        flags = (self.present or {}).get(modality)
+        return torch.ones(len(self), dtype=torch.bool) if flags is None else flags
+
+    def measured(self, modality: str) -> Tensor:
+        """A modality of the samples that have it, (m, d) or (m, tokens, d).
+
+        Raises:
+            ValueError: none has.
+        """
+        values = self.modalities[modality]
+        if self.present is None or modality not in self.present:
+            return values
+        if not (flags := self.present[modality]).any():
+            raise ValueError(
+                f"no sample of {self.name!r} to learn from has {modality!r}; leave it out."
+            )
+        return values[flags]
+
+    def without(self, modalities: Sequence[str]) -> Features:
+        """The same where no sample has these modalities; who has no other is left out.
+
+        Raises:
+            ValueError: unknown modalities, or no sample that is left.
+        """
+        if unknown := [name for name in modalities if name not in self.modalities]:
+            raise ValueError(f"`modalities` names {unknown}; there are {[*self.modalities]}.")
+        others = [self.there(name) for name in self.modalities if name not in modalities]
+        left = torch.stack(others).any(0) if others else torch.zeros(len(self), dtype=torch.bool)
+        if not left.any():
+            raise ValueError(f"nothing is left of {self.name!r} without {[*modalities]}.")
+        rest = self if left.all() else self.samples(left.nonzero()[:, 0])
+        absent = torch.zeros(len(rest), dtype=torch.bool)
+        return replace(rest, present={**(rest.present or {}), **dict.fromkeys(modalities, absent)})
+
     def split(self, name: str) -> Features:
         """The samples of one of :attr:`splits`.
 
@@ -177,7 +237,7 @@ class Features:
         return self.samples(self.splits[name])
 
     def standardised(self) -> Features:
-        r"""The same with zero mean and unit variance of each feature over the set.
+        r"""The same with zero mean and unit variance of each feature over the samples that have it.
 
         .. math:: (x - \bar x) \big/ \sqrt{\overline{(x - \bar x)^2}}
 
@@ -194,9 +254,9 @@ class Features:
             )
         scaled = {}
         for modality, values in self.modalities.items():
-            rows = values.flatten(0, -2)
+            rows = self.measured(modality).flatten(0, -2)
             centred = values - rows.mean(0)
-            spread = centred.square().flatten(0, -2).mean(0).sqrt()
+            spread = (rows - rows.mean(0)).square().mean(0).sqrt()
             constant = (rows == rows[0]).all(0) | (spread == 0)
             scaled[modality] = torch.where(constant, 0, centred / torch.where(constant, 1, spread))
         return replace(self, modalities=scaled)
@@ -219,9 +279,11 @@ class Features:
         if not chosen:
             raise ValueError(f"`selection` is empty: {selection!r} of {n} samples.")
         rows = torch.tensor(chosen)
+        flags = self.present
         return replace(
             self,
             modalities={modality: values[rows] for modality, values in self.modalities.items()},
+            present=None if flags is None else {name: one[rows] for name, one in flags.items()},
             target=None if self.target is None else self.target[rows],
             splits={},
         )

@@ -28,14 +28,21 @@ class Table:
         at = self.header.index(name)
         return [row[at] for row in self.rows]
 
-    def numbers(self, names: Sequence[str]) -> torch.Tensor:
-        """The numbers of some columns, (rows, columns), float64.
+    def filled(self, names: Sequence[str]) -> torch.Tensor:
+        """The rows in which not all of some columns are empty, bool (rows,)."""
+        columns = [self.header.index(name) for name in names]
+        return torch.tensor([any(row[at] for at in columns) for row in self.rows])
+
+    def numbers(self, names: Sequence[str], filled: torch.Tensor | None = None) -> torch.Tensor:
+        """The numbers of some columns, (rows, columns), float64; 0 in rows that are not ``filled``.
 
         Raises:
             ValueError: an entry that is no finite number.
         """
         columns = [self.header.index(name) for name in names]
         cells = [[row[at] for at in columns] for row in self.rows]
+        for row in [] if filled is None else (~filled).nonzero()[:, 0].tolist():
+            cells[row] = ["0"] * len(columns)
         try:
             values = np.array(cells, dtype=np.float64)
         except ValueError:
@@ -44,7 +51,8 @@ class Table:
         for i, j in np.argwhere(~np.isfinite(values)):
             raise ValueError(
                 f"{self.path}, line {self.lines[i]}, column {names[j]!r}: got {cells[i][j]!r}, "
-                f"wanted a finite number; fill it in or drop the line."
+                f"wanted a finite number; fill it in or drop the line. A modality that is absent "
+                f"is empty in all its columns."
             )
         return torch.from_numpy(values)
 

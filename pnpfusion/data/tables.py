@@ -23,6 +23,8 @@ def from_csv(
 ) -> Features:
     """Features from a comma-separated file with a header line, one sample per line.
 
+    A sample lacks a modality where all its columns are empty.
+
     Args:
         path: the file, UTF-8.
         modalities: the columns of each modality, which leaves the others unread. By default a
@@ -64,12 +66,17 @@ def from_csv(
                 f"take it out there, or name another `{what}`."
             )
     target, class_names = read_target(table, asked)
+    present = {name: table.filled(columns) for name, columns in groups.items()}
+    for line, *there in zip(table.lines, *present.values(), strict=True):
+        if there and not any(there):
+            raise ValueError(f"{path}, line {line}: all of {[*groups]} are empty; drop the line.")
     splits = {}
     if split is not None:
         splits = splits_of(table.column(split), f"{path}: column {split!r}", table.lines)
     return Features(
         path.stem,
-        {name: table.numbers(columns) for name, columns in groups.items()},
+        {name: table.numbers(columns, present[name]) for name, columns in groups.items()},
+        present=present,
         target=target,
         class_names=class_names,
         splits=splits,

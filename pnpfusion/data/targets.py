@@ -17,6 +17,7 @@ from pnpfusion.data.reading import features
 
 #: What samples may be for; an array of numbers counts them from 0.
 SPLITS = ("train", "valid", "test")
+PRESENT = "present."  #: before a modality's name: the array that says which samples have it
 #: Arrays that name samples; they are left unread.
 IDENTIFIERS = ("id", "ids", "patient", "sample", "subject")
 
@@ -54,7 +55,7 @@ def from_arrays(
     modalities = {
         name: features(f"{path}: {name!r}", values, dtype)
         for name, values in arrays.items()
-        if name not in settled
+        if name not in settled and not name.startswith(PRESENT)
     }
     if not modalities:
         raise ValueError(f"{path} has no modality; wanted one 2-D array for each.")
@@ -72,6 +73,7 @@ def from_arrays(
         return Features(
             name or path.stem,
             modalities,
+            present=_present(path, arrays, modalities),
             target=target,
             class_names=names,
             splits=_splits(path, arrays),
@@ -102,6 +104,23 @@ def splits_of(
             raise ValueError(f"{what}, {place}: got {value!r}, wanted one of {list(SPLITS)}.")
     found = {split: [i for i, value in enumerate(values) if value == split] for split in SPLITS}
     return {split: torch.tensor(chosen) for split, chosen in found.items() if chosen}
+
+
+def _present(
+    path: Path, arrays: Mapping[str, NDArray[Any]], modalities: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Which samples have a modality, of those of which an array says so."""
+    found = {}
+    for name, values in arrays.items():
+        if name.startswith(PRESENT):
+            modality = name.removeprefix(PRESENT)
+            if modality not in modalities or values.dtype.kind != "b":
+                raise ValueError(
+                    f"{path}: {name!r} must be bool, and named for one of {[*modalities]}, got "
+                    f"{values.dtype}."
+                )
+            found[modality] = torch.from_numpy(values.copy())
+    return found
 
 
 def _target(

@@ -43,7 +43,7 @@ class Standing:
     tally: Tally = field(default_factory=Tally)  #: over these steps
     history: list[dict[str, Any]] = field(default_factory=list)  #: a row for each finished epoch
     best_epoch: int = 0  #: counted from 1; 0 before there is one
-    seconds: float = 0.0  #: spent so far
+    seconds: float = 0.0  #: by the clock on the wall, in all calls so far
     finished: bool = False  #: whether nothing is left to do
 
 

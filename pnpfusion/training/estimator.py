@@ -17,7 +17,6 @@ from torch import Tensor
 
 from pnpfusion.data.feature_set import Features
 from pnpfusion.data.splits import holdout
-from pnpfusion.training.absent import train_with_absent
 from pnpfusion.training.estimator_table import (
     Columns,
     columns_of,
@@ -27,6 +26,7 @@ from pnpfusion.training.estimator_table import (
     read_table,
 )
 from pnpfusion.training.evaluate import predict
+from pnpfusion.training.loop import train
 from pnpfusion.training.model import FusionModel
 from pnpfusion.training.randomness import drawn_by
 from pnpfusion.training.recipe import Precision, Recipe, Schedule
@@ -146,13 +146,11 @@ class FusionEstimator(ABC):
         target, classes = self._target(of_samples(self, y, len(table)))
         features, present = cut(table, columns)
         named = () if classes is None else tuple(map(str, classes))
-        data = Features("`X`", features, target=target, class_names=named)
+        data = Features("`X`", features, present=present, target=target, class_names=named)
         data = holdout(data, share, generator=drawn_by("splits", seed))
         sizes = {"hidden": _plain(self.hidden), "width": _plain(self.width)}
         model = FusionModel.build(data, self.model, seed=seed, **sizes)
-        trained = train_with_absent(
-            model, data, present, recipe, progress=bool(self.verbose), device=self.device
-        )
+        trained = train(model, data, recipe, progress=bool(self.verbose), device=self.device)
         self.model_, self.history_ = trained.model, trained.history
         self.best_epoch_ = trained.best_epoch
         self.columns_, self.n_features_in_ = columns, table.shape[1]
@@ -207,8 +205,7 @@ class FusionEstimator(ABC):
                 f"{names[wrong]!r}, wanted {learned[wrong]!r}."
             )
         features, present = cut(table, self.columns_)
-        some = {name: flags for name, flags in present.items() if not flags.all()}
-        return predict(self.model_, Features("`X`", features), present=some or None).double().cpu()
+        return predict(self.model_, Features("`X`", features, present=present)).double().cpu()
 
 
 def _names(estimator: FusionEstimator) -> list[str]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from pnpfusion.data.feature_set import Features
-from pnpfusion.fusion.inputs import Present
 from pnpfusion.training.metrics import Reliability, reliability
 from pnpfusion.training.model import FusionModel
+from pnpfusion.training.noise import noised
 from pnpfusion.training.objectives import Objective, objective_of
 
 BATCH = 512  #: samples in one call
@@ -22,16 +21,14 @@ def predict(
     data: Features,
     *,
     missing: Sequence[str] = (),
-    present: Present = None,
     batch: int = BATCH,
 ) -> Tensor:
     """The model's outputs, (n, outputs): logits, or numbers. It is in evaluation mode meanwhile.
 
     Args:
         model: a trained one.
-        data: samples with its modalities.
+        data: samples with its modalities; ``data.present`` says who lacks which.
         missing: modalities that none of them has.
-        present: which samples have a modality: bool (n,), by modality.
         batch: samples in one call.
 
     Raises:
@@ -55,8 +52,8 @@ def predict(
                 }
                 flags = {
                     name: values[rows].to(where)
-                    for name, values in (present or {}).items()
-                    if values is not None
+                    for name, values in (data.present or {}).items()
+                    if name not in missing
                 }
                 told = model(inputs, flags or None)
                 parts.append(told.float() if told.dtype == torch.bfloat16 else told)
@@ -77,7 +74,6 @@ def evaluate(
     data: Features,
     *,
     missing: Sequence[str] = (),
-    present: Present = None,
     batch: int = BATCH,
 ) -> dict[str, float]:
     """The metrics of the model's task on these samples; see :func:`predict`.
@@ -85,7 +81,7 @@ def evaluate(
     Raises:
         ValueError: data without a target, or see :func:`predict`.
     """
-    outputs = predict(model, data, missing=missing, present=present, batch=batch)
+    outputs = predict(model, data, missing=missing, batch=batch)
     return objective_for(model).metrics(outputs.cpu(), target_of(data, model))
 
 
@@ -110,12 +106,14 @@ def target_of(data: Features, model: FusionModel) -> Tensor:
 def without_each(model: FusionModel, data: Features) -> dict[str, dict[str, float]]:
     """The metrics where one modality is missing in all samples, by the name of the missing one.
 
+    Samples that have no other are left out (:meth:`Features.without`).
+
     Raises:
         ValueError: a set of one modality, or see :func:`evaluate`.
     """
     if len(data.dims) < 2:
         raise ValueError(f"{data.name!r} has one modality, and nothing is left without it.")
-    return {name: evaluate(model, data, missing=[name]) for name in data.dims}
+    return {name: evaluate(model, data.without([name])) for name in data.dims}
 
 
 def with_noise(
@@ -126,7 +124,7 @@ def with_noise(
     modalities: Sequence[str] | None = None,
     generator: torch.Generator,
 ) -> list[dict[str, float]]:
-    """The metrics where normal noise is added to features, for each level.
+    """The metrics where normal noise is added to features, the same draws at each level.
 
     Args:
         model: a trained one.
@@ -141,28 +139,13 @@ def with_noise(
     noisy = [*data.dims] if modalities is None else [*modalities]
     if unknown := [name for name in noisy if name not in data.dims]:
         raise ValueError(f"`modalities` names {unknown}; there are {[*data.dims]}.")
-    found = []
-    for level in levels:
-        found.append(evaluate(model, _noised(model, data, noisy, level, generator)))
-    return found
-
-
-def _noised(
-    model: FusionModel,
-    data: Features,
-    noisy: Sequence[str],
-    level: float,
-    generator: torch.Generator,
-) -> Features:
-    changed: dict[str, Tensor] = dict(data.modalities)
+    spreads = {}
     for place, name in enumerate(model.modalities):
-        if name in noisy:
-            values = data.modalities[name]
-            scale = model.get_buffer(f"scale_{place}").to(values)
-            scale = torch.where(scale.isfinite(), scale, 0)  # constant: the model does not look
-            draw = torch.randn(values.shape, generator=generator, dtype=torch.float64)
-            changed[name] = values + level * scale * draw.to(values)
-    return replace(data, modalities=changed, splits={})
+        scale = model.get_buffer(f"scale_{place}").double().cpu()
+        spreads[name] = torch.where(scale.isfinite(), scale, 0)  # constant: the model does not look
+    seen = [name for name in noisy if name in spreads]
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return [evaluate(model, noised(data, spreads, level, seen, seed=seed)) for level in levels]
 
 
 def calibration(model: FusionModel, data: Features) -> Reliability:

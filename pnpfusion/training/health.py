@@ -15,6 +15,11 @@ from pnpfusion.fusion.pnp_migration import MigratingIons
 from pnpfusion.training.chain import Chain
 from pnpfusion.training.tally import Tally
 
+#: What is told of solves: means over samples, and largest values.
+MEANS, PEAKS = (
+    ("iterations", "unconverged", "gradient_unconverged"),
+    ("iterations_max", "residual_max"),
+)
 #: Shares of samples without an answer that are worth a warning when they are first exceeded.
 MARKS = (0.01, 0.05, 0.2, 0.5)
 
@@ -41,6 +46,27 @@ def watch(tally: Tally, info: FusionInfo) -> None:
     if run.backward is not None and run.backward.converged is not None:
         lost = float((~run.backward.converged).double().mean())
         tally.add("gradient_unconverged", lost, rows)
+
+
+def to_numbers(tally: Tally) -> list[float]:
+    """What :func:`watch` has counted, as many numbers whatever it was."""
+    found = [found.get(name, 0.0) for name in MEANS for found in (tally.sums, tally.weights)]
+    return found + [tally.peaks.get(name, -1.0) for name in PEAKS]
+
+
+def from_numbers(numbers: Sequence[float]) -> Tally:
+    """The inverse; of peaks those that were there, none of which is below 0."""
+    sums, weights = numbers[0 : 2 * len(MEANS) : 2], numbers[1 : 2 * len(MEANS) : 2]
+    told = [place for place, weight in enumerate(weights) if weight > 0]
+    return Tally(
+        {MEANS[place]: sums[place] for place in told},
+        {MEANS[place]: weights[place] for place in told},
+        {
+            name: value
+            for name, value in zip(PEAKS, numbers[2 * len(MEANS) :], strict=True)
+            if value >= 0
+        },
+    )
 
 
 @torch.no_grad()

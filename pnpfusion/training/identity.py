@@ -28,6 +28,9 @@ def check_fit(model: FusionModel, data: Features, recipe: Recipe) -> None:
         raise ValueError(
             f"`model` is made for the modalities {dict(model.config.dims)}, got {data.dims}."
         )
+    if not bool(model.get_buffer("fitted")):
+        for name in model.modalities:
+            data.split("train").measured(name)
     target = target_of(data, model)
     objective_for(model).prepare(target[data.splits["train"]], recipe.class_weights)
 
@@ -46,10 +49,11 @@ def identity_of(model: FusionModel, recipe: Recipe, data: Features) -> dict[str,
 
 
 def fingerprint(data: Features) -> str:
-    """A digest of all features, targets and splits."""
+    """A digest of all features, targets and splits, and of who lacks what."""
     total = hashlib.sha256()
     named = {**{f"m {k}": v for k, v in data.modalities.items()}}
     named |= {f"s {k}": v for k, v in data.splits.items()}
+    named |= {f"p {k}": v for k, v in sorted((data.present or {}).items())}
     if data.target is not None:
         named["target"] = data.target
     for name, values in named.items():

@@ -19,7 +19,7 @@ from pnpfusion.sweeps.crew import Crew, assembled
 from pnpfusion.sweeps.folder import locked
 from pnpfusion.training import checkpoint, randomness
 from pnpfusion.training.checkpoint import Checkpoint, Standing, TrainingError
-from pnpfusion.training.health import cell_figures, warn_if_worse
+from pnpfusion.training.health import MEANS, PEAKS, cell_figures, warn_if_worse
 from pnpfusion.training.identity import check_fit, identity_of
 from pnpfusion.training.model import FusionModel
 from pnpfusion.training.parallel import share_weights
@@ -41,7 +41,9 @@ class Trained:
     model: FusionModel  #: with the weights of the best epoch
     history: tuple[dict[str, Any], ...]  #: a row for each epoch
     best_epoch: int  #: counted from 1; the last one where nothing is validated on
-    seconds: float  #: spent in all, over all interruptions
+    seconds: float
+    """By the clock on the wall, from the call to its end; with it, from the checkpoint, all calls
+    that it goes on from, up to the last checkpoint of each (what a killed one lost is unknown)."""
     stopped_early: bool  #: whether patience ended it
 
 
@@ -104,7 +106,7 @@ def train(
     Warns:
         HealthWarning: ever more samples are without a converged solve.
     """
-    recipe = recipe or Recipe()
+    begun, recipe = time.perf_counter(), recipe or Recipe()
     place = None if folder is None else Path(folder)
     where = torch.device(device) if device is not None else model.head.weight.device
     check_fit(model, data, recipe)
@@ -131,11 +133,11 @@ def train(
         )
         wish = stack.enter_context(StopWish())
         report.begin(at.history, at.epoch * learner.steps + at.step)
-        begun, saved = time.perf_counter() - at.seconds, time.perf_counter()
+        before, saved = at.seconds, time.perf_counter()
 
         def keep() -> None:
             nonlocal saved
-            at.seconds = time.perf_counter() - begun
+            at.seconds = before + time.perf_counter() - begun
             if writes and place is not None:
                 checkpoint.write(place, _checkpoint(learner, at, best), identity)
             saved = time.perf_counter()
@@ -206,13 +208,11 @@ def _is_patience_over(at: Standing, recipe: Recipe) -> bool:
     return recipe.patience is not None and at.epoch - at.best_epoch >= recipe.patience
 
 
-#: What of a tally tells of solves; the rest are losses.
-HEALTH = ("iterations", "iterations_max", "unconverged", "gradient_unconverged", "residual_max")
-
-
 def _apart(numbers: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:
-    health = {name: value for name, value in numbers.items() if name in HEALTH}
-    return {name: value for name, value in numbers.items() if name not in HEALTH}, health
+    """Losses, and what tells of solves."""
+    solves = (*MEANS, *PEAKS)
+    health = {name: value for name, value in numbers.items() if name in solves}
+    return {name: value for name, value in numbers.items() if name not in solves}, health
 
 
 def _begin(

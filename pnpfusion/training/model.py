@@ -89,9 +89,13 @@ class FusionModel(nn.Module):
             return cls(config)
 
     def fit_scales(self, data: Features) -> None:
-        """Take mean and deviation of features, and of numbers to be told, from these samples."""
+        """Take mean and deviation of features, and of numbers to be told, from these samples.
+
+        Raises:
+            ValueError: a modality that none of them has.
+        """
         for place, name in enumerate(self.modalities):
-            rows = data.modalities[name].flatten(0, -2).double()
+            rows = data.measured(name).flatten(0, -2).double()
             spread = rows.std(0, correction=0)
             self.get_buffer(f"mean_{place}").copy_(rows.mean(0))
             # What is the same in all samples is 0, in a sample where it is not too.

@@ -24,6 +24,7 @@ class Objective(ABC):
     """A task: outputs of a model, (n, K), beside what is so."""
 
     score: ClassVar[str]  #: the metric by which epochs are compared, the larger the better
+    outputs: int  #: K
 
     def prepare(self, target: Tensor, weights: ClassWeights | tuple[float, ...]) -> None:
         """Take from the training samples what :meth:`losses` weighs them by.

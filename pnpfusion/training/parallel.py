@@ -6,7 +6,7 @@ whole batch counts, so the sum of all gradients is that of the batch, in any num
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,13 @@ def sum_over(crew: Crew, values: Tensor) -> Tensor:
     except RuntimeError as error:
         raise LostProcess(str(error)) from error
     return values
+
+
+def own_place(crew: Crew, numbers: Sequence[float]) -> list[float]:
+    """The numbers where they are ours, and zeros for others: a sum over the crew has everyone's."""
+    wide = [0.0] * (crew.size * len(numbers))
+    wide[crew.rank * len(numbers) : (crew.rank + 1) * len(numbers)] = numbers
+    return wide
 
 
 def sum_gradients(crew: Crew, parameters: Iterable[nn.Parameter], told: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class Report:
             except ImportError:
                 raise ImportError(
                     "`tensorboard` needs the package of that name, which is not installed: "
-                    "pip install tensorboard. metrics.jsonl is written without it."
+                    "pip install 'pnpfusion[tensorboard]'. metrics.jsonl is written without it."
                 ) from None
             self._writer = SummaryWriter
 

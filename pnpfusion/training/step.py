@@ -12,10 +12,10 @@ from pnpfusion.fusion.layer import FusionLayer
 from pnpfusion.sweeps.crew import Crew
 from pnpfusion.training import randomness
 from pnpfusion.training.checkpoint import TrainingError
-from pnpfusion.training.health import watch
+from pnpfusion.training.health import from_numbers, to_numbers, watch
 from pnpfusion.training.model import FusionModel
 from pnpfusion.training.objectives import Objective, objective_of
-from pnpfusion.training.parallel import sum_gradients, sum_over
+from pnpfusion.training.parallel import own_place, sum_gradients, sum_over
 from pnpfusion.training.recipe import Recipe
 from pnpfusion.training.tally import Tally
 
@@ -101,11 +101,15 @@ class Learner:
                 if weight := recipe.loss_weights.get(name, 0.0):
                     loss = loss + weight * own
             loss.backward()
+            own = Tally()  # of our share; a sample that counts nothing tells nothing
+            if info is not None and counts.any():
+                watch(own, info)
         except FloatingPointError as error:
             raise self._not_finite(epoch, index, str(error)) from error
         told = torch.stack([task.detach(), loss.detach(), loss.new_tensor(wish), *extra.values()])
-        summed = sum_gradients(self.crew, self.parameters, told).tolist()
-        task_loss, all_loss, stop, *others = summed
+        health = loss.new_tensor(own_place(self.crew, to_numbers(own)))
+        summed = sum_gradients(self.crew, self.parameters, torch.cat([told, health])).tolist()
+        task_loss, all_loss, stop, *others = summed[: len(told)]
         norm = nn.utils.clip_grad_norm_(self.parameters, recipe.clip or math.inf)
         if not math.isfinite(all_loss) or not math.isfinite(float(norm)):
             raise self._not_finite(epoch, index, f"loss {all_loss}, norm of gradient {float(norm)}")
@@ -118,9 +122,17 @@ class Learner:
         tally.add("gradient_norm", float(norm), len(rows))
         for name, value in zip(extra, others, strict=True):
             tally.add(name, value, len(rows))
-        if info is not None:
-            watch(tally, info)
+        self._merge(tally, own, summed[len(told) :])
         return bool(stop > 0)
+
+    def _merge(self, tally: Tally, own: Tally, all_places: list[float]) -> None:
+        """Count what solves of all processes have told, each at its place."""
+        if self.crew.group is None:
+            tally.merge(own)
+            return
+        length = len(all_places) // self.crew.size
+        for start in range(0, len(all_places), length):
+            tally.merge(from_numbers(all_places[start : start + length]))
 
     def look(self, split: str, epoch: int, tally: Tally) -> dict[str, float]:
         """The metrics on a split, shared by all processes, the same numbers for each.
@@ -134,18 +146,21 @@ class Learner:
         )
         torch.manual_seed(randomness.seed_of("look", self.recipe.seed, epoch, self.crew.rank))
         self.model.eval()
-        crew = self.crew
+        crew, own = self.crew, Tally()
         try:
             with torch.inference_mode(), self._autocast():
                 for part in torch.arange(crew.rank, len(rows), crew.size).split(LOOK):
                     if not len(part):  # more processes than samples
                         continue
-                    told, info = self.model(self._inputs(rows[part]), return_info=True)
+                    inputs, present = self._inputs(rows[part])
+                    told, info = self.model(inputs, present, return_info=True)
                     found[part] = told.double()
-                    watch(tally, info)
+                    watch(own, info)
         except FloatingPointError as error:
             raise self._not_finite(epoch, self.steps, str(error)) from error
         found = sum_over(crew, found).cpu()
+        health = found.new_tensor(own_place(crew, to_numbers(own))).to(self.device)
+        self._merge(tally, own, sum_over(crew, health).tolist())
         metrics = self.objective.metrics(found, self.target[rows])
         if not all(map(math.isfinite, metrics.values())):
             raise self._not_finite(epoch, self.steps, f"metrics on {split!r} {metrics}")
@@ -166,25 +181,30 @@ class Learner:
         if not len(mine):  # more processes than samples: one of them is looked at and counts 0
             mine, counts = torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.float64)
         draw = randomness.drawn_by("step", recipe.seed, epoch, index)
-        present = keep = None
-        names = self.model.modalities
+        names, keep = self.model.modalities, None
+        inputs, present = self._inputs(rows[mine])
         if recipe.modality_dropout and len(names) > 1:
             flags = randomness.presence(names, len(rows), recipe.modality_dropout, draw)
-            present = {name: kept[mine].to(self.device) for name, kept in flags.items()}
+            kept = {name: flag[mine].to(self.device) for name, flag in flags.items()}
+            present = kept if present is None else _of_those_there(present, kept)
         if recipe.input_dropout:
             keep = {}
             for name in names:
                 shape = (len(rows), *self.data.modalities[name].shape[1:])
-                kept = randomness.dropout(shape, recipe.input_dropout, draw)
-                keep[name] = kept[mine].to(self.device, self.dtype)
+                scales = randomness.dropout(shape, recipe.input_dropout, draw)
+                keep[name] = scales[mine].to(self.device, self.dtype)
         target = self.target[rows[mine]].to(self.device)
-        return self._inputs(rows[mine]), present, keep, target, counts.to(self.device)
+        return inputs, present, keep, target, counts.to(self.device)
 
-    def _inputs(self, rows: Tensor) -> dict[str, Tensor]:
-        return {
+    def _inputs(self, rows: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+        """Features of these samples, and who has them; None where nobody of the set lacks any."""
+        inputs = {
             name: values[rows].to(self.device, self.dtype)
             for name, values in self.data.modalities.items()
         }
+        if self.data.present is None:
+            return inputs, None
+        return inputs, {name: self.data.there(name)[rows].to(self.device) for name in inputs}
 
     def _autocast(self) -> torch.autocast:
         mixed = self.recipe.precision == "bfloat16-mixed"
@@ -199,7 +219,7 @@ class Learner:
         self.model.eval()
         torch.manual_seed(0)
         with torch.no_grad(), self._autocast():
-            _, info = self.model(self._inputs(self.train_rows[:2]), return_info=True)
+            _, info = self.model(*self._inputs(self.train_rows[:2]), return_info=True)
         layers = [one for one in self.model.modules() if isinstance(one, FusionLayer)]
         return bool(info.losses) or any(layer.iterates for layer in layers)
 
@@ -210,3 +230,10 @@ class Learner:
             f"again: lower `learning_rate` (now {self.recipe.learning_rate:g}), clip the gradient "
             f'(`clip`, now {self.recipe.clip}), or take precision="float64".'
         )
+
+
+def _of_those_there(there: dict[str, Tensor], kept: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What samples keep of what they have; who would lose all of it loses nothing."""
+    both = {name: flags & kept.get(name, flags) for name, flags in there.items()}
+    left = torch.stack([*both.values()]).any(0)
+    return {name: torch.where(left, both[name], flags) for name, flags in there.items()}

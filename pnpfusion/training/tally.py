@@ -23,6 +23,14 @@ class Tally:
         """Keep the largest."""
         self.peaks[name] = max(self.peaks.get(name, value), value)
 
+    def merge(self, other: Tally) -> None:
+        """Count all that another has counted."""
+        for name, value in other.sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.weights[name] = self.weights.get(name, 0.0) + other.weights[name]
+        for name, value in other.peaks.items():
+            self.peak(name, value)
+
     def numbers(self) -> dict[str, float]:
         """All means, and the largest values."""
         means = {name: self.sums[name] / self.weights[name] for name in self.sums}
