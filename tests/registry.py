@@ -221,6 +221,10 @@ ALL_LAYERS: dict[str, Callable[[dict[str, int], int], pf.fusion.FusionLayer]] = 
     "Progressive to rest": lambda dims, out_dim: pf.fusion.Progressive(
         dims, out_dim, rounds=None, hidden=8, bottleneck=4, context=2
     ),
+    "Completion of PNP": lambda dims, out_dim: pf.fusion.Completion(pf.fusion.PNP(dims, out_dim)),
+    "Completion of DEQ": lambda dims, out_dim: pf.fusion.Completion(
+        pf.fusion.DEQ(dims, out_dim), hidden=8
+    ),
     "GMF before Concat": lambda dims, out_dim: pf.fusion.GMF(
         dims, out_dim, backend=pf.fusion.Concat(dims, 4)
     ),

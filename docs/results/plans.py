@@ -33,6 +33,8 @@ FUSED = (
     "gmf+deq",
     "pnp+deq",
     "pnp+progressive",
+    "completion+concat",
+    "completion+pnp",
 )
 MFEAT = ("fou", "zer", "mor")  #: the weak views; the others leave no room for fusion
 
@@ -42,12 +44,12 @@ class Size:
     """How much is done."""
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=30, batch=128, patience=8))
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=20, patience=8))
     tuning: tuple[Mapping[str, Any], ...] = ({"learning_rate": 1e-2}, {"learning_rate": 3e-3})
     noise: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
     models: tuple[str, ...] = (*CLASSICAL, *SINGLE, *FUSED)
     hidden: int = 64
-    ablation_seeds: tuple[int, ...] = (0, 1, 2)
+    ablation_seeds: tuple[int, ...] = (0, 1)
     ablations: tuple[str, ...] | None = None  #: their keys; None for all
     index_steps: int = 800
     index_samples: int = 100_000
@@ -142,7 +144,7 @@ def studies(size: Size, work: Path) -> list[Study]:
             "Volatility",
             "Made up: next day's log-variance of markets from four series. The best predictor is "
             "known; it multiplies sentiment by volume, and divides returns by what variance says.",
-            "volatility:assets=1,days=200" if size.quick else "volatility:assets=6,days=250",
+            "volatility:assets=1,days=200" if size.quick else "volatility:assets=10,days=250",
             False,
         ),
     ]

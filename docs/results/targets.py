@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from docs.results.findings import REFERENCE, Findings, Measured, is_fused, listed, verdict
 from docs.results.index import AROUND
 
-PNP_FAMILY = ("pnp", "pnp-transient", "pnp+deq", "pnp+progressive")
+PNP_FAMILY = ("pnp", "pnp-transient", "pnp+deq", "pnp+progressive", "completion+pnp")
 LESS_LOST = 0.4  #: how much less is to be lost to a missing modality
 ABOVE = 3  #: on how many sets PNP is to be above concatenation
 REAL = 2  #: on how many real sets less is to be lost

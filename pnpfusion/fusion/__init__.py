@@ -2,6 +2,7 @@
 
 from pnpfusion.dynamics.place import Place as Place
 from pnpfusion.fusion.attention import Attention as Attention
+from pnpfusion.fusion.completion import Completion as Completion
 from pnpfusion.fusion.concat import Concat as Concat
 from pnpfusion.fusion.deq import DEQ as DEQ
 from pnpfusion.fusion.gaussian_channel import GaussianChannel as GaussianChannel

@@ -27,7 +27,7 @@ class PNP(FusionLayer):
     cells of electrolyte, the charges of all modalities add up, and the cell comes to rest,
 
     .. math:: -\varepsilon\phi'' + 2 c_0 \sinh\phi = \sum_m q_m(x_m), \qquad
-              y = W [\phi, \ln(1 + c_+ + c_- - 2 c_0)] + b.
+              y = W [\phi, \ln(1 + c_+ + c_- - 2 c_0), \textstyle\sum_m q_m] + b.
 
     The state of rest is the minimum of a convex function: it exists, is unique, and is found from
     anywhere, so that this is an equilibrium layer which cannot fail to converge but by round-off.

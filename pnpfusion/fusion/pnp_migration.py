@@ -200,7 +200,7 @@ class MigratingIons(nn.Module):
 
     @property
     def numbers(self) -> int:
-        """How many numbers :meth:`read` gives for a row."""
+        """How many numbers :meth:`answer` gives for a row."""
         kinds = (self.reading != "end") * (3 if self.reacts else 2)
         return self.numbers_at_end + kinds * self.boxes * self.shape[0] * self.shape[1]
 

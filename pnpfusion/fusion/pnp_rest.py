@@ -23,6 +23,9 @@ from pnpfusion.solvers.grid import Grid
 
 #: Standard deviation of the charge that features of variance 1 bring at the start, in F c_ref.
 GAIN = 7.0
+#: What fixed charge is multiplied by as it is read. It is linear in the features: much of it, and
+#: the layer learns to add modalities before it learns to multiply them; none, and it adds badly.
+CHARGE_READ = 0.2
 
 
 class RestingCells(nn.Module):
@@ -85,11 +88,14 @@ class RestingCells(nn.Module):
     def outset(self, batch: Batch) -> Outset:
         """The reservoir's electrolyte all over, and the charge of all modalities."""
         charges = where_present(self.charges(batch), batch, self.concentration.raw.new_zeros(()))
-        shared = self.boxes == 1
-        charge = sum(charges[1:], charges[0]) if shared else torch.stack(charges, 1)
+        charge = self._together(charges)
         outside = self.concentration.values.detach()[:, None, None]
         u0 = outside.expand(*charge.shape[:-1], 2, charge.shape[-1])
-        return Outset(u0, {"fixed_charge": Field(charge)}, charges, charge)
+        return Outset(u0, {"fixed_charge": Field(charge)}, charges)
+
+    def _together(self, charges: list[Tensor]) -> Tensor:
+        """The charge of all modalities, (rows, channels, cells), or of each, (rows, N, ...)."""
+        return sum(charges[1:], charges[0]) if self.boxes == 1 else torch.stack(charges, 1)
 
     def run(self, law: PNP, outset: Outset) -> Solution:
         """The run as the verb makes it."""
@@ -119,9 +125,16 @@ class RestingCells(nn.Module):
         return torch.stack([phi, excess], 1).flatten(1)
 
     def answer(self, outset: Outset, run: Solution | None) -> tuple[Tensor, Tensor]:
-        """The same from the charge alone, where that is compiled; no law is made then."""
-        charge = outset.charge
-        if charge is None or not knows_salt(charge):
+        """The same and the fixed charge; from the charge alone where that is compiled."""
+        charge = self._together(outset.parts)
+        read, good = self._answer(outset, charge, run)
+        charge = torch.where(good[..., None], charge, 0)
+        return torch.cat([read, CHARGE_READ * charge.flatten(1)], 1), good
+
+    def _answer(
+        self, outset: Outset, charge: Tensor, run: Solution | None
+    ) -> tuple[Tensor, Tensor]:
+        if not knows_salt(charge):
             return read_of(self, outset, run)
         outside = self.concentration.values
         permittivity = 2 * self.debye_length.values.square() * outside
@@ -142,8 +155,8 @@ class RestingCells(nn.Module):
 
     @property
     def numbers(self) -> int:
-        """How many numbers :meth:`read` gives for a row."""
-        return 2 * self.boxes * self.shape[0] * self.shape[1]
+        """How many numbers :meth:`answer` gives for a row."""
+        return 3 * self.boxes * self.shape[0] * self.shape[1]
 
     def reconstruct(self, read: Tensor, batch: Batch) -> dict[str, Tensor]:
         """None: fixed charge stays what it was."""

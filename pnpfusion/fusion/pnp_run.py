@@ -23,7 +23,6 @@ class Outset:
     u0: Tensor  #: (rows, channels, species, cells); (rows, modalities, channels, ...) uncoupled
     x: Input  #: what drives the law
     parts: list[Tensor]  #: what each modality gives, (rows, channels, ..., cells)
-    charge: Tensor | None = None  #: what is fixed in the cells, like `u0` without species
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +40,7 @@ class Cells(Protocol):
 
     @property
     def numbers(self) -> int:
-        """How many numbers :meth:`read` gives for a row."""
+        """How many numbers :meth:`answer` gives for a row."""
 
     @property
     def law(self) -> PNP:
@@ -60,7 +59,7 @@ class Cells(Protocol):
         """The state of a sample without any feature, (channels, species, cells)."""
 
     def read(self, u0: Tensor, final: Tensor) -> Tensor:
-        """What is read of a run from ``u0`` to ``final``, ``(rows, numbers)``."""
+        """What is read of particles that went from ``u0`` to ``final``, (rows, ...)."""
 
     def answer(self, outset: Outset, run: Solution | None) -> tuple[Tensor, Tensor]:
         """What is read of the run from there, and which of its cells have an answer.

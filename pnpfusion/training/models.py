@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pnpfusion.fusion.attention import Attention
+from pnpfusion.fusion.completion import Completion
 from pnpfusion.fusion.concat import Concat
 from pnpfusion.fusion.deq import DEQ
 from pnpfusion.fusion.gmf import GMF
@@ -68,6 +69,8 @@ MODELS: dict[str, Callable[..., FusionLayer]] = {
     "gmf+deq": lambda dims, out_dim: GMF(dims, out_dim, backend=DEQ(dims, out_dim)),
     "pnp+deq": before(PNP, DEQ),
     "pnp+progressive": before(PNP, Progressive),
+    "completion+concat": lambda dims, out_dim: Completion(Concat(dims, out_dim)),
+    "completion+pnp": lambda dims, out_dim: Completion(PNP(dims, out_dim)),
 }
 
 

@@ -41,7 +41,7 @@ class Recipe:
     """Of each class or of the presence of each label; "balanced": as n / (K n_k), or (n - n_k) /
     n_k for labels."""
     loss_weights: Mapping[str, float] = field(
-        default_factory=lambda: {"reconstruction": 0.1, "jacobian": 0.1}
+        default_factory=lambda: {"reconstruction": 0.1, "jacobian": 0.1, "completion": 0.1}
     )
     """Of ``info.losses``, by name; a loss that is not named has weight 0."""
     seed: int = 0
