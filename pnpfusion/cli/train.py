@@ -34,6 +34,8 @@ MODELS = (
     "gmf+deq",
     "pnp+deq",
     "pnp+progressive",
+    "completion+concat",
+    "completion+pnp",
 )
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("float32", "float64", "bfloat16-mixed")
