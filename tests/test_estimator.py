@@ -297,7 +297,7 @@ def test_bad_samples_are_told() -> None:
         quick().fit(bare, y)
     bare = X.copy()
     bare[:, 5:] = np.nan
-    with pytest.raises(ValueError, match="no sample to learn from has 'b'; leave it out"):
+    with pytest.raises(ValueError, match="no sample of '`X`' to learn from has 'b'; leave it out"):
         quick().fit(bare, y)
     with pytest.raises(ValueError, match=r"`y` must be \(90,\) or \(90, K\)"):
         quick().fit(X, y[:5])
