@@ -148,7 +148,7 @@ def test_a_recipe_from_a_file_and_options_over_it(here: Path) -> None:
     assert main(["train", *told, *more, "--quiet"]) == 0
     found = Recipe.from_json(summary(here / "mine")["settings"]["recipe"])
     assert (found.epochs, found.clip, found.batch) == (1, None, 30)
-    assert found.loss_weights == {"reconstruction": 0.5, "jacobian": 0.1}
+    assert found.loss_weights == {"reconstruction": 0.5, "jacobian": 0.1, "completion": 0.1}
 
 
 @pytest.mark.parametrize(
