@@ -44,7 +44,7 @@ class Size:
     """How much is done."""
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=20, patience=8))
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=24, patience=8))
     tuning: tuple[Mapping[str, Any], ...] = ({"learning_rate": 1e-2}, {"learning_rate": 3e-3})
     noise: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
     models: tuple[str, ...] = (*CLASSICAL, *SINGLE, *FUSED)
@@ -144,7 +144,7 @@ def studies(size: Size, work: Path) -> list[Study]:
             "Volatility",
             "Made up: next day's log-variance of markets from four series. The best predictor is "
             "known; it multiplies sentiment by volume, and divides returns by what variance says.",
-            "volatility:assets=1,days=200" if size.quick else "volatility:assets=10,days=250",
+            "volatility:assets=1,days=200" if size.quick else "volatility:assets=16,days=250",
             False,
         ),
     ]

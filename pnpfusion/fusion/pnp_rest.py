@@ -22,10 +22,10 @@ from pnpfusion.solvers.field import Field
 from pnpfusion.solvers.grid import Grid
 
 #: Standard deviation of the charge that features of variance 1 bring at the start, in F c_ref.
-GAIN = 7.0
+GAIN = 14.0
 #: What fixed charge is multiplied by as it is read. It is linear in the features: much of it, and
 #: the layer learns to add modalities before it learns to multiply them; none, and it adds badly.
-CHARGE_READ = 0.2
+CHARGE_READ = 0.1
 
 
 class RestingCells(nn.Module):
@@ -59,7 +59,7 @@ class RestingCells(nn.Module):
         finest = 4.001 / cells  # of what the grid resolves, see `warn_if_coarse`
         start = max(0.3, 1.2 * finest)
         self.debye_length = debye_lengths(
-            debye_length, start, 4 * start, channels, Range(finest, 10 * start)
+            debye_length, start, 2 * start, channels, Range(finest, 10 * start)
         )
         self.concentration = Bounded("concentration", torch.ones(channels), Range(0.01, 100.0))
         self.applied_potential = Bounded(
