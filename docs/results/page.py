@@ -18,6 +18,7 @@ from docs.results.findings import (
     matrix,
 )
 from docs.results.index import BATCH, RATE, TASK, IndexRow
+from docs.results.plans import Size
 from docs.results.targets import index_target, missing_target, pnp_target
 from docs.results.texts import HEAD, HOW
 from pnpfusion.comparison.table import markdown
@@ -74,15 +75,9 @@ def _how(findings: Findings) -> str:
         + f" and batches of {recipe.batch}; encodings and the fused feature have width "
         f"{size.hidden}."
     )
-    tuning = " or ".join(
-        ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in one.items())
-        for one in size.tuning
-    )
     text = HOW.format(
         recipe=told,
-        number=len(size.tuning),
-        s="s" if len(size.tuning) > 1 else "",
-        tuning=tuning,
+        tuning=_tuning(size),
         seeds=len(size.seeds),
         least=2.0 ** (1 - len(size.seeds)),
         noise=size.noise[-1],
@@ -92,6 +87,22 @@ def _how(findings: Findings) -> str:
     return text + (
         f"*Where.* {on['cpu']}; {on['cores']} cores; {on['system']}; Python {on['python']}, "
         f"{packages}; {on['date']}.\n\n"
+    )
+
+
+def _tuning(size: Size) -> str:
+    if len(size.tuning) == 1:
+        return (
+            "The budget of tuning is the same for all, none: one training for each seed and fold, "
+            "of which the epoch with the best score on validation counts."
+        )
+    tried = " or ".join(
+        ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in one.items())
+        for one in size.tuning
+    )
+    return (
+        f"Each is tuned by the same budget: {len(size.tuning)} trainings for each seed and fold, "
+        f"{tried}, of which the one with the best score on validation counts."
     )
 
 

@@ -16,8 +16,7 @@ HOW = """\
 ## How it was measured
 
 All trained models have the same encoders (linear, ReLU), head (linear), recipe and splits; only
-the layer between differs. {recipe} Each is tuned by the same budget: {number} training{s} for each
-seed and fold, {tuning}, of which the one with the best score on validation counts. Classical
+the layer between differs. {recipe} {tuning} Classical
 models choose the strength of their regularisation from four or five by the same validation
 samples. `only:NAME` is the network with one modality alone. Nothing is selected on test samples.
 
