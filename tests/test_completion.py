@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import pnpfusion as pf
+from pnpfusion.training.health import cell_figures
 
 DIMS = {"a": 3, "b": 2, "c": 4}
 
@@ -11,6 +12,13 @@ DIMS = {"a": 3, "b": 2, "c": 4}
 def completion(seed: int = 0) -> pf.fusion.Completion:
     torch.manual_seed(seed)
     return pf.fusion.Completion(pf.fusion.Concat(DIMS, 5), hidden=16).double()
+
+
+def around() -> pf.fusion.Progressive:
+    encoders = {name: torch.nn.Sequential(torch.nn.Linear(d, 4)) for name, d in DIMS.items()}
+    at = dict.fromkeys(encoders, "0")
+    fuse = pf.fusion.Concat(dict.fromkeys(DIMS, 4), 5)
+    return pf.fusion.Progressive.around(encoders, fuse, width=5, at=at)
 
 
 def samples(rows: int = 6) -> dict[str, torch.Tensor]:
@@ -47,12 +55,46 @@ def test_an_absent_modality_is_what_its_map_tells_of_the_others() -> None:
     whole = {**inputs, "b": torch.where(flags[:, None], inputs["b"], told)}
     found, info = layer(inputs, present={"b": flags}, return_info=True)
     torch.testing.assert_close(found, layer.layer(whole))
-    a, b, c = (  # each over the samples that have it, those of b told by what is there
+    a, b, c = (  # of each sample over what it has, b told by what is there
         (guess - inputs[name]).square().mean(1)
         for name, guess in zip(DIMS, _guesses(layer, inputs, flags), strict=True)
     )
-    wanted = (a.mean() + b[flags].mean() + c.mean()) / 3
+    wanted = torch.where(flags, (a + b + c) / 3, (a + c) / 2).mean()
     torch.testing.assert_close(info.losses["completion"], wanted)
+
+
+def test_the_loss_of_a_batch_is_the_mean_over_its_shares() -> None:
+    """Which processes that share a batch rely on, however gaps are spread."""
+    layer, inputs = completion(), samples()
+    flags = torch.tensor([True, True, False, True, False, True])
+    whole, *parts = (
+        layer({name: x[rows] for name, x in inputs.items()}, present={"b": flags[rows]},
+              return_info=True)[1].losses["completion"]
+        for rows in (slice(None), slice(0, None, 2), slice(1, None, 2))
+    )  # fmt: skip
+    torch.testing.assert_close(whole, sum(parts) / 2)
+
+
+def test_the_layer_inside_is_called_as_any_other_with_tokens_and_a_start() -> None:
+    torch.manual_seed(0)
+    layer = pf.fusion.Completion(pf.fusion.DEQ(DIMS, 5)).double()
+    inputs = {name: torch.randn(2, 3, width, dtype=torch.float64) for name, width in DIMS.items()}
+    heard = []
+    layer.layer.register_forward_hook(lambda *_: heard.append(1))
+    fused, info = layer(inputs, present={"b": torch.tensor([True, False])}, return_info=True)
+    assert heard == [1]
+    assert fused.shape == (2, 3, 5)
+    assert info.succeeded.shape == info.iterations.shape == (2, 3)
+    again = layer(inputs, present={"b": torch.tensor([True, False])}, return_info=True,
+                  start=info.solution.final)[1]  # fmt: skip
+    assert (again.iterations < info.iterations).all()
+
+
+def test_cells_inside_are_watched() -> None:
+    inside = pf.fusion.PNP(DIMS, 5)
+    figures = cell_figures(pf.fusion.Completion(inside))
+    assert figures == cell_figures(inside)
+    assert figures["debye_cells"] > 0
 
 
 def _guesses(
@@ -91,6 +133,8 @@ def test_a_map_learns_the_conditional_mean() -> None:
         (lambda: pf.fusion.Completion(torch.nn.Linear(2, 2)), "must be a fusion layer, got Linear"),
         (lambda: pf.fusion.Completion(pf.fusion.Concat({"a": 2}, 2)), "two modalities or more"),
         (lambda: pf.fusion.Completion(pf.fusion.Concat(DIMS, 2), hidden=0), "number >= 1, got 0"),
+        (lambda: pf.fusion.Completion(around()), "known widths, got one around encoders"),
+        (lambda: pf.fusion.Completion(completion()), "`layer` must hold no Completion"),
     ],
 )
 def test_wrong_arguments(make: object, says: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,10 +89,34 @@ def test_without_leaves_out_who_has_nothing_else() -> None:
     assert left.there("b").all()
     whole = tiny("classes")
     assert len(whole.without(["b"])) == len(whole)
+    assert data.rows_without(["a"]).tolist() == [0, 2, 3, 5, 6, 8]
+    assert data.rows_without(["a", "b"]).tolist() == []
     with pytest.raises(ValueError, match=r"nothing is left of 'tiny classes' without \['a', 'b'\]"):
         data.without(["a", "b"])
     with pytest.raises(ValueError, match=r"`modalities` names \['c'\]; there are \['a', 'b'\]"):
         data.without(["c"])
+
+
+def test_without_keeps_the_splits_of_who_is_left() -> None:
+    data = torn()
+    left = data.without(["a"])
+    assert {*left.splits} == {*data.splits}
+    for name, rows in data.splits.items():
+        here = rows[data.there("b")[rows]]
+        assert torch.equal(left.split(name).modalities["b"], data.modalities["b"][here])
+    whole = tiny("classes")
+    for name, rows in whole.without(["a"]).splits.items():
+        assert torch.equal(rows, whole.splits[name])
+    lone = torch.ones(60, dtype=torch.bool)
+    lone[data.splits["test"]] = False
+    assert [*replace(data, present={"b": lone}).without(["a"]).splits] == ["train", "valid"]
+
+
+def test_flags_are_its_own() -> None:
+    flags = torch.tensor([True, False, True])
+    data = Features("x", {"a": torch.ones(3, 1), "b": torch.ones(3, 2)}, present={"a": flags})
+    flags[:] = True
+    assert data.there("a").tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -222,15 +248,84 @@ def test_baselines_see_the_mean_in_its_place() -> None:
     torch.testing.assert_close(one.outputs(test), one.outputs(whole), atol=1e-5, rtol=1e-5)
 
 
+def with_lone(samples: int = 120) -> Features:
+    """Who is to be judged has only b; of the others a third lack "a", a third "b"."""
+    data = torn(samples)
+    assert data.present is not None
+    flags = {name: one.clone() for name, one in data.present.items()}
+    for split in ("valid", "test"):
+        flags["a"][data.splits[split]], flags["b"][data.splits[split]] = False, True
+    return replace(data, present=flags)
+
+
+def test_what_nobody_can_do_without_is_left_out_of_a_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = with_lone()
+    model = FusionModel.build(data, "concat", hidden=8, width=8)
+    train(model, data, Recipe(epochs=1))
+    with pytest.warns(UserWarning, match=r"no sample has another modality than \['b'\]"):
+        assert [*without_each(model, data.split("test"))] == ["a"]
+    path = write(data, tmp_path)
+    command = ["train", "--data", str(path), "--epochs", "1", "--out", str(tmp_path / "t")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert cli.main(command) == 0
+    told = capsys.readouterr()
+    assert "no sample has another modality than ['b']" in " ".join(told.err.split())
+    line = next(line for line in told.out.splitlines() if "without b" in line)
+    assert line.split() == ["without", "b", "–", "–"]
+
+
+def test_what_nobody_can_do_without_is_left_out_of_a_comparison(tmp_path: Path) -> None:
+    path = write(with_lone(), tmp_path)
+    plan = Plan(
+        sets=(str(path),), models=("concat", "logistic"), seeds=(0,), recipe=Recipe(epochs=1),
+        hidden=8, width=8, noise=(1.0,),
+    )  # fmt: skip
+    found = compare(plan, tmp_path / "cells")
+    assert not found.failures
+    for row in found.sets[0].rows:
+        assert "without b" not in row.measures
+        assert row.measures["without one"].mean == row.measures["without a"].mean
+    (record, *_) = (tmp_path / "cells" / "cells").iterdir()
+    assert json.loads(record.read_text())["found"]["nobody_without"] == ["b"]
+
+
+def test_what_is_lost_is_of_the_same_samples(tmp_path: Path) -> None:
+    """A model that never sees "a" loses nothing without it, whoever is left out."""
+    data = torn(300)
+    plan = Plan(
+        sets=(str(write(data, tmp_path)),), models=("logistic:b", "concat"), seeds=(0,),
+        recipe=Recipe(epochs=1), hidden=8, width=8, noise=(1.0,),
+    )  # fmt: skip
+    found = compare(plan, tmp_path / "cells")
+    records = [json.loads(one.read_text())["found"] for one in (tmp_path / "cells/cells").iterdir()]
+    (one,) = (record for record in records if "epochs" not in record)
+    assert one["beside"]["a"] == one["without"]["a"]
+    assert one["test"]["accuracy"] != one["without"]["a"]["accuracy"]
+    row = next(row for row in found.sets[0].rows if row.model == "logistic:b")
+    lost = one["beside"]["b"]["accuracy"] - one["without"]["b"]["accuracy"]
+    assert row.measures["lost without one"].mean == pytest.approx(lost / 2)
+    assert lost > 0.1
+
+
+def write(data: Features, folder: Path) -> Path:
+    arrays = {name: values.numpy() for name, values in data.modalities.items()}
+    flags = {f"present.{name}": data.there(name).numpy() for name in data.dims}
+    parts = np.array(["train"] * len(data))
+    for name, rows in data.splits.items():
+        parts[rows.numpy()] = name
+    assert data.target is not None
+    np.savez(folder / "torn.npz", label=data.target.numpy(), split=parts, **arrays, **flags)
+    return folder / "torn.npz"
+
+
 def test_a_file_with_gaps_is_trained_on_compared_and_not_simulated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = torn(120)
-    path = tmp_path / "torn.npz"
-    arrays = {name: values.numpy() for name, values in data.modalities.items()}
-    flags = {f"present.{name}": data.there(name).numpy() for name in data.dims}
-    assert data.target is not None
-    np.savez(path, label=data.target.numpy(), **arrays, **flags)
+    path = write(data, tmp_path)
     plan = Plan(
         sets=(str(path),), models=("concat", "logistic"), seeds=(0,), recipe=Recipe(epochs=2),
         hidden=8, width=8, noise=(1.0,),
@@ -240,7 +335,13 @@ def test_a_file_with_gaps_is_trained_on_compared_and_not_simulated(
     for row in found.sets[0].rows:
         assert {"without a", "without b", "noise all"} <= {*row.measures}
     command = ["train", "--data", str(path), "--epochs", "2", "--out", str(tmp_path / "t")]
-    assert cli.main([*command, "--quiet"]) == 0
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out.count("of the same, with it") == 2
+    summary = json.loads((tmp_path / "t" / "summary.json").read_text())["results"]["test"]
+    part = data.split("test")
+    model = FusionModel.from_pretrained(tmp_path / "t")
+    wanted = evaluate(model, part.samples(part.rows_without(["a"])))
+    assert summary["beside"]["a"] == pytest.approx(wanted, rel=1e-5)
     command = ["simulate", "--data", str(path), "--sample", "0", "--out", str(tmp_path / "s")]
     assert cli.main(command) == 2
     assert "lack ['a']; choose others" in capsys.readouterr().err

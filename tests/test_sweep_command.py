@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.cli import main
+from pnpfusion.cli.simulate import add_options
 from pnpfusion.cli.simulate_block import Blocks
+from pnpfusion.cli.simulate_cases import cases_of
 from tests.source_tree import ROOT
 
 QUICK = ["--debye", "0.2", "--duration", "0.001", "--times", "4", "--quiet"]
@@ -105,6 +108,33 @@ def test_a_case_is_what_the_command_runs_alone(
         if case.get("boundary") is None:
             charge = run.dynamics.electrode_charge(run.final, "x-").mean()
             assert row["electrode_charge"] == pytest.approx(float(charge), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("mini-av-mnist:folder=spoken,train=30", "spoken"),
+        ("mini-av-mnist:train=30", "fsdd"),
+        ("spoken", "spoken"),
+        ("digits:parts=quadrants", None),
+    ],
+)
+def test_a_case_is_known_by_what_its_data_hold(here: Path, text: str, source: str | None) -> None:
+    """Also where a folder is an option of a set, and not where it only is called like one."""
+    for name in ("spoken", "fsdd", "digits"):
+        (here / name).mkdir()
+        (here / name / "0_ada_0.wav").write_bytes(b"one")
+    write_plan(here, {"data": text, "grid": {"voltage": [0, 10]}})
+    parser = ArgumentParser()
+    add_options(parser)
+    options = parser.parse_args(["--sweep", "grid.json"])
+    before, same = cases_of(options), cases_of(options)
+    assert before == same
+    for name in ("spoken", "fsdd", "digits"):
+        (here / name / "0_ada_0.wav").write_bytes(b"two")
+        after = cases_of(options)
+        assert (after[0].get("data_hash") != before[0].get("data_hash")) == (name == source)
+        before = after
 
 
 def test_cases_that_differ_in_numbers_are_one_call(

@@ -39,7 +39,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("model", ["pnp", "gmf", "deq", "pnp+deq"])
+@pytest.mark.parametrize("model", ["pnp", "gmf", "deq", "pnp+deq", "completion+pnp"])
 def test_two_processes_learn_what_one_learns(here: Path, model: str) -> None:
     told = [*TOLD, "--model", model]
     assert main([*told, "--out", "one"]) == 0

@@ -14,7 +14,7 @@ REAL = 2  #: on how many real sets less is to be lost
 
 
 def pnp_target(findings: Findings) -> list[str]:
-    """Whether PNP, or PNP in front of another, keeps up with concatenation everywhere."""
+    """Whether PNP, or PNP with another layer, keeps up with concatenation everywhere."""
     lines, reached = [], []
     for model in PNP_FAMILY:
         kinds = {one.study.key: verdict(one.rows.get(model)) for one in findings.measured}
@@ -31,7 +31,7 @@ def pnp_target(findings: Findings) -> list[str]:
         )
     verb = f"**reached** by {listed(reached)}" if reached else "**not reached**"
     return [
-        f"PNP, or PNP before another layer, below `{REFERENCE}` on no set and above it on {ABOVE} "
+        f"PNP, or PNP with another layer, below `{REFERENCE}` on no set and above it on {ABOVE} "
         f"or more, HTAD among them, by paired intervals: {verb}.",
         "",
         *lines,

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from pnpfusion.cli.messages import CommandError
 from pnpfusion.cli.simulate import VOLTAGE, add_options
+from pnpfusion.data.sets import path_of
 from pnpfusion.sweeps.cases import CASES, GRID, Case, expand
 
 #: Options that tell how a run is made; what else there is tells of the command as a whole.
@@ -83,7 +84,8 @@ def cases_of(options: Namespace) -> list[Case]:
             given.voltage = VOLTAGE
         full = {name: getattr(given, name) for name in OF_A_CASE}
         if given.data not in hashes:
-            hashes[given.data] = _hash(Path(given.data))
+            source = path_of(given.data)
+            hashes[given.data] = None if source is None else _hash(source)
         if hashes[given.data] is not None:
             full["data_hash"] = hashes[given.data]
         found.append(json.loads(json.dumps(full)))

@@ -52,7 +52,10 @@ def introduction(setup: Setup) -> str:
 
 
 def judge(model: FusionModel, data: Features) -> Judged:
-    """The metrics on each split that was not learned from, and without each modality."""
+    """The metrics on each split that was not learned from, and without each modality.
+
+    "beside" are those with it of the same samples, where these are not all.
+    """
     found: Judged = {}
     for split in ("valid", "test"):
         if split not in data.splits:
@@ -62,6 +65,11 @@ def judge(model: FusionModel, data: Features) -> Judged:
         found[split]["largest_class"] = share_of_largest_class(part, data.split("train"))
         if len(data.dims) > 1:
             found[split]["without"] = without_each(model, part)
+            found[split]["beside"] = {
+                name: evaluate(model, part.samples(rows))
+                for name in found[split]["without"]
+                if len(rows := part.rows_without([name])) < len(part)
+            }
     return found
 
 
@@ -69,20 +77,23 @@ def table(trained: Trained, setup: Setup, found: Judged) -> str:
     """The numbers for the screen."""
     task = setup.model.config.task
     score = OBJECTIVES[task].score
-    rows: list[tuple[str, list[float]]] = []
+    rows: list[tuple[str, list[float | None]]] = []
     for name in SHOWN[task]:
         rows.append((name, [one["metrics"][name] for one in found.values()]))
         if name == score == "accuracy":
             largest = [one["largest_class"] for one in found.values()]
             rows.append(("  of the most frequent class", largest))
         if name == score:
-            rows += [
-                (f"  without {missing}", [one["without"][missing][score] for one in found.values()])
-                for missing in setup.data.dims
-                if len(setup.data.dims) > 1
-            ]
+            for missing in setup.data.dims if len(setup.data.dims) > 1 else ():
+                for title, what in (
+                    ("without {}", "without"),
+                    ("  of the same, with it", "beside"),
+                ):
+                    scores = [one[what].get(missing, {}).get(score) for one in found.values()]
+                    if what == "without" or any(one is not None for one in scores):
+                        rows.append((f"  {title.format(missing)}", scores))
     lines = [f"{'':<30}" + "".join(f"{split:>10}" for split in found)] if found else []
-    lines += [f"{name:<30}" + "".join(f"{v:>10.4f}" for v in values) for name, values in rows]
+    lines += [f"{name:<30}" + "".join(map(_number, values)) for name, values in rows]
     health = trained.history[-1]["health"]
     if "unconverged" in health:
         lines.append(
@@ -95,6 +106,10 @@ def table(trained: Trained, setup: Setup, found: Judged) -> str:
         f"{trained.seconds:.1f} seconds"
     )
     return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return f"{'–':>10}" if value is None else f"{value:>10.4f}"
 
 
 def draw(trained: Trained, folder: Path) -> Path:

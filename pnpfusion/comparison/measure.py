@@ -82,7 +82,16 @@ def measure(plan: Plan, cell: Cell) -> dict[str, Any]:
         found["operations"] = contestant.operations(test)
     clean = found["test"][objective.score]
     if len(data.dims) > 1:
-        found["without"] = {name: judge.metrics(test.without([name])) for name in data.dims}
+        left = {name: test.rows_without([name]) for name in data.dims}
+        able = {name: rows for name, rows in left.items() if len(rows)}
+        found["without"] = {name: judge.metrics(test.without([name])) for name in able}
+        found["beside"] = {  # with it, where the samples are others than all
+            name: judge.metrics(test.samples(rows))
+            for name, rows in able.items()
+            if len(rows) < len(test)
+        }
+        if lone := [name for name in data.dims if name not in able]:
+            found["nobody_without"] = lone
         groups = {"all": [*data.dims], **{name: [name] for name in data.dims}}
     else:
         groups = {"all": [*data.dims]}

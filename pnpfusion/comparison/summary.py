@@ -33,8 +33,9 @@ class Row:
     measures: Mapping[str, Interval]
     """By name: metrics of the test samples; ``without NAME`` and ``without one``, the score where a
     modality is missing, the latter the mean over which, and ``lost without one``, how much lower it
-    is; ``noise GROUP`` (mean score over the range of noise) and ``effective GROUP``; "iterations",
-    "unconverged", "parameters", ..."""
+    is than with all that these samples have. Samples with no other modality are left out, and
+    modalities where that leaves nobody; ``noise GROUP`` (mean score over the range of noise) and
+    ``effective GROUP``; "iterations", "unconverged", "parameters", ..."""
     difference: Difference | None  #: of the score from that of the reference; None for itself
     p_holm: float | None  #: its p, corrected for all models on the set
     chosen: Mapping[str, int]  #: how often each variation was, by its place in the plan
@@ -143,11 +144,11 @@ def _row(
     first = next(iter(ours.values()), {})
     for name in first.get("test", {}):
         add(name, lambda one, name=name: one["test"].get(name))  # type: ignore[misc]
-    for name in first.get("without", {}):
-        add(f"without {name}", lambda one, name=name: one["without"][name][score])  # type: ignore[misc]
+    for name in dict.fromkeys(name for one in ours.values() for name in one.get("without", {})):
+        add(f"without {name}", lambda one, name=name: one["without"].get(name, {}).get(score))  # type: ignore[misc]
     if "without" in first:
-        add("without one", lambda one: _without_one(one, score))
-        add("lost without one", lambda one: one["test"][score] - _without_one(one, score))
+        add("without one", lambda one: _mean(_without(one, score)))
+        add("lost without one", lambda one: _mean(_lost(one, score)))
     for group in first.get("noise", {}) if plan.noise else ():
         add(f"noise {group}", lambda one, g=group: relative_robustness(levels, one["noise"][g]))  # type: ignore[misc]
         both = {
@@ -190,8 +191,20 @@ def _row(
     )
 
 
-def _without_one(one: Found, score: str) -> float:
-    return float(np.mean([each[score] for each in one["without"].values()]))
+def _without(one: Found, score: str) -> list[float]:
+    return [each[score] for each in one["without"].values()]
+
+
+def _lost(one: Found, score: str) -> list[float]:
+    """Of the same samples, with each modality and without."""
+    beside = one.get("beside", {})
+    return [
+        beside.get(name, one["test"])[score] - each[score] for name, each in one["without"].items()
+    ]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _difference(

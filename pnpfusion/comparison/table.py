@@ -86,12 +86,13 @@ def _notes(plan: Plan, summaries: Sequence[SetSummary]) -> str:
         f"each trained model, for each seed and fold, one of {number} "
         f"variation{'s' if number > 1 else ''} ({variations}); of classical models, fitted to the "
         f"same samples, the strength of regularisation. One modality missing: the mean score where "
-        f"each in turn is absent. Under noise: the mean score over noise of all features from 0 to "
-        f"its largest level ({noise} deviations). Iterations and the unconverged share are of the "
-        f"solves on validation samples. FLOP are those of an answer: products of matrices, and of "
-        f"PNP cells the count of their equations, cells x iterations x (8 or 58 a species + 34 or "
-        f"28, at rest or in time), since compiled solves are not seen by a counter; other work "
-        f"element by element is left out. Times are of one thread of the processor."
+        f"each in turn is absent, of samples that have another. Under noise: the mean score over "
+        f"noise of all features from 0 to its largest level ({noise} deviations). Iterations "
+        f"and the unconverged share are of the solves on validation samples. FLOP are those of an "
+        f"answer: products of matrices, and of PNP cells the count of their equations, cells x "
+        f"iterations x (8 or 58 a species + 34 or 28, at rest or in time), since compiled solves "
+        f"are not seen by a counter; other work element by element is left out. Times are of one "
+        f"thread of the processor."
     )
 
 

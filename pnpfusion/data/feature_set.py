@@ -78,7 +78,7 @@ class Features:
             raise ValueError(
                 f"`feature_names` names {unknown}, but the modalities are {list(self.modalities)}."
             )
-        some = {modality: flags for modality, flags in present.items() if not bool(flags.all())}
+        some = {name: flags.clone() for name, flags in present.items() if not bool(flags.all())}
         object.__setattr__(self, "modalities", kept)
         object.__setattr__(self, "present", some or None)
         alone = ~torch.stack([self.there(modality) for modality in kept]).any(0)
@@ -210,21 +210,32 @@ class Features:
             )
         return values[flags]
 
+    def rows_without(self, modalities: Sequence[str]) -> Tensor:
+        """The rows of samples that have another modality than these, int64 (m,), m >= 0.
+
+        Raises:
+            ValueError: unknown modalities.
+        """
+        if unknown := [name for name in modalities if name not in self.modalities]:
+            raise ValueError(f"`modalities` names {unknown}; there are {[*self.modalities]}.")
+        others = [self.there(name) for name in self.modalities if name not in modalities]
+        none = torch.zeros(len(self), dtype=torch.bool)
+        return torch.stack([none, *others]).any(0).nonzero()[:, 0]
+
     def without(self, modalities: Sequence[str]) -> Features:
         """The same where no sample has these modalities; who has no other is left out.
 
         Raises:
             ValueError: unknown modalities, or no sample that is left.
         """
-        if unknown := [name for name in modalities if name not in self.modalities]:
-            raise ValueError(f"`modalities` names {unknown}; there are {[*self.modalities]}.")
-        others = [self.there(name) for name in self.modalities if name not in modalities]
-        left = torch.stack(others).any(0) if others else torch.zeros(len(self), dtype=torch.bool)
-        if not left.any():
+        left = self.rows_without(modalities)
+        if not len(left):
             raise ValueError(f"nothing is left of {self.name!r} without {[*modalities]}.")
-        rest = self if left.all() else self.samples(left.nonzero()[:, 0])
-        absent = torch.zeros(len(rest), dtype=torch.bool)
-        return replace(rest, present={**(rest.present or {}), **dict.fromkeys(modalities, absent)})
+        kept = {name: rows[torch.isin(rows, left)] for name, rows in self.splits.items()}
+        splits = {name: torch.searchsorted(left, rows) for name, rows in kept.items() if len(rows)}
+        rest, absent = self.samples(left), torch.zeros(len(left), dtype=torch.bool)
+        present = {**(rest.present or {}), **dict.fromkeys(modalities, absent)}
+        return replace(rest, present=present, splits=splits)
 
     def split(self, name: str) -> Features:
         """The samples of one of :attr:`splits`.

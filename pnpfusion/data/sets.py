@@ -53,6 +53,16 @@ def open_set(text: str) -> Features:
     )
 
 
+def path_of(text: str) -> Path | None:
+    """The file or folder that :func:`open_set` reads for a text; None if it reads none of yours."""
+    name, _, options = text.partition(":")
+    if name not in SETS:
+        return Path(text)
+    folder = inspect.signature(SETS[name]).parameters.get("folder")
+    given = dict(option.partition("=")[::2] for option in options.split(","))
+    return None if folder is None else Path(given.get("folder", folder.default))
+
+
 def _index(
     samples: int = 20000, bits: int = 16, sigma: float = 0.25, channels: int = 1, seed: int = 0
 ) -> Features:

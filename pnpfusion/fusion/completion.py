@@ -19,26 +19,38 @@ class Completion(FusionLayer):
     .. math::
         \hat x_m = G_m\big([s_k x_k, s_k]_{k \ne m}\big), \qquad
         y = F(s_1 x_1 + (1 - s_1) \hat x_1, \dots), \qquad
-        L = \frac1N \sum_m \mathrm{mean}_{s_m = 1} (\hat x_m - x_m)^2,
+        L = \mathrm{mean}_\text{rows} \Big(
+            \sum_m s_m \overline{(\hat x_m - x_m)^2} \Big/ \sum_m s_m \Big),
 
     with :math:`s_m` 1 where a modality is there and 0 where it is not, and :math:`G_m` an mlp of
-    one hidden layer. ``info.losses["completion"]`` is L. It needs no labels, and its gradient
-    reaches the G alone: samples that lack nothing are fused as F does. As L falls,
-    :math:`\hat x_m` tends to the conditional mean of what is absent, where F would else see zeros
-    or particles that are neutral.
+    one hidden layer. ``info.losses["completion"]`` is L: of each row the mean over the modalities
+    that it has, then the mean over rows. It needs no labels, and its gradient reaches the G alone;
+    that of the task reaches them where something is absent. Samples that lack nothing are fused as
+    F does. As L falls, :math:`\hat x_m` tends to the conditional mean of what is absent, where F
+    would else see zeros or particles that are neutral.
 
     Args:
         layer: F; its widths are those of this layer.
         hidden: the width of each hidden layer.
 
     Raises:
-        ValueError: a layer of one modality, of which nothing is left where it is absent, something
-            that is no fusion layer, or a ``hidden`` that is no whole number >= 1.
+        ValueError: a layer of one modality, of which nothing is left where it is absent, one
+            around encoders (:meth:`Progressive.around`), one that holds a completion already,
+            something that is no fusion layer, or a ``hidden`` that is no whole number >= 1.
     """
 
     def __init__(self, layer: FusionLayer, *, hidden: int = 64) -> None:
         if not isinstance(layer, FusionLayer):
             raise ValueError(f"`layer` must be a fusion layer, got {type(layer).__name__}.")
+        if not layer.dims:
+            raise ValueError(
+                "`layer` must fuse features of known widths, got one around encoders, whose inputs "
+                "have any shape; complete what its encoders make, before another layer."
+            )
+        if any(isinstance(one, Completion) for one in layer.modules()):
+            raise ValueError(
+                "`layer` must hold no Completion: inside another nothing is absent; wrap once."
+            )
         super().__init__(layer.dims, layer.out_dim)
         if len(self.dims) < 2:
             raise ValueError(
@@ -79,32 +91,31 @@ class Completion(FusionLayer):
 
     def fuse(self, batch: Batch, return_info: bool) -> tuple[Tensor, FusionInfo | None]:
         """See :meth:`FusionLayer.fuse`."""
-        if batch.present is None and not return_info:
-            return self.layer.fuse(batch, return_info)
-        told = self.complete(batch)
-        whole = batch
+        whole, told = batch.features, dict[str, Tensor]()
+        if batch.present is not None or return_info:
+            told = self.complete(batch)
         if batch.present is not None:
-            features = {
+            whole = {
                 name: torch.where(there[:, None], batch.features[name], told[name])
                 for name, there in zip(self.dims, batch.present.unbind(1), strict=True)
             }
-            whole = replace(batch, features=features, present=None)
-        fused, info = self.layer.fuse(whole, return_info)
         if not return_info:
-            return fused, None
-        if info is None:
-            info = FusionInfo.without_solve(batch.rows, fused.device)
+            alone: Tensor = self.layer(whole, start=batch.start)
+            return alone, None
+        fused, info = self.layer(whole, return_info=True, start=batch.start)
         losses = {**info.losses, "completion": self._loss(batch, told)}
         return fused, replace(info, losses=losses)
 
     def _loss(self, batch: Batch, told: Mapping[str, Tensor]) -> Tensor:
-        there = _flags(batch, len(self.dims))
-        parts = []
-        for place, (name, guess) in enumerate(told.items()):
-            error = (guess - batch.features[name].detach()).square().mean(1)
-            known = there[:, place].to(error)
-            parts.append((error * known).sum() / known.sum().clamp_min(1))
-        return torch.stack(parts).mean()
+        errors = torch.stack(
+            [
+                (guess - batch.features[name].detach()).square().mean(1)
+                for name, guess in told.items()
+            ],
+            1,
+        )
+        there = _flags(batch, len(self.dims)).to(errors)
+        return ((errors * there).sum(1) / there.sum(1)).mean()
 
 
 def _map(dims: Mapping[str, int], absent: str, hidden: int) -> nn.Module:

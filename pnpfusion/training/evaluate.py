@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -106,14 +107,25 @@ def target_of(data: Features, model: FusionModel) -> Tensor:
 def without_each(model: FusionModel, data: Features) -> dict[str, dict[str, float]]:
     """The metrics where one modality is missing in all samples, by the name of the missing one.
 
-    Samples that have no other are left out (:meth:`Features.without`).
+    Samples that have no other are left out (:meth:`Features.without`), and so is a modality beside
+    which no sample has another. To compare, judge with it the same samples,
+    ``data.samples(data.rows_without([name]))``.
 
     Raises:
         ValueError: a set of one modality, or see :func:`evaluate`.
+
+    Warns:
+        UserWarning: a modality is left out.
     """
     if len(data.dims) < 2:
         raise ValueError(f"{data.name!r} has one modality, and nothing is left without it.")
-    return {name: evaluate(model, data.without([name])) for name in data.dims}
+    able = [name for name in data.dims if len(data.rows_without([name]))]
+    if lone := [name for name in data.dims if name not in able]:
+        warnings.warn(
+            f"no sample has another modality than {lone}, so nothing is told of what is without.",
+            stacklevel=2,
+        )
+    return {name: evaluate(model, data.without([name])) for name in able}
 
 
 def with_noise(

@@ -8,11 +8,9 @@ from typing import Any
 
 import torch
 
-from pnpfusion.fusion.gmf import GMF
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
 from pnpfusion.fusion.pnp import PNP
 from pnpfusion.fusion.pnp_migration import MigratingIons
-from pnpfusion.training.chain import Chain
 from pnpfusion.training.tally import Tally
 
 #: What is told of solves: means over samples, and largest values.
@@ -96,13 +94,7 @@ def cell_figures(layer: FusionLayer) -> dict[str, float]:
 
 def pnp_layers(layer: FusionLayer) -> list[PNP]:
     """The PNP layers that a layer is or holds."""
-    if isinstance(layer, PNP):
-        return [layer]
-    if isinstance(layer, Chain):
-        return [*pnp_layers(layer.front), *pnp_layers(layer.back)]
-    if isinstance(layer, GMF) and layer.backend is not None:
-        return pnp_layers(layer.backend)
-    return []
+    return [one for one in layer.modules() if isinstance(one, PNP)]
 
 
 def warn_if_worse(history: Sequence[dict[str, Any]]) -> None:

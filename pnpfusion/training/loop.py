@@ -42,8 +42,9 @@ class Trained:
     history: tuple[dict[str, Any], ...]  #: a row for each epoch
     best_epoch: int  #: counted from 1; the last one where nothing is validated on
     seconds: float
-    """By the clock on the wall, from the call to its end; with it, from the checkpoint, all calls
-    that it goes on from, up to the last checkpoint of each (what a killed one lost is unknown)."""
+    """By the clock on the wall, from the call to its last checkpoint, which is made when the last
+    epoch is over; with it all calls that it goes on from, likewise (what a killed one lost is
+    unknown)."""
     stopped_early: bool  #: whether patience ended it
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pnpfusion.data.feature_set import Features
@@ -23,9 +26,9 @@ TRANSIENT = (58, 28)  #: likewise in a semi-implicit step
 def operations(model: FusionModel, data: Features) -> float:
     """Floating point operations of one answer, the mean over the first :data:`SAMPLES` samples.
 
-    Products of matrices are torch's own count, with compiled kernels put aside, for it does not see
-    into these; what PNP cells do is :func:`cell_operations`. What is done element by element
-    outside of cells (activations, norms, Anderson's sums) is left out.
+    Products of matrices are torch's own count, with compiled and fused kernels put aside, for it
+    does not see into these; what PNP cells do is :func:`cell_operations`. What is done element by
+    element outside of cells (activations, norms, Anderson's sums) is left out.
 
     Args:
         model: a trained one: how many iterations its solves take depends on what it learned.
@@ -41,7 +44,6 @@ def operations(model: FusionModel, data: Features) -> float:
         if isinstance(layer, PNP):
             calls.append((layer, given, named))
 
-    model.eval()
     hooks = [
         layer.register_forward_hook(hear, with_kwargs=True)
         for layer in model.modules()
@@ -50,13 +52,14 @@ def operations(model: FusionModel, data: Features) -> float:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
-            with using("torch"), FlopCounterMode(display=False) as counter:
+            model.eval()
+            with using("torch"), _unfused(), FlopCounterMode(display=False) as counter:
                 model(inputs, flags or None)
+            solved = sum(_of_layer(*call) for call in tuple(calls))  # which calls the layers again
         finally:
             for hook in hooks:
                 hook.remove()
-        solved = sum(_of_layer(*call) for call in calls)
-    model.train(before)
+            model.train(before)
     return float(counter.get_total_flops() + solved) / len(part)
 
 
@@ -83,6 +86,18 @@ def cell_operations(
         per_cell: (a, b), :data:`REST` or :data:`TRANSIENT`.
     """
     return cells * sweeps * (per_cell[0] * species + per_cell[1])
+
+
+@contextmanager
+def _unfused() -> Iterator[None]:
+    """Within it attention is products of matrices, as the counter knows them."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _of_layer(layer: PNP, given: Any, named: Any) -> float:
