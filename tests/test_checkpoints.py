@@ -1,6 +1,7 @@
 """Gradients of runs that keep few of their states: the same, in bounded memory."""
 
 import gc
+import weakref
 
 import pytest
 import torch
@@ -318,3 +319,19 @@ def test_a_long_run_in_a_box_can_be_differentiated_twice(monkeypatch):
         found.append(torch.autograd.grad(sum(one.square().sum() for one in once), inputs))
     for got, same in zip(*found, strict=True):
         torch.testing.assert_close(got, same, rtol=0, atol=1e-10 * float(same.abs().max()))
+
+
+@quiet
+def test_a_run_in_a_box_that_nobody_holds_is_freed():
+    def start():
+        values = of_a_square()
+        run = in_a_square(values, AsymptoticPreserving(dt=1e-4), times(0, 3e-4))
+        assert run.final.requires_grad
+        return weakref.ref(values["c0"])
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert start()() is None
+    finally:
+        gc.enable()

@@ -41,4 +41,4 @@ class GraphRoom:
     def _count(self, values: Tensor) -> Tensor:
         storage = values.untyped_storage()
         self.held[storage.data_ptr()] = storage.nbytes()
-        return values
+        return values.detach()  # a node that held its own result would never be freed
