@@ -95,7 +95,7 @@ class ModalTape:
         if self.entry is not None:
             before = self.steps[-1].law if self.steps else 0
         self._keep(len(self.steps), self.place)
-        trace = Trace(self.start, self.entry, self.law.evaluations)
+        trace = Trace(self.start, self.entry, self.law.remainder.evaluations)
         if valid and self.room > 0:
             held = self.traces.get(len(self.steps) - 1)  # the end of one begins the next
             taken = trace.storages.items() - (held.storages.items() if held else set())
