@@ -303,3 +303,22 @@ def test_laws_in_modes_are_freed_with_their_run(used, monkeypatch):
         assert all(law() is None for law in laws)
     finally:
         gc.enable()
+
+
+def test_a_backward_pass_that_stops_leaves_nothing_to_the_next(monkeypatch):
+    grid, back = box((16,), ("wall",)), DriftGradient.back
+    given, calls = inputs(grid), []
+    loss = states(grid, given, ETDRK4(dt=5e-4)).square().sum()
+    wanted = torch.autograd.grad(loss, given, retain_graph=True)
+
+    def stopped(*args):
+        calls.append(1)
+        if len(calls) == 30:
+            raise KeyboardInterrupt
+        return back(*args)
+
+    monkeypatch.setattr(DriftGradient, "back", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        torch.autograd.grad(loss, given, retain_graph=True)
+    for a, b in zip(torch.autograd.grad(loss, given), wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-13, atol=0)

@@ -269,6 +269,11 @@ class SeparateLaw:
             self._add_linear(self.matrices.by_linear(self.sizes.values()))
         self.sizes = {}
 
+    def forget(self) -> None:
+        """Drop what was added by steps back that went no further, as after Ctrl-C."""
+        self.drift.summed()
+        self.by_linear, self.sizes = None, {}
+
     def gradients(self) -> list[Tensor | None]:
         """Those of :attr:`base` by what was added, which is forgotten."""
         self._flush()

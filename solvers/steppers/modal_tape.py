@@ -137,6 +137,8 @@ class ModalTape:
 
     def backward(self, grads: list[Tensor | None], last: Tensor | None) -> list[Tensor | None]:
         """Gradients of the modes at the start and of :attr:`base`, from those of what was saved."""
+        for law in self.laws:
+            law.forget()
         stack, end, room = list(self.kept), len(self.steps), self.places(len(self.steps))
         room += self.stride if self.checkpoints is None else 0
         if last is not None and self.entry is not None:  # the last law has taken no step yet
