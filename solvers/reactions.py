@@ -260,4 +260,4 @@ def _extent(c: Tensor, h: Tensor, row: Row, made: Tensor) -> Tensor:
     if not (made > 0).any():
         most = -h * backward * _product(c, after)
         found = torch.where(residual(most) > 0, most, found)
-    return found
+    return extent.detach() + (found - found.detach())  # the bits of a step without derivatives

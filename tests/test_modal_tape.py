@@ -1,5 +1,7 @@
 """The gradient of runs in series, which takes steps again."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -273,3 +275,50 @@ def test_steps_in_modes_carry_the_gradient():
     u0 = smooth_state(box((16,), ("wall",)))
     split = modal.Split(law, law.semilinear(u0))
     assert isinstance(stepper.plain_steps(split, stepper.control(u0, SPAN)), FollowedSteps)
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["", "backward"])
+def test_laws_in_modes_are_freed_with_their_run(used, monkeypatch):
+    laws, of = [], modal_tape.SeparateLaw
+
+    def watched(*args):
+        law = of(*args)
+        laws.append(weakref.ref(law))
+        return law
+
+    monkeypatch.setattr(modal_tape, "SeparateLaw", watched)
+
+    def run():
+        given = inputs(grid)
+        loss = states(grid, given, ETDRK4(dt=1e-3)).sum()
+        if used:
+            loss.backward()
+
+    grid = box((12,), ("wall",))
+    gc.collect()
+    gc.disable()
+    try:
+        run()
+        assert laws
+        assert all(law() is None for law in laws)
+    finally:
+        gc.enable()
+
+
+def test_a_backward_pass_that_stops_leaves_nothing_to_the_next(monkeypatch):
+    grid, back = box((16,), ("wall",)), DriftGradient.back
+    given, calls = inputs(grid), []
+    loss = states(grid, given, ETDRK4(dt=5e-4)).square().sum()
+    wanted = torch.autograd.grad(loss, given, retain_graph=True)
+
+    def stopped(*args):
+        calls.append(1)
+        if len(calls) == 30:
+            raise KeyboardInterrupt
+        return back(*args)
+
+    monkeypatch.setattr(DriftGradient, "back", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        torch.autograd.grad(loss, given, retain_graph=True)
+    for a, b in zip(torch.autograd.grad(loss, given), wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-13, atol=0)

@@ -292,3 +292,19 @@ def test_what_is_lent_for_a_run_is_not_for_a_changed_parameter():
     cell.check_state("u0", START)
     assert float(cell.bind(START).cell.dielectric.permittivity.detach()) == 4.0
     assert float(cell.bind(START).cell.dielectric.permittivity.detach()) == 4.0
+
+
+@pytest.mark.parametrize("name", ["check_state", "bind"])
+def test_a_method_that_a_subclass_overrides_is_asked(name):
+    asked = []
+
+    def own(self, *args):
+        asked.append(name)
+        return getattr(pf.PNP, name)(self, *args)
+
+    cell, _ = cell_with()
+    theirs = type("Mine", (pf.PNP,), {name: own}).from_description(cell.description())
+    for _ in range(2):
+        asked.clear()
+        assert torch.equal(final(theirs), final(cell))
+        assert asked

@@ -195,12 +195,22 @@ class PNP(CellObservables):
 
     def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
         """Raise ValueError unless ``u`` holds concentrations this cell can start from."""
-        law = self.bind_checked(name, u, x, t)
+        law = self._checked_law(name, u, x, t)
         if not (law.plain or self._driven):
             self._memory.lend(law.made.facts(), law)  # the same call will bind once more
 
-    def bind_checked(self, name: str, u0: Tensor, x: Input = None, t: float = 0.0) -> BoundPNP:
-        """See :meth:`Dynamics.bind_checked`; what the cell is made of is looked up once."""
+    def bind_checked(self, name: str, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
+        """See :meth:`Dynamics.bind_checked`; what the cell is made of is looked up once.
+
+        Not where a subclass has a :meth:`check_state` or :meth:`bind` of its own, which is asked.
+        """
+        own = type(self)
+        if own.check_state is PNP.check_state and own.bind is PNP.bind:
+            return self._checked_law(name, u0, x, t)
+        return super().bind_checked(name, u0, x, t)
+
+    def _checked_law(self, name: str, u0: Tensor, x: Input, t: float) -> BoundPNP:
+        """The cell bound to ``u0``, once it is known that it may start from there."""
         self.check_shape(name, u0)
         self._memory.take_back()
         made = self._ingredients(u0, x, t)

@@ -52,8 +52,8 @@ def simulate(
         checkpoints: how many states may be held for the gradient, beside those at ``times``. Steps
             between them are taken again, one at a time, when the gradient is computed: it is the
             same, takes less memory and more time, and cannot be differentiated again. None: every
-            step is recorded, or, where steps are compiled or semi-implicit, as many states as the
-            root of their number once they take much room.
+            step is recorded, or, where steps are compiled, semi-implicit or in series, as many
+            states as the root of their number once they take much room.
         resume: an earlier part of this run, such as :attr:`Interrupted.solution`, maybe saved and
             loaded since. Make the same call again with it beside: what it saved is kept, and the
             rest follows as if nothing had happened, on the CPU bit for bit if neither part has a

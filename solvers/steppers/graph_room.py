@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import torch
 from torch import Tensor
@@ -14,14 +14,14 @@ BYTES_OF_GRAPHS = 2**28
 class GraphRoom:
     """Room for the graphs of the first steps of a run, in sweeps that are all alike.
 
-    What one of them holds is counted in the first one.
+    What one of them holds is counted in the first one. Where hooks on saved tensors are forbidden
+    nothing is, so that all sweeps keep their graphs.
     """
 
     def __init__(self) -> None:
         self.sweeps = 0
-        self.held: dict[
-            int, int
-        ] = {}  #: bytes of what the graph of the first sweep holds, by place
+        #: Bytes of what the graph of the first sweep holds, by place.
+        self.held: dict[int, int] = {}
 
     @property
     def is_full(self) -> bool:
@@ -35,10 +35,13 @@ class GraphRoom:
         if self.sweeps > 1:
             yield
             return
-        with torch.autograd.graph.saved_tensors_hooks(self._count, lambda values: values):
+        with ExitStack() as stack:
+            with suppress(RuntimeError):  # within torch's `disable_saved_tensors_hooks`
+                hooks = torch.autograd.graph.saved_tensors_hooks(self._count, lambda kept: kept)
+                stack.enter_context(hooks)
             yield
 
     def _count(self, values: Tensor) -> Tensor:
         storage = values.untyped_storage()
         self.held[storage.data_ptr()] = storage.nbytes()
-        return values
+        return values.detach()  # a node that held its own result would never be freed

@@ -216,12 +216,13 @@ def _swept(method: Method, control: Control, here: Standing, again: Again | None
     stands = recorded if at_once and torch.equal(accept, going) else trial
     keep = per_state(accept, u)
     after = torch.where(keep, stands.u, u), torch.where(keep, stands.slope, slope)
-    if (
-        again is not None and stands is trial and accept.any()
-    ):  # the steps that stand once more, recorded
+    # The steps that stand, once more and recorded, unless they were as they were tried.
+    if again is not None and stands is trial and accept.any():
         sweep = Sweep(t, plan, accept, bool(trial.stages), len(record.pieces))
         if not (isinstance(again, Tape) and again.writes_down(sweep, (u, slope), trial.stages)):
             after = again(sweep, (u, slope), trial.stages)
+            if sweep.staged and not stepper.iterates:  # the slope was not asked for again
+                after = after[0], torch.where(keep, trial.slope, slope)
     following, lowest = record.keep(accept, Step(t, plan, u, slope, *after), here.next, here.lowest)
     t = torch.where(accept, plan.ends, t)
     work = Work(

@@ -126,7 +126,7 @@ class _Here:
         while True:
             part = here.part
             if here.tape is not None:
-                here.tape.law.evaluations = []
+                here.tape.law.remainder.evaluations = []
             end, n, error = self.method.step(part, here.matrices.of(dt), t, dt, here.v, here.n)
             resolution = part.resolution
             asked = end if moving.all() else torch.where(per_state(moving, end), end, here.v)
@@ -250,7 +250,7 @@ class ModalSteps(SlopedSteps):
                 here = here.reduced()
             moving = moving & ~lost & (following < len(times)) & (steps + rejected < left)
         if tape is not None:
-            self.room, tape.law.evaluations = tape.room, []
+            self.room, tape.law.remainder.evaluations = tape.room, []
             wanted = [*(one.modes for one in saved), here.v]
             *modes, end = tape.attached(began, wanted)
             here = replace(here, v=end)

@@ -148,6 +148,19 @@ class Trace:
         return {storage.data_ptr(): storage.nbytes() for storage in storages}
 
 
+class Remainder:
+    """The remainder of a law, as its part calls it, which writes down where it was asked for."""
+
+    def __init__(self, drift: Transposable) -> None:
+        self.drift = drift
+        self.evaluations: list[Evaluation] = []  #: since they were last cleared
+
+    def __call__(self, t: Tensor, modes: Tensor) -> Tensor:
+        n, kept = self.drift.remainder(modes)
+        self.evaluations.append(Evaluation(modes, n, kept))
+        return n
+
+
 class SeparateLaw:
     """A law in some modes without gradient, and the gradients by it that steps back add up."""
 
@@ -159,34 +172,30 @@ class SeparateLaw:
         self.linear = whole.linear
         leaf = self.linear.detach().requires_grad_(self.linear.requires_grad)
         self.matrices = _Leaves(method, leaf, whole.alike)
+        # An object of its own, or the law would hold itself until garbage is collected.
+        self.remainder = Remainder(self.drift)
         self.part = replace(
-            whole, linear=leaf.detach(), remainder=self._remainder, resolution=self.drift.law
+            whole, linear=leaf.detach(), remainder=self.remainder, resolution=self.drift.law
         )
-        self.evaluations: list[Evaluation] = []  #: since they were last cleared
         self.by_linear: Tensor | None = None
         self.sizes: dict[str, tuple[Tensor, list[Tensor]]] = {}
-
-    def _remainder(self, t: Tensor, modes: Tensor) -> Tensor:
-        n, kept = self.drift.remainder(modes)
-        self.evaluations.append(Evaluation(modes, n, kept))
-        return n
 
     def enter(self, t: Tensor, modes: Tensor) -> Evaluation:
         """The remainder at modes of another resolution, in these."""
         self.part.remainder(t, separable(self.part).fitted(modes))
-        return self.evaluations.pop()
+        return self.remainder.evaluations.pop()
 
     def step(self, step: Step, before: Modes) -> tuple[Modes, Trace]:
         """The modes after ``step``."""
         entry = None if step.before is None else self.enter(step.t, before[0])
         v, n = start = before if entry is None else (entry.modes, entry.n)
-        self.evaluations = []
+        self.remainder.evaluations = []
         end, _, _ = self.method.advance(self.part, self.matrices.of(step.dt), step.t, step.dt, v, n)
         n_end = self.part.remainder(step.t + step.dt, end)
         if not step.all_accepted:
             keep = per_state(step.accept, end)
             end, n_end = torch.where(keep, end, v), torch.where(keep, n_end, n)
-        stages, self.evaluations = self.evaluations, []
+        stages, self.remainder.evaluations = self.remainder.evaluations, []
         return (end, n_end), Trace(start, entry, stages)
 
     def back(
@@ -259,6 +268,11 @@ class SeparateLaw:
         if self.sizes:
             self._add_linear(self.matrices.by_linear(self.sizes.values()))
         self.sizes = {}
+
+    def forget(self) -> None:
+        """Drop what was added by steps back that went no further, as after Ctrl-C."""
+        self.drift.summed()
+        self.by_linear, self.sizes = None, {}
 
     def gradients(self) -> list[Tensor | None]:
         """Those of :attr:`base` by what was added, which is forgotten."""

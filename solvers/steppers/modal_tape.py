@@ -95,7 +95,7 @@ class ModalTape:
         if self.entry is not None:
             before = self.steps[-1].law if self.steps else 0
         self._keep(len(self.steps), self.place)
-        trace = Trace(self.start, self.entry, self.law.evaluations)
+        trace = Trace(self.start, self.entry, self.law.remainder.evaluations)
         if valid and self.room > 0:
             held = self.traces.get(len(self.steps) - 1)  # the end of one begins the next
             taken = trace.storages.items() - (held.storages.items() if held else set())
@@ -137,6 +137,8 @@ class ModalTape:
 
     def backward(self, grads: list[Tensor | None], last: Tensor | None) -> list[Tensor | None]:
         """Gradients of the modes at the start and of :attr:`base`, from those of what was saved."""
+        for law in self.laws:
+            law.forget()
         stack, end, room = list(self.kept), len(self.steps), self.places(len(self.steps))
         room += self.stride if self.checkpoints is None else 0
         if last is not None and self.entry is not None:  # the last law has taken no step yet

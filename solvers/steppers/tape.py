@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from pnpfusion.solvers.steppers.one_step import OneStep
 
 State = tuple[Tensor, Tensor]  #: u and its slope, (B, *state) each
-BYTES_KEPT = (
-    2**25
-)  # of states to take steps again from, unless twice the root of their number is more
+#: Of states to take steps again from, unless twice the root of their number is more.
+BYTES_KEPT = 2**25
 #: Takes the accepted steps of a sweep once more, for their gradient; see :meth:`Method.again`.
 Again = Callable[["Sweep", State, tuple[Tensor, ...]], State]
 
@@ -57,7 +56,9 @@ class Method:
         u, slope = before
         taken = replace(sweep.plan, dt=torch.where(sweep.accept, sweep.plan.dt, 0))
         accept = per_state(sweep.accept, u)
-        stages = tuple(torch.where(accept, stage, u.detach()) for stage in stages)
+        # Steps of no size: a stage is the state, and what the law knows of them is a change of 0.
+        rest = u.detach() if self.stepper.iterates else u.new_zeros(())
+        stages = tuple(torch.where(accept, stage, rest) for stage in stages)
         step = self.stepper.take(self.law, sweep.t, taken, u, slope, self.tolerance, stages)
         return torch.where(accept, step.u, u), torch.where(accept, step.slope, slope)
 
