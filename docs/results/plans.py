@@ -45,7 +45,7 @@ class Size:
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=24, patience=8))
-    tuning: tuple[Mapping[str, Any], ...] = ({"learning_rate": 1e-2}, {"learning_rate": 3e-3})
+    tuning: tuple[Mapping[str, Any], ...] = ({},)
     noise: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
     models: tuple[str, ...] = (*CLASSICAL, *SINGLE, *FUSED)
     hidden: int = 64
@@ -63,7 +63,6 @@ FULL = Size()
 QUICK = Size(
     seeds=(0, 1),
     recipe=Recipe(epochs=2, batch=64, patience=None),
-    tuning=({"learning_rate": 1e-2},),
     noise=(1.0,),
     models=("logistic", "logistic:*", "ridge", "ridge:*", "only:*", "concat", "gmf", "pnp"),
     hidden=8,
