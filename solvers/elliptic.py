@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.banded import has_numba, solve_tridiagonal
-from pnpfusion.solvers.bases import wall_bases
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.lines import along, back, face_areas, with_ends
-from pnpfusion.solvers.transforms import from_modes, laplacian_symbols, to_modes
+from pnpfusion.solvers.implicit_solve import per_state
+from pnpfusion.solvers.lines import along, back, with_ends
+from pnpfusion.solvers.mean_inverse import mean_inverse
 
 MAX_ITERATIONS = 1000
 
@@ -221,7 +221,7 @@ def conjugate_gradients(
     operator = _compiled(grid, conductances, mass, load)
     double = load.dtype == torch.float64
     scale = load.flatten(1).abs().amax(1)
-    scale = _wide(torch.where(scale > 0, scale, 1.0), load)
+    scale = per_state(torch.where(scale > 0, scale, 1.0), load)
     load = load / scale  # or squares of small loads would vanish
     goal = (1e-14 if double else 1e-7) * load.flatten(1).norm(dim=1)
     x, residual = torch.zeros_like(load), load
@@ -237,8 +237,8 @@ def conjugate_gradients(
         image = operator(direction)
         curvature = _dot(direction, image)
         length = torch.where(going & (curvature > 0), strength / curvature, 0.0)
-        x = x + _wide(length, x) * direction
-        residual = residual - _wide(length, x) * image
+        x = x + per_state(length, x) * direction
+        residual = residual - per_state(length, x) * image
         iterations += going
         size = residual.flatten(1).norm(dim=1)
         stalled = torch.where(size < 0.9 * best, 0, stalled + 1)
@@ -247,109 +247,12 @@ def conjugate_gradients(
         better = precondition(residual)
         renewed = _dot(residual, better)
         direction = (
-            better + _wide(torch.where(strength > 0, renewed / strength, 0.0), x) * direction
+            better + per_state(torch.where(strength > 0, renewed / strength, 0.0), x) * direction
         )
         strength = renewed
     unsolved = ~(size <= torch.maximum(1e4 * goal, torch.full_like(goal, 1e-300)))
-    return torch.where(_wide(unsolved, x), torch.nan, scale * x), iterations
+    return torch.where(per_state(unsolved, x), torch.nan, scale * x), iterations
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).flatten(1).sum(1)
-
-
-def _wide(values: Tensor, like: Tensor) -> Tensor:
-    return values.reshape(-1, *(1 for _ in like.shape[1:]))
-
-
-def mean_inverse(
-    grid: Grid, conductances: tuple[Tensor, ...], mass: Tensor | None, *, singular: bool = False
-) -> Callable[[Tensor], Tensor]:
-    """The inverse of the system with each sample's mean coefficients.
-
-    By transforms where the cells of each axis are equal, else in the modes of each axis.
-    """
-    ends = [_grounded(grid, axis, g) for axis, g in enumerate(conductances)]
-    equal = grid.edges is None or all(edges is None for edges in grid.edges)
-    bases = wall_bases(grid, ends) if equal else None
-    vectors = []
-    if bases is not None:
-        numbers = laplacian_symbols(grid, bases)
-    else:
-        modes = [line_modes(grid, axis, end) for axis, end in enumerate(ends)]
-        numbers = tuple(values for values, _ in modes)
-        vectors = [columns.to(conductances[0]) for _, columns in modes]
-    total = conductances[0].new_zeros((1,) * (1 + grid.ndim))
-    for axis, (conductance, values) in enumerate(zip(conductances, numbers, strict=True)):
-        # The mean of what makes the inner faces conduct, their area over their length apart:
-        areas = face_areas(grid, axis).to(conductance)[..., None]
-        if grid.shape[axis] > 1:
-            distance = grid.coordinates(axis).diff().to(conductance)
-            mean = (conductance[..., 1:-1] * distance / areas).flatten(1).mean(1)
-        else:
-            mean = (conductance * (grid.lengths[axis] / 2) / areas).flatten(1).amax(1)
-        shape = [-1 if other == axis else 1 for other in range(grid.ndim)]
-        total = total + _wide(mean, total) * values.to(mean).reshape(1, *shape)
-    volumes = grid.weights.to(total)
-    if mass is not None:
-        mean_mass = mass.expand(-1, *grid.shape).flatten(1).sum(1) / volumes.sum()
-        total = total + _wide(mean_mass, total)
-    if singular:
-        total = torch.where(total > 1e-12 * total.amax(), total, torch.inf)
-    if bases is not None:
-        total = total * volumes.flatten()[0]
-        return lambda load: from_modes(to_modes(load, bases) / total, bases)
-
-    def inverse(load: Tensor) -> Tensor:
-        modes = load
-        for axis, columns in enumerate(vectors):
-            modes = back(along(modes, grid, axis) @ columns, grid, axis)
-        modes = modes / total
-        for axis, columns in enumerate(vectors):
-            modes = back(along(modes, grid, axis) @ columns.mT, grid, axis)
-        return modes
-
-    return inverse
-
-
-def _grounded(grid: Grid, axis: int, conductance: Tensor) -> tuple[bool, bool]:
-    """At which of the two walls of ``axis`` something conducts."""
-    walled = grid.boundaries[axis] == "wall"
-    first, last = (walled and bool((conductance.detach()[..., e] != 0).any()) for e in (0, -1))
-    return first, last
-
-
-@lru_cache(maxsize=64)
-def line_modes(grid: Grid, axis: int, grounded: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and eigenvectors of minus the second difference along ``axis``.
-
-    ``grounded`` says at which of the two walls the value is held at zero; else its slope is.
-
-    Returns:
-        Eigenvalues, float64, ``(N,)``, rising; vectors in columns, ``(N, N)``, orthonormal with the
-        cell widths as weights.
-    """
-    widths = grid.widths(axis)
-    n = len(widths)
-    matrix = torch.zeros(n, n, dtype=torch.float64)
-    centres = grid.coordinates(axis)
-    for i, conductance in enumerate((1 / centres.diff()).tolist()):
-        matrix[i, i] += conductance
-        matrix[i + 1, i + 1] += conductance
-        matrix[i, i + 1] -= conductance
-        matrix[i + 1, i] -= conductance
-    if grid.boundaries[axis] == "periodic" and n > 1:
-        conductance = float(2 / (widths[0] + widths[-1]))
-        matrix[0, 0] += conductance
-        matrix[-1, -1] += conductance
-        matrix[0, -1] -= conductance
-        matrix[-1, 0] -= conductance
-    for end, held in zip((0, -1), grounded, strict=True):
-        if held:
-            matrix[end, end] += 2 / widths[end]
-    root = widths.sqrt()
-    numbers, vectors = torch.linalg.eigh(matrix / root / root[:, None])
-    numbers = numbers.clamp_min(0)
-    if not any(grounded):
-        numbers[0] = 0  # the constant
-    return numbers, vectors / root[:, None]

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pnpfusion.solvers.banded import has_numba, solve_block_tridiagonal
-from pnpfusion.solvers.elliptic import line_modes
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.krylov import gmres
 from pnpfusion.solvers.lines import times_along
+from pnpfusion.solvers.mean_inverse import line_modes
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from pnpfusion.solvers.plain_steps import Advance, Place, SlopedSteps
 from pnpfusion.solvers.steppers.base import Law, Pace, Semilinear, SemilinearLaw
 from pnpfusion.solvers.steppers.control import Control, Plan, Verdict
 from pnpfusion.solvers.steppers.matrices import Matrices
+from pnpfusion.solvers.steppers.modal_standing import ModalStanding
 from pnpfusion.solvers.steppers.modal_tape import ModalTape
 
 if TYPE_CHECKING:
@@ -70,74 +71,6 @@ def surviving(part: Semilinear, span: float) -> Semilinear:
     """``part`` in all modes that a gradient over ``span`` can tell."""
     more = None if part.resolution is None else part.resolution.surviving(span)
     return part if more is None else more
-
-
-@dataclass(eq=False)
-class _Here:
-    """Where the samples stand: modes v, the remainder n there, and the law in these modes."""
-
-    method: Exponential
-    part: Semilinear
-    matrices: Matrices
-    v: Tensor
-    n: Tensor
-    tape: ModalTape | None = None
-
-    @classmethod
-    def of(cls, method: Exponential, part: Semilinear, t: Tensor, v: Tensor) -> _Here:
-        return cls(method, part, Matrices(method, part.linear, part.alike), v, part.remainder(t, v))
-
-    @classmethod
-    def entering(cls, tape: ModalTape) -> _Here:
-        """Where the next step of ``tape`` begins, which has just found its remainder."""
-        law, (v, n) = tape.law, tape.start
-        return cls(law.method, law.part, law.matrices, v, n, tape)
-
-    def at(self, end: Tensor, n: Tensor, accept: Tensor) -> _Here:
-        """The same law where the accepted samples have come to ``end``."""
-        if not accept.all():
-            keep = per_state(accept, end)
-            end, n = torch.where(keep, end, self.v), torch.where(keep, n, self.n)
-        return replace(self, v=end, n=n)
-
-    def reduced(self) -> _Here:
-        """The same in the modes that it needs."""
-        known = self.part.resolution
-        part = None if known is None else known.reduced(self.v)
-        if part is None or part.resolution is None:
-            return self
-        v, n = (part.resolution.fitted(modes) for modes in (self.v, self.n))
-        return _Here(self.method, part, Matrices(self.method, part.linear, part.alike), v, n)
-
-    def reduced_on(self, tape: ModalTape, t: Tensor, since: float) -> _Here:
-        """The same for a gradient, which changes of modes so long ago may tell."""
-        part = tape.law.drift.reduced(self.v, since)
-        if part is None:
-            return self
-        with torch.no_grad():
-            tape.refit(part, t.to(self.v.dtype), self.v)
-        return _Here.entering(tape)
-
-    def stepped(
-        self, t: Tensor, dt: Tensor, moving: Tensor
-    ) -> tuple[_Here, Tensor, Tensor, Tensor | None]:
-        """Modes, remainder and error after a step, in more modes if ``moving`` have too few."""
-        here = self
-        while True:
-            part = here.part
-            if here.tape is not None:
-                here.tape.law.remainder.evaluations = []
-            end, n, error = self.method.step(part, here.matrices.of(dt), t, dt, here.v, here.n)
-            resolution = part.resolution
-            asked = end if moving.all() else torch.where(per_state(moving, end), end, here.v)
-            finer = None if resolution is None else resolution.finer(asked)
-            if finer is None or finer.resolution is None:
-                return here, end, n, error
-            if here.tape is None:
-                here = _Here.of(self.method, finer, t, finer.resolution.fitted(here.v))
-                continue
-            here.tape.refit(finer, t, here.v)
-            here = _Here.entering(here.tape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +132,11 @@ class ModalSteps(SlopedSteps):
         if followed and not runs_forward():
             asked = self.split.checkpoints
             tape = ModalTape.of(self.method, part, clock, began.detach(), asked, self.room)
-        here = _Here.of(self.method, part, clock, began) if tape is None else _Here.entering(tape)
+        here = (
+            ModalStanding.of(self.method, part, clock, began)
+            if tape is None
+            else ModalStanding.entering(tape)
+        )
         t, following, lowest = place.t, place.next, place.lowest
         pace = Pace(place.dt, place.failures, place.land)
         moving, lost = going & (left > 0), torch.zeros_like(going)
@@ -297,7 +234,7 @@ class ModalSteps(SlopedSteps):
         least = least if found is None else torch.minimum(least, found.to(least))
         return saved.following[saved.sample], saved.sample, states, least
 
-    def _lowest(self, here: _Here, so_far: Tensor) -> Tensor:
+    def _lowest(self, here: ModalStanding, so_far: Tensor) -> Tensor:
         v = here.v.detach()
         if here.part.resolution is not None:
             found: Tensor | None = here.part.resolution.lowest(v)
@@ -306,8 +243,8 @@ class ModalSteps(SlopedSteps):
         return so_far if found is None else torch.minimum(so_far, found.to(so_far))
 
     def _tried(
-        self, here: _Here, t: Tensor, plan: Plan, moving: Tensor, recorded: bool
-    ) -> tuple[_Here, Tensor, Tensor, Verdict]:
+        self, here: ModalStanding, t: Tensor, plan: Plan, moving: Tensor, recorded: bool
+    ) -> tuple[ModalStanding, Tensor, Tensor, Verdict]:
         """The end of a step of the samples that move, and whether it stands."""
         clock = t.to(here.v.dtype)
         dt = _together(plan, moving, here.v)
