@@ -115,22 +115,6 @@ def beside(one: Measured) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def by_model(findings: Findings) -> list[str]:
-    """For each layer, where it is above and below concatenation."""
-    lines = []
-    for model in FUSED:
-        where: dict[str, list[str]] = {"above": [], "below": [], "open": []}
-        for one in findings.measured:
-            kind = verdict(one.rows.get(model))
-            if kind in where:
-                where[kind].append(one.study.title)
-        if model == REFERENCE or not any(where.values()):
-            continue
-        parts = [f"{kind} on {', '.join(sets)}" for kind, sets in where.items() if sets]
-        lines.append(f"- `{model}`: {'; '.join(parts)}.")
-    return lines
-
-
 def matrix(findings: Findings, measure: str | None) -> str:
     """A table of layers by sets: the paired difference from concatenation, or a measure."""
     titles = [one.study.title for one in findings.measured]

@@ -12,7 +12,6 @@ from docs.results.findings import (
     Findings,
     Measured,
     answer_of,
-    by_model,
     fusing,
     is_fused,
     matrix,
@@ -50,10 +49,8 @@ def _summary(findings: Findings) -> str:
     return (
         "## The answer\n\n"
         + "\n".join(lines)
-        + "\n\nLayer by layer, beside concatenation with a linear head:\n\n"
-        + "\n".join(by_model(findings))
-        + "\n\nThe difference of the score from that of `concat` (in brackets, its score); "
-        "▲ above, ▼ below, · open:\n\n" + matrix(findings, None) + "\n\n"
+        + "\n\nLayer by layer, beside concatenation with a linear head: the difference of the score "
+        "from that of `concat` (in brackets, its score); ▲ above, ▼ below, · open:\n\n" + matrix(findings, None) + "\n\n"
     )
 
 

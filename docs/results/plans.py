@@ -49,7 +49,7 @@ class Size:
     noise: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
     models: tuple[str, ...] = (*CLASSICAL, *SINGLE, *FUSED)
     hidden: int = 64
-    ablation_seeds: tuple[int, ...] = (0, 1)
+    ablation_seeds: tuple[int, ...] = (0, 1, 2)
     ablations: tuple[str, ...] | None = None  #: their keys; None for all
     index_steps: int = 800
     index_samples: int = 100_000
