@@ -49,8 +49,10 @@ def _summary(findings: Findings) -> str:
     return (
         "## The answer\n\n"
         + "\n".join(lines)
-        + "\n\nLayer by layer, beside concatenation with a linear head: the difference of the score "
-        "from that of `concat` (in brackets, its score); ▲ above, ▼ below, · open:\n\n" + matrix(findings, None) + "\n\n"
+        + "\n\nLayer by layer, beside concatenation with a linear head: the difference of the "
+        "score from that of `concat` (in brackets, its score); ▲ above, ▼ below, · open:\n\n"
+        + matrix(findings, None)
+        + "\n\n"
     )
 
 

@@ -18,9 +18,9 @@ HOW = """\
 All trained models have the same encoders (linear, ReLU), head (linear), recipe and splits; only
 the layer between differs. {recipe} {tuning} Classical
 models choose the strength of their regularisation from four or five by the same validation
-samples. `only:NAME` is the network with one modality alone. Nothing in a comparison is selected on test
-samples. But the recipe, the sizes of the made-up sets, and how much charge PNP's cells get and how
-it is read, were settled on trials with these sets whose test scores were seen; other seeds
+samples. `only:NAME` is the network with one modality alone. Nothing in a comparison is selected on
+test samples. But the recipe, the sizes of the made-up sets, and how much charge PNP's cells get and
+how it is read, were settled on trials with these sets whose test scores were seen; other seeds
 (`Size.seeds` in `docs/results/plans.py`) and other sets are the fair judges of that.
 
 Intervals are Student's, at 95 %, over the means of {seeds} seeds; differences are paired by seed
