@@ -22,10 +22,11 @@ EACH = 3  #: samples per process
 
 
 def gradients(layer: torch.nn.Module, given: dict[str, Tensor], flags: Tensor) -> list[Tensor]:
-    """Of the mean square of the answer and of the reconstruction loss, where there is one."""
+    """Of the mean square of the answer and of the losses that draw nothing, where there are any."""
     layer.zero_grad()
     fused, info = layer(given, present={"motion": flags}, return_info=True)
-    loss = fused.square().mean() + info.losses.get("reconstruction", 0)
+    told = [info.losses[name] for name in ("reconstruction", "completion") if name in info.losses]
+    loss = fused.square().mean() + sum(told)
     loss.backward()
     return [p.grad.clone() for p in layer.parameters()]
 

@@ -92,7 +92,7 @@ def test_the_whole_plan_is_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for one in known:
         if one.data is not None:
             plan = one.plan(plans.FULL)
-            assert (len(plan.seeds), len(plan.tuning)) == (5, 2)
+            assert (len(plan.seeds), len(plan.tuning)) == (5, 1)
     assert set(plans.FUSED) == set(MODELS)
     asked = {model for plan in ablations.plans(plans.FULL) for model in plan.models}
     for variant in (variant for one in ablations.ABLATIONS for variant in one.variants):
