@@ -21,6 +21,7 @@ from torch import Tensor
 
 import pnpfusion as pf
 from benchmarks import count
+from pnpfusion.fusion.pnp_rest import CHARGE_READ, RestingCells
 from pnpfusion.fusion.pnp_run import Cells, Outset
 from pnpfusion.solution import Solution
 
@@ -37,11 +38,13 @@ class WithoutSolve:
     def answer(self, outset: Outset, run: Solution | None) -> tuple[Tensor, Tensor]:
         """The state as if it were the answer."""
         cells, final = self.cells, outset.u0
-        if outset.charge is not None:
-            final = final + outset.charge.square().unsqueeze(-2)
-        else:
+        good = torch.ones(final.shape[:-2], dtype=torch.bool)
+        if not isinstance(cells, RestingCells):
             _ = cells.law  # which a transient run needs
-        return cells.read(outset.u0, final), torch.ones(final.shape[:-2], dtype=torch.bool)
+            return cells.read(outset.u0, final), good
+        charge = cells.together(outset.parts)
+        read = cells.read(outset.u0, final + charge.square().unsqueeze(-2))
+        return torch.cat([read, CHARGE_READ * charge.flatten(1)], 1), good
 
 
 def seconds(layer: pf.fusion.PNP, given: dict[str, Tensor]) -> float:

@@ -88,12 +88,12 @@ class RestingCells(nn.Module):
     def outset(self, batch: Batch) -> Outset:
         """The reservoir's electrolyte all over, and the charge of all modalities."""
         charges = where_present(self.charges(batch), batch, self.concentration.raw.new_zeros(()))
-        charge = self._together(charges)
+        charge = self.together(charges)
         outside = self.concentration.values.detach()[:, None, None]
         u0 = outside.expand(*charge.shape[:-1], 2, charge.shape[-1])
         return Outset(u0, {"fixed_charge": Field(charge)}, charges)
 
-    def _together(self, charges: list[Tensor]) -> Tensor:
+    def together(self, charges: list[Tensor]) -> Tensor:
         """The charge of all modalities, (rows, channels, cells), or of each, (rows, N, ...)."""
         return sum(charges[1:], charges[0]) if self.boxes == 1 else torch.stack(charges, 1)
 
@@ -126,7 +126,7 @@ class RestingCells(nn.Module):
 
     def answer(self, outset: Outset, run: Solution | None) -> tuple[Tensor, Tensor]:
         """The same and the fixed charge; from the charge alone where that is compiled."""
-        charge = self._together(outset.parts)
+        charge = self.together(outset.parts)
         read, good = self._answer(outset, charge, run)
         charge = torch.where(good[..., None], charge, 0)
         return torch.cat([read, CHARGE_READ * charge.flatten(1)], 1), good
