@@ -30,7 +30,8 @@ SPECK = 1e-6  #: what of a potential or charge density is too little to fill a p
 LENGTH, TIME, CONCENTRATION = "$L$", "$L^2/D$", r"$c_\mathrm{ref}$"
 POTENTIAL, CHARGE = "$kT/e$", r"$F c_\mathrm{ref}$"
 
-RC: dict[str, Any] = {
+#: The look of every picture, for `matplotlib.pyplot.style.use`.
+LIGHT: dict[str, Any] = {
     "figure.dpi": 150,
     "savefig.dpi": "figure",
     "font.family": "DejaVu Sans",
@@ -66,7 +67,7 @@ RC: dict[str, Any] = {
 
 def styled() -> AbstractContextManager[None]:
     """The one style of all pictures, for a ``with``; what was set before comes back after it."""
-    return style.context(["default", RC])
+    return style.context(["default", LIGHT])
 
 
 def new_figure(width: float, height: float, heading: str) -> Figure:
