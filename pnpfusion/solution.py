@@ -8,7 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.base import Dynamics
+from pnpfusion.dynamics.input import Input
 from pnpfusion.ledger import Ledger
 from pnpfusion.solvers.fixed_point.base import GradientReport
 from pnpfusion.solvers.outcome import Outcome, SolveError

@@ -21,7 +21,8 @@ import numpy as np
 from torch import Tensor
 
 import pnpfusion
-from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.base import Dynamics
+from pnpfusion.dynamics.input import Input
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.field import Field

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import pnpfusion as pf
-from pnpfusion.dynamics.base import Input
+from pnpfusion.dynamics.input import Input
 from pnpfusion.solvers import (
     FACE_SCHEMES,
     RK4,

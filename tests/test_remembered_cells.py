@@ -70,7 +70,7 @@ def test_checks_of_the_same_state_are_made_once(monkeypatch):
         asked.append(c)
         return False
 
-    monkeypatch.setattr("pnpfusion.dynamics.pnp.warn_if_coarse", seen)
+    monkeypatch.setattr("pnpfusion.dynamics.pnp_binding.warn_if_coarse", seen)
     cell, made = cell_with()
     final(cell)
     final(cell, START.clone())
@@ -247,7 +247,7 @@ def test_threads_share_a_cell():
 
 
 def test_large_states_are_not_remembered(monkeypatch):
-    monkeypatch.setattr("pnpfusion.dynamics.pnp.MOST_REMEMBERED", 47)
+    monkeypatch.setattr("pnpfusion.dynamics.pnp_binding.MOST_REMEMBERED", 47)
     cell, _ = cell_with()
     final(cell)
     assert cell._memory._last is None

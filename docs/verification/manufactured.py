@@ -13,7 +13,7 @@ from torch import Tensor
 
 import pnpfusion as pf
 from docs.verification.case import Case, Row, Table, f64, profile
-from pnpfusion.dynamics.base import Input
+from pnpfusion.dynamics.input import Input
 from pnpfusion.solvers import (
     RK4,
     TRBDF2,

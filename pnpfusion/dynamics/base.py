@@ -3,63 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from pnpfusion.dynamics.at_rest import AtRest
+from pnpfusion.dynamics.bound import BoundDynamics, Divisible
+from pnpfusion.dynamics.input import Input
 from pnpfusion.dynamics.shell import Shell
-from pnpfusion.solvers.dense_newton import solve_implicit_dense
-from pnpfusion.solvers.field import Field, is_finite
-from pnpfusion.solvers.fixed_point.base import (
-    FixedPoint,
-    FixedPointSolver,
-    GradientReport,
-    Tolerance,
-)
+from pnpfusion.solvers.field import is_finite
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
 from pnpfusion.solvers.fixed_point.newton_krylov import NewtonKrylov
-from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.steppers.base import Law, Stepper
 
 if TYPE_CHECKING:
     from pnpfusion.ledger import Ledger
-
-#: What a law is driven by: nothing, a tensor, or tensors by name.
-Input = Tensor | Mapping[str, Tensor | Field | float] | None
-
-
-@dataclass(frozen=True, eq=False)
-class AtRest:
-    """Where a law stands still, or as far as its solver came, over a flat batch of B samples."""
-
-    u: Tensor  #: (B, *state); carries the gradient
-    converged: Tensor  #: bool, (B,)
-    finite: Tensor  #: whether all stayed finite, bool, (B,)
-    iterations: Tensor  #: of Newton's method, (B,); 0 for solvers that count evaluations
-    evaluations: Tensor  #: of the rate, (B,)
-    rates: Tensor  #: RMS rate there, (B,)
-    way: str  #: how it was found
-    history: Tensor | None = None  #: relative residuals of each iteration, (K, B)
-    backward: GradientReport | None = None  #: filled in by the backward pass
-
-    @classmethod
-    def of(cls, found: FixedPoint, way: str) -> AtRest:
-        """What a fixed-point solver found."""
-        return cls(
-            u=found.u,
-            converged=found.converged,
-            finite=found.residuals.isfinite(),
-            iterations=torch.zeros_like(found.evaluations),
-            evaluations=found.evaluations,
-            rates=found.rates,
-            way=way,
-            history=found.history,
-            backward=found.backward,
-        )
 
 
 class Dynamics(nn.Module, ABC):
@@ -104,7 +65,7 @@ class Dynamics(nn.Module, ABC):
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
         """The law for one run from ``t`` on, on a flat batch: what steppers see."""
         seed = int(torch.randint(2**62, ())) if self.random else None
-        return _Bound(self, tuple(u0.shape[: u0.ndim - self.state_ndim]), x, seed)
+        return BoundDynamics(self, tuple(u0.shape[: u0.ndim - self.state_ndim]), x, seed)
 
     def bind_checked(self, name: str, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
         """:meth:`bind` once :meth:`check_state` has passed; a law may do both in one."""
@@ -236,74 +197,3 @@ class Dynamics(nn.Module, ABC):
     def from_description(cls, description: Mapping[str, Any]) -> Dynamics:
         """The law that :meth:`description` described."""
         raise ValueError(f"{cls.__name__} cannot be made from a description.")
-
-
-@runtime_checkable
-class Divisible(Protocol):
-    """A bound law that can run on a part of its batch."""
-
-    def part(self, which: Tensor) -> Law | None:
-        """The law of the samples ``which``; None where it is only known for all."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Bound:
-    """Any law on a flat batch; implicit steps by a dense Newton iteration."""
-
-    dynamics: Dynamics
-    batch: tuple[int, ...]
-    x: Input
-    seed: int | None  #: of the random numbers of this run, the same at every call
-
-    def rate(self, t: Tensor, u: Tensor) -> Tensor:
-        shaped = u.reshape(*self.batch, *u.shape[1:])
-        with frozen_noise(self.seed, u.device):
-            rate = self.dynamics.rate(t.reshape(self.batch), shaped, self.x)
-        if rate.shape != shaped.shape:
-            raise ValueError(
-                f"`rate` of {type(self.dynamics).__name__} must return the shape of the state, "
-                f"{tuple(shaped.shape)}, got {tuple(rate.shape)}."
-            )
-        return rate.reshape(u.shape)
-
-    def part(self, which: Tensor) -> Law | None:
-        x = None if self.seed is not None else self.dynamics.rows(self.x, self.batch, which)
-        return None if x is None else _Bound(self.dynamics, (len(which),), x, None)
-
-    def solve_implicit(
-        self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
-    ) -> ImplicitSolve:
-        return solve_implicit_dense(lambda u: self.rate(t, u), base, step, guess, scale)
-
-    def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> None:
-        return None
-
-    def lowest(self, u: Tensor, sample: Tensor | None = None) -> None:
-        return None
-
-
-@contextmanager
-def frozen_noise(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Random numbers as ``seed`` gives them; afterwards as if nothing had been drawn."""
-    if seed is None:
-        yield
-        return
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)  # manual_seed would seed other devices for good
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
-
-
-def rows_of(x: Input, batch: tuple[int, ...], which: Tensor) -> Input:
-    """Rows ``which`` of a tensor ``(*batch, ...)``, or of each tensor of a mapping, batch flat."""
-    if isinstance(x, Tensor):
-        return x.reshape(-1, *x.shape[len(batch) :])[which]
-    if x is None:
-        return None
-    return {
-        name: values.reshape(-1, *values.shape[len(batch) :])[which]
-        for name, values in x.items()
-        if isinstance(values, Tensor)
-    }

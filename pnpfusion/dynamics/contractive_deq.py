@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pnpfusion.dynamics.base import Input
 from pnpfusion.dynamics.deq_input import Modalities
 from pnpfusion.dynamics.deq_law import DEQLaw, where_present
+from pnpfusion.dynamics.input import Input
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver
 from pnpfusion.solvers.fixed_point.picard import Picard
 from pnpfusion.solvers.spectral_bound import spectral_norm_bound

@@ -9,7 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from pnpfusion.dynamics.base import AtRest, Dynamics, Input
+from pnpfusion.dynamics.at_rest import AtRest
+from pnpfusion.dynamics.base import Dynamics
+from pnpfusion.dynamics.input import Input
 from pnpfusion.solvers.fixed_point.anderson import Anderson
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance, rms
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point

@@ -9,13 +9,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from pnpfusion.dynamics.base import AtRest, Input
+from pnpfusion.dynamics.at_rest import AtRest
 from pnpfusion.dynamics.deq_blocks import FusionBlock, Norm, Order, UnimodalBlock
 from pnpfusion.dynamics.deq_cascade import combined
 from pnpfusion.dynamics.deq_compiled import compiled_block
 from pnpfusion.dynamics.deq_compiled_fusion import compiled_fusion
 from pnpfusion.dynamics.deq_input import Modalities
 from pnpfusion.dynamics.deq_law import DEQLaw
+from pnpfusion.dynamics.input import Input
 from pnpfusion.solvers.fixed_point.base import (
     FixedPoint,
     FixedPointSolver,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pnpfusion.dynamics.base import AtRest
+from pnpfusion.dynamics.at_rest import AtRest
 from pnpfusion.solvers.fixed_point.base import FixedPoint, GradientReport
 
 

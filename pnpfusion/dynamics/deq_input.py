@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pnpfusion.dynamics.base import Input
+from pnpfusion.dynamics.input import Input
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,9 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.deq_input import Modalities, read_modalities
+from pnpfusion.dynamics.input import Input
 from pnpfusion.solvers.dense_newton import solve_implicit_dense
 from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.steppers.base import Law

@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pnpfusion.dynamics.base import AtRest, Input
+from pnpfusion.dynamics.at_rest import AtRest
+from pnpfusion.dynamics.input import Input
+from pnpfusion.dynamics.pnp_binding import bound_once, is_fit_to_start
 from pnpfusion.dynamics.pnp_bound import BoundPNP
-from pnpfusion.dynamics.pnp_cell import Scheme, check_scheme, series_or_faces
+from pnpfusion.dynamics.pnp_cell import Scheme, check_kinds, check_scheme, series_or_faces
 from pnpfusion.dynamics.pnp_choice import choose
-from pnpfusion.dynamics.pnp_description import (
-    describe_grid,
-    describe_reaction,
-    describe_species,
-    describe_walls,
-    grid_from_description,
-    walls_from_description,
-)
-from pnpfusion.dynamics.pnp_ingredients import Facts, Ingredients, are_followed, are_lasting
+from pnpfusion.dynamics.pnp_description import arguments_of, describe_cell
+from pnpfusion.dynamics.pnp_equilibrium import at_rest, check_gradient
+from pnpfusion.dynamics.pnp_ingredients import Ingredients
 from pnpfusion.dynamics.pnp_input import walls_under
 from pnpfusion.dynamics.pnp_invariants import invariants
 from pnpfusion.dynamics.pnp_ledger import keep_ledger
-from pnpfusion.dynamics.pnp_memory import MOST_REMEMBERED, Memory
+from pnpfusion.dynamics.pnp_memory import Memory
 from pnpfusion.dynamics.pnp_observables import CellObservables, Time
-from pnpfusion.dynamics.resolution import warn_if_coarse, warn_if_long, warn_if_steep
+from pnpfusion.dynamics.pnp_values import register, values_by_name, words_of
+from pnpfusion.dynamics.resolution import warn_if_long
 from pnpfusion.dynamics.species import Species
 from pnpfusion.ledger import Ledger
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.field import Field, Parameter
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance
-from pnpfusion.solvers.fixed_point.gradient import Gradient, Implicit
+from pnpfusion.solvers.fixed_point.gradient import Gradient
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.implicit_solve import Rest, per_state
+from pnpfusion.solvers.implicit_solve import Rest
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.reactions import Reaction
 from pnpfusion.solvers.steppers.base import Law, Stepper
@@ -100,23 +97,9 @@ class PNP(CellObservables):
         reactions: Sequence[Reaction] = (),
     ) -> None:
         super().__init__()
-        if not isinstance(grid, Grid):
-            raise ValueError(f"`grid` must be a Grid, got {type(grid).__name__}.")
-        for name, value in (("species", species), ("reactions", reactions)):
-            if isinstance(value, str) or not isinstance(value, Sequence):
-                raise ValueError(
-                    f"`{name}` must be a list, got {type(value).__name__}; for one write [it]."
-                )
+        check_kinds(grid, species, reactions, scheme)
         species = tuple(species)
-        if not species or not all(isinstance(one, Species) for one in species):
-            raise ValueError(
-                f"`species` must be one or more Species, e.g. Species('ion', 1), got {species!r}."
-            )
         self.names = tuple(one.name for one in species)
-        if len(set(self.names)) < len(self.names):
-            raise ValueError(f"`species` must have different names, got {self.names}.")
-        if scheme not in get_args(Scheme):
-            raise ValueError(f"`scheme` must be one of {list(get_args(Scheme))}, got {scheme!r}.")
         self.grid, self.species, self._memory = grid, species, Memory()
         self.walls: dict[str, Wall | tuple[Wall, ...]] = {
             side: parts[0] if len(parts) == 1 else parts
@@ -131,43 +114,11 @@ class PNP(CellObservables):
         self.scheme: Scheme = scheme
         check_scheme(grid, self.scheme, steric, self.reactions)
         self.state_ndim = 1 + grid.ndim
-        values = self._values()
-        for name, value in values.items():
-            held = value.values if isinstance(value, Field) else value
-            if isinstance(held, nn.Parameter):
-                if not any(held is parameter for parameter in self.parameters()):
-                    self.register_parameter(name, held)
-            elif isinstance(held, nn.Module):
-                self.add_module(name, held)
+        values = values_by_name(self)
+        register(self, values)
         self._driven = any(callable(value) for value in values.values())
-        if not any(
-            isinstance(value, Tensor | Field) or callable(value) for value in values.values()
-        ):
+        if not self._driven and not any(isinstance(v, Tensor | Field) for v in values.values()):
             self.electrolyte((), torch.zeros((), dtype=torch.float64), None)  # checks the numbers
-
-    def _values(self) -> dict[str, Any]:
-        """Every parameter by a flat name, as optimisers and `state_dict` see the learnt ones."""
-        values = {
-            "permittivity_value": self.permittivity,
-            "fixed_charge_value": self.fixed_charge,
-            "steric_value": self.steric,
-        }
-        for one in self.species:
-            values[f"valence:{one.name}"] = one.valence
-            values[f"diffusivity:{one.name}"] = one.diffusivity
-        for reaction in self.reactions:
-            if isinstance(reaction, Reaction):
-                values[f"forward:{reaction}"] = reaction.forward
-                values[f"backward:{reaction}"] = reaction.backward
-        for side, parts in check_walls(self.grid, self.walls).items():
-            for part, wall in enumerate(parts):
-                where = side if len(parts) == 1 else f"{side}:{part}"
-                for what in ("potential", "surface_charge", "stern"):
-                    values[f"{what}:{where}"] = getattr(wall, what)
-                for what in ("concentration", "flux"):
-                    given = getattr(wall, what) or {}
-                    values |= {f"{what}:{where}:{name}": value for name, value in given.items()}
-        return {name.replace(".", "_"): v for name, v in values.items() if v is not None}
 
     def rate(self, t: Tensor, u: Tensor, x: Input = None) -> Tensor:
         """dc/dt, like ``u``; the potential follows the charge at once."""
@@ -180,8 +131,6 @@ class PNP(CellObservables):
 
     def _invariants(self, *, at_rest: bool = False) -> Tensor:
         return invariants(self.names, self.walls.values(), self.reactions, at_rest=at_rest)
-
-    # ---- what the verbs ask
 
     def check_shape(self, name: str, c: Tensor) -> None:
         """Raise ValueError unless ``c`` has the shape ``(*batch, species, *grid.shape)``."""
@@ -217,30 +166,15 @@ class PNP(CellObservables):
         facts, values = made.facts(), u0.detach()
         known = self._memory.recall(facts)
         if known is not None and self._memory.is_fit(known, values):
-            return self._bound(made, facts, known, u0.numel())
+            return bound_once(self._memory, made, facts, known, u0.numel(), self._driven)
         super().check_state(name, u0, x, t)
         lowest = float(values.min()) if values.numel() else 0.0
         if lowest < 0:
             raise ValueError(f"`{name}` holds concentrations and must be >= 0, got {lowest:.3g}.")
-        law = self._bound(made, facts, known, u0.numel())
-        self._check_fit(name, values, law)
+        law = bound_once(self._memory, made, facts, known, u0.numel(), self._driven)
+        if is_fit_to_start(law, name, values, self.state_ndim, warns=self.warns):
+            self._memory.found_fit(facts, values)
         return law
-
-    def _check_fit(self, name: str, values: Tensor, law: BoundPNP) -> None:
-        """Raise ValueError, or warn, where ``law`` should not start from the state ``values``."""
-        cell, flat = law.values, values.reshape(-1, *values.shape[-self.state_ndim :])
-        with torch.no_grad():
-            cell.check_neutral(name, flat)
-            room = cell.room(flat)
-        if room is not None and (room <= 0).any():
-            raise ValueError(
-                f"`{name}` leaves no room: the sum of its concentrations is "
-                f"{-float(room.min()):.4g} beyond the 1 / steric that there is."
-            )
-        if len(flat) and isinstance(cell, Electrolyte) and self.warns:
-            warned = warn_if_coarse(cell, flat), warn_if_steep(law, flat)
-            if not any(warned):
-                self._memory.found_fit(law.made.facts(), values)
 
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> BoundPNP:
         """See :meth:`Dynamics.bind`; the last one is remembered, see :class:`Memory`."""
@@ -249,26 +183,8 @@ class PNP(CellObservables):
         lent = self._memory.borrow(facts)
         if lent is not None:
             return lent
-        return self._bound(made, facts, self._memory.recall(facts), u0.numel())
-
-    def _bound(
-        self, made: Ingredients, facts: Facts, known: BoundPNP | None, numbers: int
-    ) -> BoundPNP:
-        """A cell of ``facts``, those of ``made``, for a state of so many ``numbers``.
-
-        ``known`` is the one that was remembered under them.
-        """
-        followed = are_followed(facts)
-        if known is not None:
-            return BoundPNP(made, driven=False, known=known) if followed else known
-        kept = None
-        if numbers <= MOST_REMEMBERED and are_lasting(facts):
-            kept = BoundPNP(made.mapped(_own), driven=False, plain=True, shadow=followed)
-        bound = BoundPNP(made, self._driven) if followed or kept is None else kept
-        compiled = bound.is_compiled  # the cell is built for it, so that its errors come now
-        if kept is not None and (compiled or not followed):
-            self._memory.keep(kept.made.facts(), kept)
-        return bound
+        known = self._memory.recall(facts)
+        return bound_once(self._memory, made, facts, known, u0.numel(), self._driven)
 
     def _ingredients(self, u0: Tensor, x: Input, t: Time) -> Ingredients:
         """What a cell for a run from ``u0`` is made of."""
@@ -303,29 +219,9 @@ class PNP(CellObservables):
         """See :meth:`Dynamics.solve_equilibrium`; NaN where the cell's own way finds no answer."""
         if solver is not None:
             return super().solve_equilibrium(u0, x, tolerance, solver, gradient)
-        if gradient not in (None, Implicit(), Implicit(mask_unconverged=True)):
-            raise ValueError(
-                f"`gradient` of a cell's own way to rest is Implicit(), its linear systems solved "
-                f"directly; got {gradient!r}. Give a `solver` beside it, e.g. NewtonKrylov()."
-            )
-        law = self.bind(u0, x)
-        goal = Tolerance.of(tolerance).relative
-        rest = law.rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), goal)
-        finite = rest.c.detach().isfinite().flatten(1).all(1)
-        found = rest.converged & finite
-        c = torch.where(per_state(found, rest.c), rest.c, torch.nan)
-        none = torch.zeros_like(rest.iterations)
-        with torch.no_grad():
-            rate = law.rate(none.to(c), c)
-        return AtRest(
-            u=c,  # the last iterate would look like an answer
-            converged=found,
-            finite=finite,
-            iterations=rest.iterations,
-            evaluations=none,
-            rates=rate.square().flatten(1).mean(1).sqrt(),
-            way=rest.way,
-        )
+        check_gradient(gradient)
+        flat = u0.reshape(-1, *u0.shape[-self.state_ndim :])
+        return at_rest(self.bind(u0, x), flat, Tolerance.of(tolerance).relative)
 
     def choose_stepper(
         self, law: Law, u0: Tensor, rtol: float | None, atol: float | None
@@ -361,32 +257,12 @@ class PNP(CellObservables):
         self, times: Tensor | None = None, batch: tuple[int, ...] = ()
     ) -> dict[str, Any]:
         """See :meth:`Dynamics.description`."""
-        return {
-            "grid": describe_grid(self.grid),
-            "species": [describe_species(one) for one in self.species],
-            "walls": describe_walls(self.walls, times, batch),
-            "permittivity": self.permittivity,
-            "fixed_charge": self.fixed_charge,
-            "scheme": self.scheme,
-            "steric": self.steric,
-            "reactions": [describe_reaction(one) for one in self.reactions],
-        }
+        return describe_cell(self, times, batch)
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> PNP:
         """See :meth:`Dynamics.from_description`."""
-        given = dict(description)
-        grid, species, walls = given.pop("grid"), given.pop("species"), given.pop("walls")
-        reactions = given.pop("reactions", ())
-        return cls(
-            grid_from_description(grid),
-            [Species(**one) for one in species],
-            walls=walls_from_description(walls),
-            reactions=[Reaction(**one) for one in reactions],
-            **given,
-        )
-
-    # ---- its parameters, spread over a batch
+        return cls(**arguments_of(description))
 
     def electrolyte(self, batch: tuple[int, ...], like: Tensor, x: Input, t: Time = None) -> Cell:
         """See :class:`CellObservables`."""
@@ -420,23 +296,4 @@ class PNP(CellObservables):
 
     def extra_repr(self) -> str:
         """What the cell holds, for ``print(cell)``."""
-        ions = ", ".join(
-            f"{one.name} (z = {one.valence}, D = {one.diffusivity})" for one in self.species
-        )
-        more = "".join(
-            f", {name}={value}"
-            for name, value in (
-                ("steric", self.steric),
-                ("reactions", [*map(str, self.reactions)] or None),
-            )
-            if value is not None
-        )
-        return (
-            f"{ions}, permittivity={self.permittivity}, scheme={self.scheme!r}, "
-            f"walls={self.walls}, {self.grid}{more}"
-        )
-
-
-def _own(values: Tensor) -> Tensor:
-    """A copy that nobody else changes and no derivative is taken by."""
-    return values.detach().clone()
+        return words_of(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
@@ -20,6 +20,28 @@ from pnpfusion.solvers.reactions import Reaction
 from pnpfusion.solvers.spectral import SpectralElectrolyte
 
 Scheme = Literal["scharfetter-gummel", "central", "harmonic", "spectral", "auto"]
+
+
+def check_kinds(
+    grid: Grid, species: Sequence[Species], reactions: Sequence[Reaction], scheme: Scheme
+) -> None:
+    """Raise ValueError where an argument of a cell is not of its kind."""
+    if not isinstance(grid, Grid):
+        raise ValueError(f"`grid` must be a Grid, got {type(grid).__name__}.")
+    for name, value in (("species", species), ("reactions", reactions)):
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ValueError(
+                f"`{name}` must be a list, got {type(value).__name__}; for one write [it]."
+            )
+    if not species or not all(isinstance(one, Species) for one in species):
+        raise ValueError(
+            f"`species` must be one or more Species, e.g. Species('ion', 1), got {(*species,)!r}."
+        )
+    names = tuple(one.name for one in species)
+    if len(set(names)) < len(names):
+        raise ValueError(f"`species` must have different names, got {names}.")
+    if scheme not in get_args(Scheme):
+        raise ValueError(f"`scheme` must be one of {list(get_args(Scheme))}, got {scheme!r}.")
 
 
 def series_or_faces(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from pnpfusion.solvers.chebyshev import ChebyshevGrid
 from pnpfusion.solvers.field import Field
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.reactions import Reaction
+
+if TYPE_CHECKING:
+    from pnpfusion.dynamics.pnp import PNP
 
 SAMPLES = 1025  # of a function of time, over the times of a run
 
@@ -45,7 +48,32 @@ class Tabulated:
         return Field(found) if self.is_field else found
 
 
-def describe_walls(
+def describe_cell(cell: PNP, times: Tensor | None, batch: tuple[int, ...]) -> dict[str, Any]:
+    """All arguments that ``cell`` was made with; functions of time as tables over ``times``."""
+    return {
+        "grid": _describe_grid(cell.grid),
+        "species": [_described(one) for one in cell.species],
+        "walls": _describe_walls(cell.walls, times, batch),
+        "permittivity": cell.permittivity,
+        "fixed_charge": cell.fixed_charge,
+        "scheme": cell.scheme,
+        "steric": cell.steric,
+        "reactions": [_described(one) for one in cell.reactions],
+    }
+
+
+def arguments_of(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of :func:`describe_cell`: what to make the cell with."""
+    return {
+        **description,
+        "grid": _grid_from(description["grid"]),
+        "species": [Species(**one) for one in description["species"]],
+        "walls": _walls_from(description["walls"]),
+        "reactions": [Reaction(**one) for one in description.get("reactions", ())],
+    }
+
+
+def _describe_walls(
     walls: Mapping[str, Wall | tuple[Wall, ...]], times: Tensor | None, batch: tuple[int, ...]
 ) -> dict[str, Any]:
     """The conditions of every side, a list where they hold on parts of it."""
@@ -57,8 +85,8 @@ def describe_walls(
     }
 
 
-def walls_from_description(given: Mapping[str, Any]) -> dict[str, Wall | list[Wall]]:
-    """The inverse of :func:`describe_walls`."""
+def _walls_from(given: Mapping[str, Any]) -> dict[str, Wall | list[Wall]]:
+    """The inverse of :func:`_describe_walls`."""
     return {
         side: [_wall_from(one) for one in parts] if isinstance(parts, list) else _wall_from(parts)
         for side, parts in given.items()
@@ -90,27 +118,21 @@ def _wall_from(given: Mapping[str, Any]) -> Wall:
     return Wall(**{name: read(value) for name, value in given.items()})
 
 
-def describe_reaction(reaction: Reaction) -> dict[str, Any]:
-    """A reaction as a dict."""
-    return {f.name: getattr(reaction, f.name) for f in fields(Reaction)}
-
-
-def describe_grid(grid: Grid) -> dict[str, Any]:
+def _describe_grid(grid: Grid) -> dict[str, Any]:
     """A grid as a dict, with its kind."""
     described = {f.name: getattr(grid, f.name) for f in fields(Grid) if f.name != "_"}
     return described | {"kind": type(grid).__name__}
 
 
-def grid_from_description(given: Mapping[str, Any]) -> Grid:
-    """The inverse of :func:`describe_grid`; files without a kind hold a :class:`Grid`."""
+def _grid_from(given: Mapping[str, Any]) -> Grid:
+    """The inverse of :func:`_describe_grid`; files without a kind hold a :class:`Grid`."""
     rest = dict(given)
     kinds = {kind.__name__: kind for kind in (Grid, ChebyshevGrid)}
     return kinds[rest.pop("kind", "Grid")](**rest)
 
 
-def describe_species(species: Species) -> dict[str, Any]:
-    """A species as a dict."""
-    return {f.name: getattr(species, f.name) for f in fields(Species)}
+def _described(one: Species | Reaction) -> dict[str, Any]:
+    return {f.name: getattr(one, f.name) for f in fields(one)}
 
 
 def _table(

@@ -3,17 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from pnpfusion.dynamics.at_rest import AtRest
 from pnpfusion.solvers.convex_equilibrium import convex_equilibrium
-from pnpfusion.solvers.implicit_solve import Rest
+from pnpfusion.solvers.fixed_point.gradient import Gradient, Implicit
+from pnpfusion.solvers.implicit_solve import Rest, per_state
 from pnpfusion.solvers.lines import along
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.steady_newton import steady_state
 
+if TYPE_CHECKING:
+    from pnpfusion.dynamics.pnp_bound import BoundPNP
+
 EMPTY = 1e-30  #: the mass that stands for none
+
+
+def check_gradient(gradient: Gradient | None) -> None:
+    """Raise ValueError unless ``gradient`` is one that a cell's own way to rest has."""
+    if gradient not in (None, Implicit(), Implicit(mask_unconverged=True)):
+        raise ValueError(
+            f"`gradient` of a cell's own way to rest is Implicit(), its linear systems solved "
+            f"directly; got {gradient!r}. Give a `solver` beside it, e.g. NewtonKrylov()."
+        )
+
+
+def at_rest(law: BoundPNP, u: Tensor, goal: float) -> AtRest:
+    """Where ``u`` ``(B, *state)`` comes to rest, to ``goal``; NaN where no answer is found."""
+    rest = law.rest(u, goal)
+    finite = rest.c.detach().isfinite().flatten(1).all(1)
+    found = rest.converged & finite
+    c = torch.where(per_state(found, rest.c), rest.c, torch.nan)
+    none = torch.zeros_like(rest.iterations)
+    with torch.no_grad():
+        rate = law.rate(none.to(c), c)
+    return AtRest(
+        u=c,  # the last iterate would look like an answer
+        converged=found,
+        finite=finite,
+        iterations=rest.iterations,
+        evaluations=none,
+        rates=rate.square().flatten(1).mean(1).sqrt(),
+        way=rest.way,
+    )
 
 
 def cell_at_rest(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pnpfusion.dynamics.base import Input
+from pnpfusion.dynamics.input import Input
 from pnpfusion.dynamics.pnp_cell import Scheme, build_cell
 from pnpfusion.dynamics.pnp_input import walls_under
 from pnpfusion.dynamics.species import Species

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pnpfusion.dynamics.base import Input
+from pnpfusion.dynamics.input import Input
 from pnpfusion.solvers.boundary import Wall
 
 

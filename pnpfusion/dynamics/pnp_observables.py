@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.base import Dynamics
+from pnpfusion.dynamics.input import Input
 from pnpfusion.dynamics.species import Species
 from pnpfusion.solvers.boundary import Wall, Walls
 from pnpfusion.solvers.cell import Cell, free_energy

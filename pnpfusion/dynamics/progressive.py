@@ -7,8 +7,10 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from pnpfusion.dynamics.base import AtRest, Dynamics, Input, rows_of
+from pnpfusion.dynamics.at_rest import AtRest
+from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.context_encoder import ContextEncoder
+from pnpfusion.dynamics.input import Input, rows_of
 from pnpfusion.dynamics.like_parameters import check_like_parameters
 from pnpfusion.dynamics.place import Place
 from pnpfusion.solvers.fixed_point.anderson import Anderson

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pnpfusion.dynamics.base import Input
 from pnpfusion.dynamics.contractive_deq import ContractiveDEQ
 from pnpfusion.dynamics.deq import DEQ as PaperDEQ
 from pnpfusion.dynamics.deq_law import DEQLaw
+from pnpfusion.dynamics.input import Input
 from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer, solve_to_rest
 from pnpfusion.run.unroll import unroll

@@ -11,7 +11,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.base import Dynamics
+from pnpfusion.dynamics.input import Input
 from pnpfusion.dynamics.like_parameters import check_like_parameters
 from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_inputs
 from pnpfusion.run.equilibrium import equilibrium

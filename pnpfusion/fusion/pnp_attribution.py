@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pnpfusion.dynamics.base import Input
+from pnpfusion.dynamics.input import Input
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.solvers.nernst_planck import Electrolyte
 

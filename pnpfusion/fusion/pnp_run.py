@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pnpfusion.dynamics.base import Input
+from pnpfusion.dynamics.input import Input
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.pnp_attribution import Attribution

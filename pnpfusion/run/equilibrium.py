@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.base import Dynamics
+from pnpfusion.dynamics.input import Input
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance, check_positive
 from pnpfusion.solvers.fixed_point.gradient import Gradient

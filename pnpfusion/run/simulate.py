@@ -12,7 +12,8 @@ from operator import lt
 import torch
 from torch import Tensor
 
-from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.base import Dynamics
+from pnpfusion.dynamics.input import Input
 from pnpfusion.solution import Interrupted, Solution
 from pnpfusion.solvers.outcome import Outcome
 from pnpfusion.solvers.steppers.base import Law, Path, Report, Stepper

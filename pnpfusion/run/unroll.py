@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pnpfusion.dynamics.base import Dynamics, Input
+from pnpfusion.dynamics.base import Dynamics
+from pnpfusion.dynamics.input import Input
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.outcome import Outcome
 from pnpfusion.solvers.steppers.base import Work
