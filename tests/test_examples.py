@@ -13,40 +13,56 @@ import torch
 
 from tests.source_tree import ROOT
 
-EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
+GALLERY = ROOT / "docs" / "examples"
+EXAMPLES = sorted(GALLERY.rglob("*.py"))
 COMPILES = re.compile(r"compiling \w+ for this machine, once")  # of a kernel's first use
-LONGEST = 60  # lines that are neither blank nor in the docstring
+LONGEST = 60  # lines in all
+LARGEST = 3_000_000  # bytes of a picture or movie
+NAMES = [path.relative_to(GALLERY).with_suffix("").as_posix() for path in EXAMPLES]
+EACH = pytest.mark.parametrize("example", EXAMPLES, ids=NAMES)
 
 
 @pytest.fixture(scope="module")
 def inverse_problem():
     """What the example defines, as its own ``main`` sees it."""
-    return runpy.run_path(str(ROOT / "docs" / "examples" / "inverse_problem.py"))
+    return runpy.run_path(str(next(GALLERY.rglob("inverse_problem.py"))))
 
 
 def test_there_are_examples():
     assert EXAMPLES, "docs/examples holds no script"
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def draws(example: Path) -> bool:
+    """Those for the reader's own code print what they found; all others draw and assert."""
+    return example.parent.name != "in_your_code"
+
+
+@EACH
 def test_an_example_is_short_and_says_what_it_shows(example: Path):
     text = example.read_text(encoding="utf-8")
-    module = ast.parse(text)
-    assert ast.get_docstring(module), f"{example.name} needs a docstring with its mathematics"
-    code = [line for line in text.splitlines()[module.body[0].end_lineno :] if line.strip()]
-    assert len(code) <= LONGEST, f"{example.name} has {len(code)} lines, wanted {LONGEST}"
+    lines, module = text.splitlines(), ast.parse(text)
+    assert len(lines) <= LONGEST, f"{example.name} has {len(lines)} lines, wanted {LONGEST}"
+    assert max(map(len, lines)) <= 100
+    title, rule, *caption = (ast.get_docstring(module) or "").splitlines()
+    assert rule == "=" * len(title), f"{example.name} must begin with a title, underlined by ="
+    assert any(line.strip() for line in caption), f"{example.name} needs a caption"
+    asserts = any(isinstance(node, ast.Assert) for node in ast.walk(module))
+    assert asserts or not draws(example), f"{example.name} must assert its claim"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs_and_draws(example: Path, tmp_path: Path):
-    """Run from elsewhere, without a display; ``--out`` is a folder that it has to make."""
-    draws = '"--out"' in example.read_text(encoding="utf-8")  # the others can be pasted as they are
+@EACH
+def test_an_example_runs_and_draws(example: Path, tmp_path: Path, record_property):
+    """Run from an empty folder, without a display; its processor time is a property of the test."""
+    here, shown = tmp_path / "here", tmp_path / "shown"
+    here.mkdir()
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": paths}
+    environment.pop("DISPLAY", None)  # where there is one, `plt.show` warns that Agg shows nothing
     ran = subprocess.run(
-        [sys.executable, str(example), *(["--out", "pictures"] if draws else [])],
-        cwd=tmp_path,
-        env=os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": paths},
+        [sys.executable, str(ROOT / "tests" / "run_example.py"), str(example), str(shown)],
+        cwd=here,
+        env=environment,
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -55,12 +71,17 @@ def test_an_example_runs_and_draws(example: Path, tmp_path: Path):
     )
     said = [line for line in ran.stderr.splitlines() if not COMPILES.fullmatch(line)]
     assert (ran.returncode, said) == (0, [])
-    assert ran.stdout, f"{example.name} must print what it found"
-    pictures = list((tmp_path / "pictures").glob("*.png"))
-    assert bool(pictures) == draws, f"{example.name} must draw into the folder it is given"
-    assert draws or not [*tmp_path.iterdir()], f"{example.name} must leave nothing behind"
+    *printed, took = ran.stdout.splitlines()
+    record_property("took", took)
+    print(example.stem, *printed, took, sep="\n")
+    assert printed, f"{example.name} must print what it found"
+    assert not [*here.iterdir()], f"{example.name} must leave nothing behind"
+    pictures = [*shown.iterdir()]
+    assert pictures or not draws(example), f"{example.name} must draw"
     for picture in pictures:
-        assert picture.read_bytes().startswith(b"\x89PNG"), f"{picture.name} is no picture"
+        content = picture.read_bytes()
+        assert content.startswith((b"\x89PNG", b"GIF8")), f"{picture.name} is no picture"
+        assert len(content) < LARGEST, f"{picture.name} of {example.name} is too large"
 
 
 @pytest.mark.slow

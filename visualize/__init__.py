@@ -10,5 +10,6 @@ from pnpfusion.visualize.paths import plot_path as plot_path
 from pnpfusion.visualize.profiles import plot_profiles as plot_profiles
 from pnpfusion.visualize.residuals import plot_residuals as plot_residuals
 from pnpfusion.visualize.space_time import plot_space_time as plot_space_time
+from pnpfusion.visualize.style import DARK as DARK
 from pnpfusion.visualize.style import LIGHT as LIGHT
 from pnpfusion.visualize.training import plot_training as plot_training

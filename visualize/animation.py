@@ -14,15 +14,11 @@ from tqdm import tqdm
 
 from pnpfusion.solution import Solution
 from pnpfusion.visualize.claim import headline, separation
+from pnpfusion.visualize.palette import colors
 from pnpfusion.visualize.samples import Sample
 from pnpfusion.visualize.space_axis import space_axis
 from pnpfusion.visualize.style import (
-    ALARM,
     CONCENTRATION,
-    FAINT,
-    INK,
-    NEGATIVE,
-    POSITIVE,
     POTENTIAL,
     SPECK,
     TIME,
@@ -129,11 +125,11 @@ class _Scene:
         below.set_title("potential")
         reach = 1.08 * max(float(np.abs(shown.phi[: shown.good]).max()), SPECK)
         below.set(ylim=(-reach, reach), ylabel=rf"$\phi$  ({POTENTIAL})")
-        below.axhline(0, color=FAINT, linewidth=0.6)
-        (self.potential,) = below.plot(shown.x, shown.x, color=INK, linewidth=1.3)
+        below.axhline(0, color=colors().faint, linewidth=0.6)
+        (self.potential,) = below.plot(shown.x, shown.x, color=colors().ink, linewidth=1.3)
         self.fills = [
             below.fill_between(shown.x, 0, 0, color=color, alpha=0.3, linewidth=0)
-            for color in (POSITIVE, NEGATIVE)
+            for color in (colors().positive, colors().negative)
         ]
         for axes in panels:
             space_axis(axes, shown, labels=axes is below)
@@ -169,7 +165,7 @@ class _Scene:
         elif shown.clock.kind == "rest":  # not a course in time: nobody knows that
             time = f"{place:.0%} of the way to rest" if place < 1 else "at rest"
         self.clock.set_text(time + (": no solution" if failed else ""))
-        self.clock.set_color(ALARM if failed else INK)
+        self.clock.set_color(colors().alarm if failed else colors().ink)
 
 
 def _groups(shown: Trace) -> dict[str, list[str]]:

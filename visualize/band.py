@@ -7,7 +7,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from pnpfusion.visualize.ledger import over_samples
-from pnpfusion.visualize.style import ALARM, Look
+from pnpfusion.visualize.palette import colors
+from pnpfusion.visualize.style import Look
 from pnpfusion.visualize.trace import Array
 
 
@@ -38,4 +39,6 @@ def draw_band(
             x, values[:, index], color=color, linestyle=look.dashes, linewidth=0.8, label=named
         )
         end = known[-1:]
-        axes.plot(x[end], values[end, index], "X", color=color, mec=ALARM, ms=8, clip_on=False)
+        axes.plot(
+            x[end], values[end, index], "X", color=color, mec=colors().alarm, ms=8, clip_on=False
+        )

@@ -14,18 +14,10 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
 from pnpfusion.solution import Solution
+from pnpfusion.visualize.palette import colors
 from pnpfusion.visualize.samples import chosen
 from pnpfusion.visualize.space_axis import space_axis
-from pnpfusion.visualize.style import (
-    CONCENTRATION,
-    FAINT,
-    INK,
-    LENGTH,
-    POTENTIAL,
-    looks,
-    new_figure,
-    styled,
-)
+from pnpfusion.visualize.style import CONCENTRATION, LENGTH, POTENTIAL, looks, new_figure, styled
 from pnpfusion.visualize.trace import Array, Trace, believable, fields_of, trace
 
 MOST = 10  #: classes that are still legible side by side
@@ -68,10 +60,8 @@ def plot_classes(
     with styled():
         figure = new_figure(max(7.0, 1.4 + 1.32 * len(classes)), 1.3 + 1.25 * len(rows), heading)
         panels = figure.subplots(len(rows), len(classes), sharex=True, sharey="row", squeeze=False)
-        colors = [look.color for look in looks(shown.species).values()] + [INK]
-        for values, line, color, name, share in zip(
-            rows, panels, colors, names, shares, strict=True
-        ):
+        hues = [look.color for look in looks(shown.species).values()] + [colors().ink]
+        for values, line, color, name, share in zip(rows, panels, hues, names, shares, strict=True):
             for axes, label in zip(line, classes, strict=True):
                 _panel(axes, shown, values, values[found == label], color)
             unit = POTENTIAL if name == "potential" else CONCENTRATION
@@ -89,9 +79,9 @@ def plot_classes(
         for axes in panels[-1]:
             space_axis(axes, shown, small=True)
         marks = [
-            Line2D([], [], color=INK, label="mean of the class"),
-            Patch(color=INK, alpha=0.25, linewidth=0, label="± 1 standard deviation"),
-            Line2D([], [], color=FAINT, linewidth=0.8, label="mean of all classes"),
+            Line2D([], [], color=colors().ink, label="mean of the class"),
+            Patch(color=colors().ink, alpha=0.25, linewidth=0, label="± 1 standard deviation"),
+            Line2D([], [], color=colors().faint, linewidth=0.8, label="mean of all classes"),
         ]
         figure.legend(handles=marks, loc="outside lower left", ncols=3)
         panels[-1, len(classes) // 2].set_xlabel(f"position $x$  ({LENGTH})")
@@ -99,7 +89,7 @@ def plot_classes(
 
 
 def _panel(axes: Axes, shown: Trace, all_values: Array, values: Array, color: str) -> None:
-    axes.plot(shown.x, all_values.mean(0), color=FAINT, linewidth=0.8)
+    axes.plot(shown.x, all_values.mean(0), color=colors().faint, linewidth=0.8)
     if len(values):
         mean, spread = values.mean(0), values.std(0)
         axes.fill_between(shown.x, mean - spread, mean + spread, color=color, alpha=0.25, lw=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,9 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from pnpfusion.comparison.statistics import Interval
 from pnpfusion.comparison.summary import Row, SetSummary
-from pnpfusion.visualize.style import COOL, FAINT, INK, WARM, new_figure, number, say, styled
+from pnpfusion.visualize.palette import colors
+from pnpfusion.visualize.style import new_figure, number, say, styled
 
-BETTER, WORSE, UNCLEAR = COOL[0], WARM[0], FAINT
 CONSTANT = "constant"  #: the model that tells the same of all
 
 
@@ -48,8 +49,8 @@ def plot_comparison(sets: Sequence[SetSummary]) -> Figure:
 def _heading(sets: Sequence[SetSummary]) -> str:
     references = {one.reference for one in sets}
     judged = [row for one in sets for row in one.rows if row.difference is not None]
-    better = sum(_kind(row) == BETTER for row in judged)
-    worse = sum(_kind(row) == WORSE for row in judged)
+    better = sum(_kind(row) == "better" for row in judged)
+    worse = sum(_kind(row) == "worse" for row in judged)
     against = references.pop() if len(references) == 1 else "the reference"
     return (
         f"Of {len(judged)} comparisons with {against}, {better} better, {worse} worse, "
@@ -58,9 +59,11 @@ def _heading(sets: Sequence[SetSummary]) -> str:
 
 
 def _scores(axes: Axes, one: SetSummary, rows: Sequence[Row]) -> None:
-    colors = [INK if row.model == one.reference else _kind(row) for row in rows]
-    _bars(axes, rows, [row.measures[one.score] for row in rows], colors)
-    axes.axvline(_mean(one, rows, one.reference), color=FAINT, lw=0.8, ls=(0, (2, 2)), zorder=0)
+    hues = [colors().ink if row.model == one.reference else _color(row) for row in rows]
+    _bars(axes, rows, [row.measures[one.score] for row in rows], hues)
+    axes.axvline(
+        _mean(one, rows, one.reference), color=colors().faint, lw=0.8, ls=(0, (2, 2)), zorder=0
+    )
     axes.set_yticks(range(len(rows)), [row.model for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel(f"{one.score}, test")
@@ -70,21 +73,21 @@ def _scores(axes: Axes, one: SetSummary, rows: Sequence[Row]) -> None:
 
 
 def _differences(axes: Axes, one: SetSummary, rows: Sequence[Row]) -> None:
-    axes.axvline(0, color=INK, lw=0.8, zorder=0)
+    axes.axvline(0, color=colors().ink, lw=0.8, zorder=0)
     intervals = [None if row.difference is None else row.difference.interval for row in rows]
-    _bars(axes, rows, intervals, [_kind(row) for row in rows])
+    _bars(axes, rows, intervals, [_color(row) for row in rows])
     axes.set_xlabel(f"{one.score} less that of {one.reference}, same seeds and folds")
-    above = [row.model for row in rows if row.difference is not None and _kind(row) == BETTER]
+    above = [row.model for row in rows if row.difference is not None and _kind(row) == "better"]
     named = ", ".join(above) if 0 < len(above) < 4 else f"{len(above)} models" if above else "None"
     say(axes, f"{named} with all of the interval above {one.reference}", 3.9)
 
 
 def _bars(
-    axes: Axes, rows: Sequence[Row], intervals: Sequence[Interval | None], colors: Sequence[str]
+    axes: Axes, rows: Sequence[Row], intervals: Sequence[Interval | None], hues: Sequence[str]
 ) -> None:
     """Those that learn nothing last, where they do not stretch the axis."""
     late = []
-    for place, (row, one, color) in enumerate(zip(rows, intervals, colors, strict=True)):
+    for place, (row, one, color) in enumerate(zip(rows, intervals, hues, strict=True)):
         if one is not None and row.model == CONSTANT and len(rows) > 1:
             late.append((place, one, color))
         elif one is not None:
@@ -106,7 +109,7 @@ def _bars(
             ha=side,
             va="center",
             fontsize=8,
-            color=FAINT,
+            color=colors().faint,
         )
         axes.set_xlim(low, high)
 
@@ -117,11 +120,18 @@ def _bar(axes: Axes, place: int, one: Interval, color: str) -> None:
     axes.plot([one.mean], [place], "o", color=color, ms=4.5)
 
 
-def _kind(row: Row) -> str:
+def _kind(row: Row) -> Literal["better", "worse", "unclear"]:
     one = None if row.difference is None else row.difference.interval
     if one is None or one.low is None or one.high is None:
-        return UNCLEAR
-    return BETTER if one.low > 0 else WORSE if one.high < 0 else UNCLEAR
+        return "unclear"
+    return "better" if one.low > 0 else "worse" if one.high < 0 else "unclear"
+
+
+def _color(row: Row) -> str:
+    kind = _kind(row)
+    if kind == "unclear":
+        return colors().faint
+    return colors().cool[0] if kind == "better" else colors().warm[0]
 
 
 def _mean(one: SetSummary, rows: Sequence[Row], model: str) -> float:

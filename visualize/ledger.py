@@ -12,7 +12,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from pnpfusion.solution import Solution
 from pnpfusion.visualize.books import Books, books, claims
-from pnpfusion.visualize.style import ALARM, FAINT, INK, looks, new_figure, say, styled
+from pnpfusion.visualize.palette import colors
+from pnpfusion.visualize.style import looks, new_figure, say, styled
 from pnpfusion.visualize.trace import Array, pnp_law, trace
 
 
@@ -55,10 +56,12 @@ def plot_ledger(solution: Solution) -> Figure:
 def _mark_failure(axes: Axes, kept: Books) -> None:
     """A line where the first sample fails, and nothing is drawn where none is left."""
     if kept.failure is not None:
-        axes.axvline(kept.failure, color=ALARM, linewidth=1.2)
+        axes.axvline(kept.failure, color=colors().alarm, linewidth=1.2)
     if kept.left < len(kept.times):
         low, high = float(kept.times[kept.left]), float(kept.times[-1])
-        axes.axvspan(low, high, facecolor="#F4F4F4", edgecolor="#CFCFCF", hatch="////", lw=0)
+        axes.axvspan(
+            low, high, facecolor=colors().void, edgecolor=colors().hatch, hatch="////", lw=0
+        )
         if low < high:
             axes.text(
                 (low + high) / 2,
@@ -66,8 +69,8 @@ def _mark_failure(axes: Axes, kept: Books) -> None:
                 "no solution",
                 transform=axes.get_xaxis_transform(),
                 ha="center",
-                backgroundcolor="#F4F4F4",
-                color=FAINT,
+                backgroundcolor=colors().void,
+                color=colors().faint,
             )
 
 
@@ -85,20 +88,20 @@ def _mass(axes: Axes, kept: Books, styles: dict[str, tuple[str, object]]) -> Non
     axes.set_yscale("symlog", linthresh=1e-17, linscale=0.5)
     axes.set_ylim(-2e-18, top)
     _powers(axes, top, both=False)
-    axes.axhline(kept.slack, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
+    axes.axhline(kept.slack, color=colors().faint, linewidth=0.8, linestyle=(0, (2, 2)))
     axes.set_ylabel("relative change of mass")
 
 
 def _charge(axes: Axes, kept: Books) -> None:
     change = kept.charge - kept.charge[:1]
     reach = max(1e3 * kept.slack, 5 * _largest(np.abs(change)))
-    axes.axhspan(-kept.slack, kept.slack, color=FAINT, alpha=0.2, linewidth=0)
+    axes.axhspan(-kept.slack, kept.slack, color=colors().faint, alpha=0.2, linewidth=0)
     axes.text(
         0.015,
         1.5 * kept.slack,
         "round-off",
         transform=axes.get_yaxis_transform(),
-        color=FAINT,
+        color=colors().faint,
         va="bottom",
     )
     _median_and_range(axes, kept, change)
@@ -115,7 +118,12 @@ def _energy(axes: Axes, kept: Books) -> None:
     if rises.any() and all(kept.closed):
         highest = over_samples(values, "max")
         axes.plot(
-            kept.times[1:][rises], highest[1:][rises], "^", color=ALARM, ms=4, label="it rises"
+            kept.times[1:][rises],
+            highest[1:][rises],
+            "^",
+            color=colors().alarm,
+            ms=4,
+            label="it rises",
         )
     symbol = "$F(t) - F(0)$" if kept.size > 1 else "free energy $F$"
     axes.set_ylabel(rf"{symbol}  ($RT c_\mathrm{{ref}} L$)")
@@ -124,10 +132,10 @@ def _energy(axes: Axes, kept: Books) -> None:
 def _smallest(axes: Axes, kept: Books) -> None:
     worst, median = over_samples(kept.smallest, "min"), over_samples(kept.smallest, "median")
     positive = worst > 0
-    axes.plot(kept.times, np.where(positive, worst, np.nan), color=INK, marker=".", ms=3)
+    axes.plot(kept.times, np.where(positive, worst, np.nan), color=colors().ink, marker=".", ms=3)
     if kept.size > 1:
         low = np.where(positive, worst, np.nan)
-        axes.fill_between(kept.times, low, median, color=INK, alpha=0.15, linewidth=0)
+        axes.fill_between(kept.times, low, median, color=colors().ink, alpha=0.15, linewidth=0)
     axes.set_yscale("log")
     if positive.any():
         shown = median if kept.size > 1 else worst
@@ -135,7 +143,12 @@ def _smallest(axes: Axes, kept: Books) -> None:
     below = np.isfinite(worst) & ~positive
     floor = np.full(int(below.sum()), 0.02)
     axes.plot(
-        kept.times[below], floor, "v", color=ALARM, ms=4, transform=axes.get_xaxis_transform()
+        kept.times[below],
+        floor,
+        "v",
+        color=colors().alarm,
+        ms=4,
+        transform=axes.get_xaxis_transform(),
     )
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
@@ -148,10 +161,10 @@ def _smallest(axes: Axes, kept: Books) -> None:
 
 
 def _median_and_range(axes: Axes, kept: Books, values: Array) -> None:
-    axes.plot(kept.times, over_samples(values, "median"), color=INK, marker=".", ms=3)
+    axes.plot(kept.times, over_samples(values, "median"), color=colors().ink, marker=".", ms=3)
     if kept.size > 1:
         low, high = over_samples(values, "min"), over_samples(values, "max")
-        axes.fill_between(kept.times, low, high, color=INK, alpha=0.15, linewidth=0)
+        axes.fill_between(kept.times, low, high, color=colors().ink, alpha=0.15, linewidth=0)
 
 
 def _powers(axes: Axes, top: float, *, both: bool) -> None:

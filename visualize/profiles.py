@@ -14,15 +14,12 @@ from torch import Tensor
 from pnpfusion.solution import Solution
 from pnpfusion.visualize.claim import gathering, headline, screening, sentence, separation
 from pnpfusion.visualize.classes import plot_classes
+from pnpfusion.visualize.palette import colors
 from pnpfusion.visualize.samples import Sample
 from pnpfusion.visualize.space_axis import space_axis
 from pnpfusion.visualize.style import (
     CHARGE,
     CONCENTRATION,
-    FAINT,
-    INK,
-    NEGATIVE,
-    POSITIVE,
     POTENTIAL,
     SPECK,
     looks,
@@ -128,9 +125,9 @@ def _legend(figure: Figure, shown: Trace, *, spread: bool) -> None:
     start, end = (shown.clock.when(float(shown.times[k])) for k in (0, shown.last))
     end += ", no solution" if shown.failed else " ± 1 standard deviation" if spread else ""
     marks = [
-        Patch(color=FAINT, alpha=0.35, linewidth=0, label=f"species {start}"),
-        Line2D([], [], color=FAINT, linewidth=0.9, label=f"charge, potential {start}"),
-        Line2D([], [], color=INK, label=end),
+        Patch(color=colors().faint, alpha=0.35, linewidth=0, label=f"species {start}"),
+        Line2D([], [], color=colors().faint, linewidth=0.9, label=f"charge, potential {start}"),
+        Line2D([], [], color=colors().ink, label=end),
     ]
     figure.legend(handles=marks, loc="outside lower left", ncols=3)
 
@@ -138,16 +135,16 @@ def _legend(figure: Figure, shown: Trace, *, spread: bool) -> None:
 def _signed(axes: Axes, shown: Trace, values: Array, spread: Array | None) -> None:
     """The last values filled by their sign, over the first ones as a thin line."""
     start, end = values[[0, shown.last]]
-    axes.axhline(0, color=FAINT, linewidth=0.6)
-    axes.plot(shown.x, start, color=FAINT, linewidth=0.9)
-    for color, where in ((POSITIVE, end > 0), (NEGATIVE, end < 0)):
+    axes.axhline(0, color=colors().faint, linewidth=0.6)
+    axes.plot(shown.x, start, color=colors().faint, linewidth=0.9)
+    for color, where in ((colors().positive, end > 0), (colors().negative, end < 0)):
         axes.fill_between(
             shown.x, 0, end, where=where, interpolate=True, color=color, alpha=0.3, linewidth=0
         )
-    axes.plot(shown.x, end, color=INK, linewidth=1.3)
+    axes.plot(shown.x, end, color=colors().ink, linewidth=1.3)
     reach = np.abs(values[[0, shown.good - 1]]).max()
     if spread is not None:
-        axes.fill_between(shown.x, end - spread, end + spread, color=INK, alpha=0.15, lw=0)
+        axes.fill_between(shown.x, end - spread, end + spread, color=colors().ink, alpha=0.15, lw=0)
         reach = max(reach, float((np.abs(end) + spread).max()))
     reach = 1.08 * float(reach) if reach > SPECK else 1.0  # round-off stays flat
     axes.set_ylim(-reach, reach)

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pnpfusion.visualize.style import FAINT, LENGTH, NEGATIVE, POSITIVE, number
+from pnpfusion.visualize.palette import colors
+from pnpfusion.visualize.style import LENGTH, number
 from pnpfusion.visualize.trace import Trace
 
 
@@ -41,7 +42,7 @@ def space_axis(axes: Axes, trace: Trace, *, labels: bool = True, small: bool = F
 
 def electrode_color(value: float) -> str:
     """Red for a positive electrode, blue for a negative one, grey for one at 0."""
-    return POSITIVE if value > 0 else NEGATIVE if value < 0 else FAINT
+    return colors().positive if value > 0 else colors().negative if value < 0 else colors().faint
 
 
 def electrode_label(value: float) -> str:

@@ -6,21 +6,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pnpfusion.solution import Solution
 from pnpfusion.visualize.claim import gathering, headline, screening, sentence, separation
+from pnpfusion.visualize.palette import colors
 from pnpfusion.visualize.samples import Sample
 from pnpfusion.visualize.space_axis import space_axis
 from pnpfusion.visualize.style import (
-    ALARM,
     CONCENTRATION,
     CONCENTRATION_MAP,
-    INK,
     POTENTIAL,
-    SIGNED_MAP,
     SPECK,
     new_figure,
     say,
@@ -54,7 +52,7 @@ def plot_space_time(solution: Solution, species: str, *, sample: Sample = 0) -> 
         mesh = _map(top, shown, c, CONCENTRATION_MAP, _norm(c[: shown.good]))
         _bar(figure, top, mesh, f"{species}  $c$  ({CONCENTRATION})")
         swing = max(float(np.abs(phi[: shown.good]).max()), SPECK)  # round-off stays white
-        mesh = _map(bottom, shown, phi, SIGNED_MAP, Normalize(-swing, swing))
+        mesh = _map(bottom, shown, phi, colors().signed, Normalize(-swing, swing))
         bar = _bar(figure, bottom, mesh, rf"potential  $\phi$  ({POTENTIAL})")
         _contours(bottom, bar, shown)
         says = [gathering(shown, index), screening(shown)]
@@ -77,13 +75,15 @@ def _norm(c: Array) -> Normalize:
     return Normalize(low, high if high - low > 1e-6 * high else low + 1.0)
 
 
-def _map(axes: Axes, shown: Trace, values: Array, colors: str, norm: Normalize) -> QuadMesh:
+def _map(
+    axes: Axes, shown: Trace, values: Array, scale: str | Colormap, norm: Normalize
+) -> QuadMesh:
     times = shown.times
     last = times[-1:] if len(times) > 1 else times + 1.0
     edges = np.concatenate([times[:1], (times[1:] + times[:-1]) / 2, last])
-    axes.patch.set(facecolor="#F4F4F4", hatch="////")  # shows where there is no answer
+    axes.patch.set(facecolor=colors().void, hatch="////")  # shows where there is no answer
     mesh = axes.pcolormesh(
-        shown.faces, edges, np.ma.masked_invalid(values), cmap=colors, norm=norm, rasterized=True
+        shown.faces, edges, np.ma.masked_invalid(values), cmap=scale, norm=norm, rasterized=True
     )
     axes.spines[["top", "right"]].set_visible(True)
     return mesh
@@ -111,7 +111,7 @@ def _contours(axes: Axes, bar: Colorbar, shown: Trace) -> None:
             shown.times[: shown.good],
             phi,
             levels=levels,
-            colors=INK,
+            colors=colors().ink,
             linewidths=[1.1 if abs(level) < 1e-12 else 0.5 for level in levels],
             linestyles="solid",
             alpha=0.6,
@@ -122,5 +122,7 @@ def _contours(axes: Axes, bar: Colorbar, shown: Trace) -> None:
 def _mark_failure(axes: Axes, shown: Trace) -> None:
     if shown.failed:
         axes.axhline(
-            float(shown.times[shown.good - 1 : shown.good + 1].mean()), color=ALARM, linewidth=1.5
+            float(shown.times[shown.good - 1 : shown.good + 1].mean()),
+            color=colors().alarm,
+            linewidth=1.5,
         )

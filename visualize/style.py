@@ -10,64 +10,78 @@ from typing import Any
 
 import numpy as np
 import torch
+from cycler import cycler
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from pnpfusion.dynamics.species import Species
+from pnpfusion.visualize.palette import ON_BLACK, ON_WHITE, Palette, colors
 
 CONCENTRATION_MAP = "viridis"
-SIGNED_MAP = "RdBu_r"  # red is positive, as the cations are warm
-INK, FAINT, ALARM = "#222222", "#8A8A8A", "#A50F4B"
-POSITIVE, NEGATIVE = "#B2182B", "#2166AC"  # the ends of SIGNED_MAP
-WARM = ("#C8400A", "#F0A30A", "#7A1F0B", "#E07B91")
-COOL = ("#0B5FA5", "#3FB0D8", "#1B2A6B", "#2A8C7C")
-GREY = ("#4D4D4D", "#8A8A8A", "#1A1A1A", "#B5B5B5")
+SIGNED_MAP = "RdBu_r"
+
+# The colours of the light sheet by name, for scripts; a picture of this folder asks `colors()`.
+INK, FAINT, ALARM = ON_WHITE.ink, ON_WHITE.faint, ON_WHITE.alarm
+POSITIVE, NEGATIVE = ON_WHITE.positive, ON_WHITE.negative
+WARM, COOL, GREY, LINES = ON_WHITE.warm, ON_WHITE.cool, ON_WHITE.grey, ON_WHITE.lines
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (6, 1.2, 1, 1.2)))
 
 SPECK = 1e-6  #: what of a potential or charge density is too little to fill a picture
 LENGTH, TIME, CONCENTRATION = "$L$", "$L^2/D$", r"$c_\mathrm{ref}$"
 POTENTIAL, CHARGE = "$kT/e$", r"$F c_\mathrm{ref}$"
 
-#: The look of every picture, for `matplotlib.pyplot.style.use`.
-LIGHT: dict[str, Any] = {
-    "figure.dpi": 150,
-    "savefig.dpi": "figure",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "mathtext.fontset": "dejavusans",
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 5,
-    "axes.labelsize": 9,
-    "axes.edgecolor": INK,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "axes.unicode_minus": True,
-    "figure.titlesize": 12,
-    "figure.titleweight": "bold",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "lines.linewidth": 1.6,
-    "lines.solid_capstyle": "round",
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "hatch.linewidth": 0.5,
-    "hatch.color": "#CFCFCF",
-    "svg.fonttype": "none",
-}
+
+def _sheet(of: Palette) -> dict[str, Any]:
+    """The look of every picture, in the colours of a palette."""
+    return {
+        "figure.facecolor": of.paper,
+        "axes.facecolor": of.paper,
+        "figure.dpi": 150,
+        "savefig.dpi": "figure",
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+        "mathtext.fontset": "dejavusans",
+        "axes.titlesize": 9.5,
+        "axes.titlelocation": "left",
+        "axes.titlepad": 5,
+        "axes.labelsize": 9,
+        "axes.prop_cycle": cycler("color", of.lines),
+        "axes.edgecolor": of.ink,
+        "axes.linewidth": 0.7,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": False,
+        "axes.unicode_minus": True,
+        "figure.titlesize": 12,
+        "figure.titleweight": "bold",
+        "text.color": of.ink,
+        "axes.labelcolor": of.ink,
+        "xtick.color": of.ink,
+        "ytick.color": of.ink,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "lines.linewidth": 1.6,
+        "lines.solid_capstyle": "round",
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+        "hatch.linewidth": 0.5,
+        "hatch.color": of.hatch,
+        "svg.fonttype": "none",
+    }
+
+
+#: The looks of pictures, for paper and for slides: for `matplotlib.pyplot.style.use`.
+LIGHT, DARK = _sheet(ON_WHITE), _sheet(ON_BLACK)
 
 
 def styled() -> AbstractContextManager[None]:
-    """The one style of all pictures, for a ``with``; what was set before comes back after it."""
-    return style.context(["default", LIGHT])
+    """The style of all pictures, for a ``with``; what was set before comes back after it.
+
+    It is the dark one where the ground in force is dark, as after ``plt.style.use(DARK)``.
+    """
+    return style.context(["default", DARK if colors() is ON_BLACK else LIGHT])
 
 
 def new_figure(width: float, height: float, heading: str) -> Figure:
@@ -105,9 +119,9 @@ def looks(species: Sequence[Species]) -> dict[str, Look]:
     by_name = all(
         len({name.rpartition(" ")[0] for name in names}) == len(names) for names in groups.values()
     )
-    found = {}
+    found, now = {}, colors()
     for value, names in groups.items():
-        hues = WARM if value > 0 else COOL if value < 0 else GREY
+        hues = now.warm if value > 0 else now.cool if value < 0 else now.grey
         for place, name in enumerate(names):
             rank = modalities.index(name.rpartition(" ")[0]) if by_name else place
             found[name] = Look(hues[rank % len(hues)], DASHES[rank % len(DASHES)])
@@ -129,13 +143,10 @@ def number(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
-#: Colours of lines that are no ions, apart for every kind of colour vision; dashes tell them too.
-LINES = (COOL[0], WARM[0], COOL[3], WARM[1], WARM[3], INK, COOL[1], WARM[2])
-
-
 def line_look(index: int) -> Look:
     """The look of the line of this number."""
-    return Look(LINES[index % len(LINES)], DASHES[index % len(DASHES)])
+    hues = colors().lines
+    return Look(hues[index % len(hues)], DASHES[index % len(DASHES)])
 
 
 def inches(axes: Axes) -> float:

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from pnpfusion.visualize.style import ALARM, COOL, FAINT, INK, WARM, new_figure, number, say, styled
+from pnpfusion.visualize.palette import colors
+from pnpfusion.visualize.style import new_figure, number, say, styled
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -48,10 +49,12 @@ def _heading(history: Rows, best_epoch: int) -> str:
 
 
 def _losses(axes: Axes, epochs: Sequence[int], history: Rows, best_epoch: int) -> None:
-    axes.plot(epochs, [row["train"]["task"] for row in history], color=COOL[0], label="training")
+    axes.plot(
+        epochs, [row["train"]["task"] for row in history], color=colors().cool[0], label="training"
+    )
     if history[0]["valid"]:
         losses = [row["valid"]["loss"] for row in history]
-        axes.plot(epochs, losses, color=WARM[0], label="validation")
+        axes.plot(epochs, losses, color=colors().warm[0], label="validation")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
@@ -64,9 +67,9 @@ def _losses(axes: Axes, epochs: Sequence[int], history: Rows, best_epoch: int) -
 def _score(axes: Axes, epochs: Sequence[int], history: Rows, best_epoch: int) -> None:
     score = history[0]["score"]
     values = [row["valid"][score] for row in history]
-    axes.plot(epochs, values, color=WARM[0])
+    axes.plot(epochs, values, color=colors().warm[0])
     best = values[epochs.index(best_epoch)]
-    axes.plot([best_epoch], [best], "o", color=INK, ms=4)
+    axes.plot([best_epoch], [best], "o", color=colors().ink, ms=4)
     _axis(axes, f"{score} on validation")
     _mark(axes, best_epoch)
     say(axes, f"The epoch of the largest {score} is kept", 3.2)
@@ -75,16 +78,16 @@ def _score(axes: Axes, epochs: Sequence[int], history: Rows, best_epoch: int) ->
 def _solves(axes: Axes, epochs: Sequence[int], history: Rows) -> None:
     iterations = [row["health"]["iterations"] for row in history]
     shares = [row["health"]["unconverged"] for row in history]
-    axes.plot(epochs, iterations, color=COOL[0])
+    axes.plot(epochs, iterations, color=colors().cool[0])
     axes.set_ylim(0, 1.15 * max(iterations))
     _axis(axes, "iterations of a solve, mean")
-    axes.yaxis.label.set_color(COOL[0])
+    axes.yaxis.label.set_color(colors().cool[0])
     right = axes.twinx()
     right.spines["right"].set_visible(True)
-    right.plot(epochs, shares, color=ALARM, linestyle=(0, (4, 1.2)))
+    right.plot(epochs, shares, color=colors().alarm, linestyle=(0, (4, 1.2)))
     right.set_ylim(0, max(0.05, 1.15 * max(shares)))
     right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    right.set_ylabel("unconverged samples", color=ALARM)
+    right.set_ylabel("unconverged samples", color=colors().alarm)
     worst = max(shares)
     say(
         axes,
@@ -99,4 +102,4 @@ def _axis(axes: Axes, what: str) -> None:
 
 
 def _mark(axes: Axes, best_epoch: int) -> None:
-    axes.axvline(best_epoch, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
+    axes.axvline(best_epoch, color=colors().faint, linewidth=0.8, linestyle=(0, (2, 2)))
