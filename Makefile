@@ -3,6 +3,7 @@
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
+DOCS    := $(VENV)/.installed-docs
 HALF    := $(VENV)/.half-made
 PEERS   := .venv-peers
 # Triton beside .venv's packages and not among them: PyTorch's builds for graphics cards bring one of their own, of
@@ -17,7 +18,7 @@ WORKERS ?= auto
 ARGS    ?=
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help demo test verify results bench bench-check peers triton lint types format wheel env clean
+.PHONY: help demo test docs verify results bench bench-check peers triton lint types format wheel env clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -32,6 +33,14 @@ demo/summary.json: $(SOURCES) $(STAMP)
 test: $(STAMP)  ## run the tests; some of them: make test ARGS="-k poisson"
 	PYTHONPATH="$$PWD/$(TRITON)$${PYTHONPATH:+:$$PYTHONPATH}" OMP_NUM_THREADS=1 \
 	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+docs: $(DOCS)  ## build the documentation site; without running its scripts: make docs ARGS="-D plot_gallery=0"
+	$(ONE_THREAD) $(BIN)/python -m sphinx -W --keep-going -q $(ARGS) docs docs/_build/html
+	@echo "Open docs/_build/html/index.html in a browser."
+
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
 
 verify: $(STAMP)  ## compare with known answers; writes docs/verification.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m docs.verification
@@ -78,7 +87,7 @@ wheel: $(STAMP)  ## build the source archive and, from it, the wheel into dist/
 env: $(STAMP)  ## make .venv, or bring it up to date (the other commands do so themselves)
 
 clean:  ## remove what was made, but for .venv
-	rm -rf demo build dist *.egg-info docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf demo build dist *.egg-info docs/_build docs/gallery docs/lesson .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find pnpfusion solvers visualize tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp names the folder it was made for. Where the checkout was moved, or .venv's Python is gone, it is void.

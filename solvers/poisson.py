@@ -31,18 +31,18 @@ def solve_poisson(
     ``rho`` and differentiable to any order in ``rho``, ``permittivity``, ``screening`` and the
     walls.
 
-    ========================  ==============================  ====================================
-    method                    cost, N cells                   needs
-    ========================  ==============================  ====================================
-    ``"tridiagonal"``         O(N)                            one axis
-    ``"transform"``           O(N log N)                      equal cells, whole walls without
-                                                              Stern layers, nothing else that
-                                                              varies in space
-    ``"conjugate-gradients"`` O(N log N) times a number of    nothing
-                              iterations that does not grow
-                              with N (electrodes on a part
-                              of a wall: about as its root)
-    ========================  ==============================  ====================================
+    =========================  ==============================  ===================================
+    method                     cost, N cells                   needs
+    =========================  ==============================  ===================================
+    ``"tridiagonal"``          O(N)                            one axis
+    ``"transform"``            O(N log N)                      equal cells, whole walls without
+                                                               Stern layers, nothing else that
+                                                               varies in space
+    ``"conjugate-gradients"``  O(N log N) times a number of    nothing
+                               iterations that does not grow
+                               with N (electrodes on a part
+                               of a wall: about as its root)
+    =========================  ==============================  ===================================
 
     Args:
         rho: charge density, shape ``(*batch, *grid.shape)``, in F c_ref; float32 or float64.

@@ -115,7 +115,7 @@ class Implicit(Gradient):
 
 @dataclass(frozen=True)
 class Phantom(Gradient):
-    r"""The gradient of a few further rounds :math:`u \leftarrow u + \tau f(u)` [GZWJ21].
+    r"""The gradient of a few further rounds :math:`u \leftarrow u + \tau f(u)` [GZB21].
 
     Cheap and biased: what it leaves out decays with the number of rounds where the law contracts.
     The value stays that of the solve. With ``damping=1`` this is backpropagation through the last
