@@ -1,0 +1,1 @@
+"""The interactive page "Charge your features": one file that needs no network."""

@@ -1,0 +1,144 @@
+// The page: one subject (the lab, or a run that is played), its pictures, and the clock that moves it.
+
+const given = JSON.parse($("given").textContent);
+const FRAME_BUDGET = 24; // milliseconds of computing for a picture, so that slow machines stay smooth
+const CALM_PAUSE = 500; // milliseconds between pictures where motion is unwelcome
+
+const page = {
+  playing: false, stale: true, stage: new Stage(), subject: null, books: null,
+
+  begin() {
+    const mode = given.run ? "player" : "lab";
+    document.body.dataset.mode = mode;
+    this.books = new Books(mode, () => this.changed(false));
+    const told = { changed: (anew) => this.changed(anew), announce: (text) => this.announce(text) };
+    this.subject = given.run ? new Player(given.run, told) : new Lab(given.presets, told);
+    $("play").addEventListener("click", () => this.play(!this.playing));
+    $("step").addEventListener("click", () => this.once(1));
+    $("back").addEventListener("click", () => this.once(-1));
+    $("reset").addEventListener("click", () => this.reset());
+    $("copy").addEventListener("click", () => this.copy());
+    window.addEventListener("keydown", (event) => this.onKey(event));
+    new ResizeObserver(() => this.changed(false)).observe(document.body);
+    for (const query of ["(prefers-color-scheme: dark)", "(prefers-reduced-motion: reduce)"]) {
+      window.matchMedia(query).addEventListener("change", () => this.changed(false));
+    }
+    this.draw(performance.now());
+    this.loop();
+    document.body.dataset.ready = "yes";
+  },
+
+  changed(anew) {
+    this.stale = true;
+    if (anew) {
+      this.stage.clear();
+      if (this.playing && this.subject?.done) this.play(false);
+    }
+  },
+
+  play(on) {
+    if (on && this.subject.done) this.subject.reset();
+    this.playing = on;
+    this.stale = true;
+    $("play").textContent = on ? "Pause" : "Play";
+    $("play").setAttribute("aria-pressed", on);
+    this.announce(on ? "Playing." : `Paused. ${this.subject.summary()}`);
+  },
+
+  once(count) {
+    if (this.playing) this.play(false);
+    this.subject.step(count);
+    this.draw(performance.now());
+    this.announce(this.subject.summary());
+  },
+
+  reset() {
+    if (this.playing) this.play(false);
+    this.subject.reset();
+    this.announce("At the start.");
+  },
+
+  copy() {
+    const range = document.createRange();
+    range.selectNodeContents($("code"));
+    const selection = window.getSelection();
+    selection.removeAllRanges();
+    selection.addRange(range);
+    const copied = document.execCommand("copy"); // works from files too, where the clipboard is closed
+    this.announce(copied ? "Copied." : "Selected; copy it with your keyboard.");
+    $("copy").textContent = copied ? "Copied" : "Selected";
+    setTimeout(() => ($("copy").textContent = "Copy"), 1500);
+  },
+
+  onKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const busy = event.target.closest?.("input, select, textarea, [role=tablist], pre");
+    const onButton = event.target.closest?.("button");
+    if (busy || (onButton && (event.key === " " || event.key === "Enter"))) return;
+    if (event.key === " ") this.play(!this.playing);
+    else if (event.key === "ArrowRight") this.once(1);
+    else if (event.key === "ArrowLeft" && given.run) this.once(-1);
+    else if (event.key === "r" || event.key === "R") this.reset();
+    else if (/^[1-9]$/.test(event.key) && given.presets[event.key - 1] && !given.run) this.subject.choose(given.presets[event.key - 1].name);
+    else return;
+    event.preventDefault();
+  },
+
+  announce(text) {
+    $("live").textContent = text;
+  },
+
+  loop() {
+    const calm = this.stage.calm.matches;
+    const next = (time) => {
+      if (this.playing) this.tick();
+      const moves = !calm && !document.hidden; // dots tremble
+      if (this.playing || this.stale || moves) this.draw(time);
+      this.loop();
+    };
+    if (calm && this.playing) setTimeout(() => next(performance.now()), CALM_PAUSE);
+    else requestAnimationFrame(next);
+  },
+
+  tick() {
+    this.subject.forward(FRAME_BUDGET);
+    if (!this.subject.done) return;
+    this.play(false);
+    this.announce(`Ended. ${this.subject.summary()}`);
+  },
+
+  draw(time) {
+    this.stage.draw(this.subject.scene(), { now: time, playing: this.playing });
+    if (this.stale || this.playing) {
+      this.subject.tell();
+      this.books.draw(this.subject);
+    }
+    this.stale = false;
+  },
+
+  /** What tests and the curious may ask: steps without the clock, and everything that is shown. */
+  door() {
+    return {
+      step: (count = 1) => {
+        this.subject.step(count);
+        this.stale = true;
+        this.draw(performance.now());
+        return this.subject.state();
+      },
+      state: () => ({ ...this.subject.state(), playing: this.playing }),
+      reset: () => this.reset(),
+      choose: (name) => this.subject.choose(name),
+      set: (key, value) => this.subject.set(key, value),
+      time: (count) => {
+        const begin = performance.now();
+        this.subject.step(count);
+        const worked = performance.now();
+        this.stale = true;
+        this.draw(performance.now());
+        return { steps: worked - begin, drawing: performance.now() - worked };
+      },
+    };
+  },
+};
+page.begin();
+window.pnp = page.door();

@@ -1,0 +1,203 @@
+// The three pictures of the cell: dots between electrodes, concentrations, potential. All share one axis.
+//
+// A scene is { species, x, edges, c, phi, walls: [left, right] or null, start, blown }.
+
+const DOTS_PER_UNIT = 34; // of each species, for each unit of its mass in a cell of length 1
+const MOST_DOTS = 90; // of each species
+
+/** Numbers in (0, 1) that fill it evenly however many are taken: digits of i in a base, mirrored. */
+function mirrored(i, base) {
+  let value = 0, share = 1 / base;
+  for (let k = i; k > 0; k = Math.floor(k / base)) {
+    value += (k % base) * share;
+    share /= base;
+  }
+  return value;
+}
+const PLACES = Array.from({ length: MOST_DOTS }, (_, k) => ({ share: mirrored(k + 1, 2), height: mirrored(k + 1, 3), phase: 40 * mirrored(k + 1, 5) }));
+
+class Stage {
+  constructor() {
+    this.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+    this.top = null;
+    this.fade = new Map();
+  }
+
+  /** Forgets what pictures of another run looked like. */
+  clear() {
+    this.top = null;
+    this.fade.clear();
+  }
+
+  draw(scene, { now, playing }) {
+    this.scene = scene;
+    this.looks = looksOf(scene.species);
+    this.drawCell(scene, now, playing);
+    this.drawDensities(scene);
+    this.drawPotential(scene);
+  }
+
+  drawCell({ species, c, edges, walls, widths }, now, playing) {
+    const { pen, width, height } = sheet($("cell"));
+    const left = MARGIN.left, right = width - MARGIN.right, top = 8, bottom = height - 8;
+    const length = edges[edges.length - 1] - edges[0];
+    pen.fillStyle = colour("card");
+    pen.strokeStyle = colour("line");
+    pen.lineWidth = 1;
+    pen.fillRect(left, top, right - left, bottom - top);
+    pen.strokeRect(left, top, right - left, bottom - top);
+    if (walls) walls.forEach((volt, end) => this.drawElectrode(pen, volt, end === 0 ? left : right, end, top, bottom));
+    if (this.calm.matches && playing) return; // no moving dots
+    const radius = width < 480 ? 3.6 : 4.6, inside = right - left - 2 * radius - 6;
+    species.forEach((one, s) => {
+      const cumulated = cumulate(c[s], widths), mass = cumulated[cumulated.length - 1];
+      const wanted = Math.min(MOST_DOTS, (DOTS_PER_UNIT * mass) / length);
+      for (let k = 0; k < MOST_DOTS; k++) {
+        const shown = this.shownOf(s, k, k < wanted ? 1 : 0, playing);
+        if (shown < 0.02 || !(mass > 0)) continue;
+        const { share, height: level, phase } = PLACES[k];
+        const at = (quantile(cumulated, edges, ((share + 0.137 * s) % 1) * mass) - edges[0]) / length;
+        const tremble = this.calm.matches ? 0 : 2.2;
+        const x = left + radius + 3 + at * inside + tremble * Math.sin(now / 410 + phase + s);
+        const y = top + radius + 3 + ((level + 0.29 * s) % 1) * (bottom - top - 2 * radius - 6) + tremble * Math.cos(now / 530 + 1.7 * phase + s);
+        this.drawDot(pen, x, y, one.z === 0 ? radius * 0.72 : radius, this.looks[s], shown);
+      }
+    });
+  }
+
+  /** How visible dot k is on its way to the wanted. */
+  shownOf(s, k, wanted, playing) {
+    const key = s * MOST_DOTS + k, now = this.fade.get(key) ?? wanted;
+    const next = playing ? now + 0.15 * (wanted - now) : wanted;
+    this.fade.set(key, next);
+    return next;
+  }
+
+  drawDot(pen, x, y, radius, { name, ring, sign }, shown) {
+    pen.globalAlpha = shown;
+    pen.beginPath();
+    pen.arc(x, y, ring ? radius - 0.6 : radius, 0, 2 * Math.PI);
+    pen.strokeStyle = pen.fillStyle = colour(name);
+    pen.lineWidth = 1.4;
+    if (ring) {
+      pen.fillStyle = colour("card");
+      pen.fill();
+      pen.stroke();
+    } else pen.fill();
+    pen.lineWidth = 1.3;
+    pen.strokeStyle = ring ? colour(name) : colour("card");
+    const arm = radius * 0.52;
+    if (sign !== 0) line(pen, [x - arm, x + arm], [y, y]);
+    if (sign > 0) line(pen, [x, x], [y - arm, y + arm]);
+    pen.globalAlpha = 1;
+  }
+
+  drawElectrode(pen, volt, x, end, top, bottom) {
+    const name = volt > 0 ? "warm-a" : volt < 0 ? "cool-a" : "faint", side = end === 0 ? -1 : 1;
+    pen.strokeStyle = colour(name);
+    pen.lineWidth = 4;
+    line(pen, [x + 2 * side, x + 2 * side], [top + 1, bottom - 1]);
+    pen.fillStyle = colour(name);
+    pen.font = pen.font.replace("12px", "600 13px");
+    pen.textBaseline = "middle";
+    pen.textAlign = end === 0 ? "left" : "right";
+    const text = (volt > 0 ? "+" : "") + say(volt);
+    pen.fillText(text, x - 8 * side, top + 12);
+    pen.font = pen.font.replace("600 13px", "12px");
+  }
+
+  drawDensities({ species, c, x, edges, start, blown, widths }) {
+    const paper = sheet($("densities"));
+    const { pen } = paper;
+    let high = 0, low = 0;
+    for (const one of c) for (const value of one) {
+      if (value > high) high = value;
+      if (value < low) low = value;
+    }
+    const wild = low < -1e-3;
+    const wanted = wild ? 6 : Math.min(Math.max(1.15 * high, 2.6), 6.5);
+    this.top = this.top === null || wild ? wanted : this.top + 0.12 * (wanted - this.top);
+    const box = frame(paper, { x: [edges[0], edges[edges.length - 1]], y: [wild ? -4 : 0, this.top], title: "concentration, c₀", bottom: 6, xTicks: [] });
+    if (start) start.forEach((one, s) => species[s].kind === "salt" && this.fillUnder(pen, box, x, one));
+    if (wild) {
+      pen.fillStyle = colour("alarm");
+      pen.globalAlpha = 0.08;
+      pen.fillRect(box.left, box.py(0), box.right - box.left, box.bottom - box.py(0));
+      pen.globalAlpha = 1;
+      pen.fillStyle = colour("alarm");
+      pen.textAlign = "left";
+      pen.fillText("negative: nonsense", box.left + 8, box.bottom - 8);
+    }
+    species.forEach(({ z }, s) => curve(pen, box, x, c[s], { ...this.looks[s], width: z > 0 ? 3.6 : 1.9 })); // of equal curves both show
+    if (high > this.top && !blown) this.markPeaks(pen, box, c, x);
+  }
+
+  /** How high curves go that leave the frame. */
+  markPeaks(pen, box, c, x) {
+    const half = x.length / 2;
+    for (const right of [false, true]) {
+      let peak = 0;
+      for (const one of c) for (let i = 0; i < one.length; i++) if (i >= half === right && one[i] > peak) peak = one[i];
+      if (peak <= this.top) continue;
+      pen.fillStyle = colour("soft");
+      pen.textAlign = right ? "right" : "left";
+      pen.fillText(`↑ ${say(peak)}`, right ? box.right - 6 : box.left + 6, box.top + 12);
+    }
+  }
+
+  fillUnder(pen, box, x, values) {
+    pen.fillStyle = colour("grey-b");
+    pen.globalAlpha = 0.13;
+    pen.beginPath();
+    pen.moveTo(box.px(x[0]), box.py(0));
+    for (let i = 0; i < x.length; i++) pen.lineTo(box.px(x[i]), box.py(values[i]));
+    pen.lineTo(box.px(x[x.length - 1]), box.py(0));
+    pen.fill();
+    pen.globalAlpha = 1;
+  }
+
+  drawPotential({ phi, x, edges, walls }) {
+    const paper = sheet($("potential"));
+    const xs = walls ? [edges[0], ...x, edges[edges.length - 1]] : [...x];
+    const ys = walls ? [walls[0], ...phi, walls[1]] : [...phi];
+    let [low, high] = rangeOf(ys.filter(Number.isFinite), 0.12);
+    low = Math.min(low, -0.6);
+    high = Math.max(high, 0.6);
+    const box = frame(paper, { x: [edges[0], edges[edges.length - 1]], y: [low, high], title: "potential, kT/e", xTitle: "place, L" });
+    curve(paper.pen, box, xs, ys, { name: "ink", width: 1.8 });
+  }
+}
+
+/** The integral of a concentration up to each edge; what is negative counts nothing. */
+function cumulate(values, widths) {
+  const sums = new Float64Array(values.length + 1);
+  for (let i = 0; i < values.length; i++) sums[i + 1] = sums[i] + (values[i] > 0 ? Math.min(values[i], 1e9) * widths[i] : 0);
+  return sums;
+}
+
+/** Where the integral reaches `amount`. */
+function quantile(sums, edges, amount) {
+  let low = 0, high = sums.length - 1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (sums[middle] <= amount) low = middle;
+    else high = middle;
+  }
+  const share = sums[high] > sums[low] ? (amount - sums[low]) / (sums[high] - sums[low]) : 0.5;
+  return edges[low] + share * (edges[high] - edges[low]);
+}
+
+/** The legend, as a list. */
+function drawLegend(species) {
+  const looks = looksOf(species);
+  $("legend").replaceChildren(
+    ...species.map(({ name, z, kind }, s) => {
+      const item = document.createElement("li");
+      const { name: hue, dashes } = looks[s];
+      item.innerHTML = `<svg viewBox="0 0 26 10" aria-hidden="true"><line x1="1" x2="25" y1="5" y2="5" stroke="var(--${hue})" stroke-width="2.4" stroke-dasharray="${dashes.join(" ")}"/></svg>`;
+      const charge = z === 0 ? "" : ` (${z > 0 ? "+" : MINUS}${Math.abs(z) === 1 ? "" : say(Math.abs(z))})`;
+      item.append(name + (kind === "salt" || z === 0 ? "" : charge));
+      return item;
+    }),
+  );
+}
