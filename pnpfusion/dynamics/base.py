@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pnpfusion.dynamics.shell import Shell
 from pnpfusion.solvers.dense_newton import solve_implicit_dense
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import Field, is_finite
 from pnpfusion.solvers.fixed_point.base import (
     FixedPoint,
@@ -84,10 +85,13 @@ class Dynamics(nn.Module, ABC):
     def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
         """Raise ValueError unless ``u`` is a state that this law can start from at ``t``."""
         if not isinstance(u, Tensor):
-            raise ValueError(f"`{name}` must be a torch.Tensor, got {type(u).__name__}.")
+            raise ValueError(
+                f"`{name}` must be a torch.Tensor, got {type(u).__name__} {Faq.WRONG_SHAPE}."
+            )
         if u.dtype not in (torch.float32, torch.float64):
             raise ValueError(
-                f"`{name}` must be float32 or float64, got {u.dtype}; e.g. {name}.double()."
+                f"`{name}` must be float32 or float64, got {u.dtype}; e.g. {name}.double()"
+                f" {Faq.WRONG_SHAPE}."
             )
         if self.state_ndim < 1:
             raise ValueError(
@@ -96,10 +100,13 @@ class Dynamics(nn.Module, ABC):
             )
         if u.ndim < self.state_ndim:
             raise ValueError(
-                f"`{name}` must have at least {self.state_ndim} axes, got {tuple(u.shape)}."
+                f"`{name}` must have at least {self.state_ndim} axes, got {tuple(u.shape)}"
+                f" {Faq.WRONG_SHAPE}."
             )
         if not is_finite(u.detach()):
-            raise ValueError(f"`{name}` must be finite, got NaN or infinity in it.")
+            raise ValueError(
+                f"`{name}` must be finite, got NaN or infinity in it {Faq.BAD_NUMBERS}."
+            )
 
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
         """The law for one run from ``t`` on, on a flat batch: what steppers see."""
@@ -187,7 +194,7 @@ class Dynamics(nn.Module, ABC):
         if not torch.allclose(now, later, rtol=1e-4, atol=1e-6, equal_nan=True):
             raise ValueError(
                 f"{type(self).__name__} changes with time, so it has no equilibrium; ask for that "
-                f"of a law that holds its time fixed."
+                f"of a law that holds its time fixed {Faq.NOT_CONVERGED}."
             )
 
     def rows(self, x: Input, batch: tuple[int, ...], which: Tensor) -> Input:
@@ -262,7 +269,7 @@ class _Bound:
         if rate.shape != shaped.shape:
             raise ValueError(
                 f"`rate` of {type(self.dynamics).__name__} must return the shape of the state, "
-                f"{tuple(shaped.shape)}, got {tuple(rate.shape)}."
+                f"{tuple(shaped.shape)}, got {tuple(rate.shape)} {Faq.WRONG_SHAPE}."
             )
         return rate.reshape(u.shape)
 
