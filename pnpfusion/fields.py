@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.dynamics.species import Species
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import Parameter
 from pnpfusion.solvers.grid import Grid
 
@@ -211,7 +212,7 @@ class FeatureMap:
         if missing := [name for name in self.dims if name not in features]:
             raise ValueError(
                 f"`features` lacks {missing}; give each of {list(self.dims)} (zeros say nothing: "
-                f"they leave the background)."
+                f"they leave the background) {Faq.MISSING_MODALITY}."
             )
         first = next(iter(self.dims))
         for name, n in self.dims.items():
@@ -221,13 +222,13 @@ class FeatureMap:
                 if one != other:
                     raise ValueError(
                         f"`features` must have one {what}, got {one} for {first!r} and {other} for "
-                        f"{name!r}; convert with .to(...)."
+                        f"{name!r}; convert with .to(...) {Faq.WRONG_SHAPE}."
                     )
             one, other = tuple(features[first].shape[:-1]), tuple(features[name].shape[:-1])
             if one != other:
                 raise ValueError(
                     f"`features` must have the same batch axes, got {one} for {first!r} and "
-                    f"{other} for {name!r}."
+                    f"{other} for {name!r} {Faq.WRONG_SHAPE}."
                 )
 
 
@@ -239,16 +240,19 @@ def _check_modality(name: str, values: Tensor, n: int) -> None:
     if values.dtype not in (torch.float32, torch.float64):
         raise ValueError(
             f"`features[{name!r}]` must be float32 or float64, got {values.dtype}; "
-            f"convert it, e.g. with .double()."
+            f"convert it, e.g. with .double() {Faq.WRONG_SHAPE}."
         )
     if values.ndim < 1 or values.shape[-1] != n:
-        raise ValueError(f"`features[{name!r}]` must be (*batch, {n}), got {tuple(values.shape)}.")
+        raise ValueError(
+            f"`features[{name!r}]` must be (*batch, {n}), got {tuple(values.shape)}"
+            f" {Faq.WRONG_SHAPE}."
+        )
     wrong = ~values.detach().isfinite()
     if wrong.any():
         at = tuple(wrong.nonzero()[0].tolist())
         raise ValueError(
             f"`features[{name!r}]` must be finite, got {float(values.detach()[at])} at {at}; "
-            f"impute or drop it first."
+            f"impute or drop it first {Faq.BAD_NUMBERS}."
         )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.input import Input
 from pnpfusion.ledger import Ledger
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.fixed_point.base import GradientReport
 from pnpfusion.solvers.outcome import Outcome, SolveError
 from pnpfusion.solvers.steppers.base import Standing, Work
@@ -108,5 +109,7 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, solution: Solution) -> None:
-        super().__init__("the run was interrupted; what was computed is in `.solution`")
+        super().__init__(
+            f"the run was interrupted; what was computed is in `.solution` {Faq.INTERRUPTED}"
+        )
         self.solution = solution

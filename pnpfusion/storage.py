@@ -25,6 +25,7 @@ from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.input import Input
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.solution import Solution
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import Field
 from pnpfusion.solvers.outcome import Outcome
 from pnpfusion.solvers.steppers.base import Pace, Standing, Work
@@ -65,7 +66,9 @@ def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Pa
 
     target = Path(path)
     if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} is there already; choose another name or overwrite=True.")
+        raise FileExistsError(
+            f"{target} is there already; choose another name or overwrite=True {Faq.FILE_IS_THERE}."
+        )
     if not target.parent.is_dir():
         raise ValueError(f"the folder {target.parent} is not there; make it first.")
     tensors = {
@@ -126,21 +129,21 @@ def load(path: str | Path) -> Solution:
 
     source = Path(path)
     if not source.is_file():
-        raise FileNotFoundError(f"there is no file {source}.")
+        raise FileNotFoundError(f"there is no file {source} {Faq.DATA_NOT_FOUND}.")
     try:
         with safe_open(source, framework="pt") as file:
             header = json.loads((file.metadata() or {})["pnpfusion"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
         raise ValueError(
-            f"{source} is not a run saved by pnpfusion, or is damaged: {error}."
+            f"{source} is not a run saved by pnpfusion, or is damaged: {error} {Faq.DAMAGED_FILE}."
         ) from None
     if not isinstance(header, dict):
-        raise ValueError(f"{source} is damaged: its header is no JSON object.")
+        raise ValueError(f"{source} is damaged: its header is no JSON object {Faq.DAMAGED_FILE}.")
     if header.get("format") != FORMAT:
         raise ValueError(
             f"{source} has format {header.get('format')!r}, this version of pnpfusion reads format "
-            f"{FORMAT}; it was written by pnpfusion {header.get('version')}."
+            f"{FORMAT}; it was written by pnpfusion {header.get('version')} {Faq.OTHER_VERSION}."
         )
     try:
         law = header["law"]
@@ -162,7 +165,9 @@ def load(path: str | Path) -> Solution:
             standing=_standing(header.get("outcomes"), tensors),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{source} is damaged: {type(error).__name__} {error}.") from None
+        raise ValueError(
+            f"{source} is damaged: {type(error).__name__} {error} {Faq.DAMAGED_FILE}."
+        ) from None
 
 
 def _tensors_of(standing: Standing) -> dict[str, Tensor]:

@@ -23,6 +23,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.faq import Faq
+
 Backend = Literal["numba", "triton", "torch"]
 
 _wanted: ContextVar[Backend | None] = ContextVar("wanted", default=None)
@@ -57,7 +59,8 @@ def using(choice: Backend) -> Iterator[None]:
     if choice != "torch" and not is_installed(choice):
         extra = {"numba": "fast", "triton": "gpu"}[choice]
         raise ValueError(
-            f"`choice` is {choice!r}, which is not installed; `pip install pnpfusion[{extra}]`."
+            f"`choice` is {choice!r}, which is not installed; `pip install pnpfusion[{extra}]`"
+            f" {Faq.MISSING_PACKAGE}."
         )
     before = _wanted.set(choice)
     try:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.boundary import Walls, check_walls
 from pnpfusion.solvers.chebyshev import ChebyshevGrid
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import Drive, Parameter, at_time, spread
 
 
@@ -120,7 +121,7 @@ class ChebyshevElectrolyte:
         if fed and not any(is_electrode):
             raise ValueError(
                 "a cell whose species cross a wall needs a `potential` at one wall: without it the "
-                "cell's charge, and so its potential, has nothing to refer to."
+                f"cell's charge, and so its potential, has nothing to refer to {Faq.NOT_NEUTRAL}."
             )
         epsilon, stern = number("permittivity", permittivity), at_walls("stern")
         diffusivity = stacked("diffusivity", diffusivities, may_vary=True)
@@ -179,7 +180,7 @@ class ChebyshevElectrolyte:
                 raise ValueError(
                     f"`{name}` carries a net charge of {float(net[worst]):.3g} (sample {worst}), "
                     f"but no wall fixes the potential, so it must be neutral; balance it, e.g. "
-                    f"with `fixed_charge`, or give a wall a `potential`."
+                    f"with `fixed_charge`, or give a wall a `potential` {Faq.NOT_NEUTRAL}."
                 )
 
     def potential(self, c: Tensor) -> Tensor:

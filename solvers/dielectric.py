@@ -12,6 +12,7 @@ from torch import Tensor
 from pnpfusion.solvers.bases import Basis, wall_bases
 from pnpfusion.solvers.boundary import Walls, check_walls
 from pnpfusion.solvers.elliptic import solve_elliptic
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import Field, Parameter, spread
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.lines import (
@@ -224,7 +225,7 @@ class Dielectric:
                 raise ValueError(
                     f"`{name}` carries a net charge of {float(net[worst]):.3g} (sample {worst}), "
                     f"but no wall fixes the potential, so it must be neutral; balance it, e.g. "
-                    f"with `fixed_charge`, or give a wall a `potential`."
+                    f"with `fixed_charge`, or give a wall a `potential` {Faq.NOT_NEUTRAL}."
                 )
 
 

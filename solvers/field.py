@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.faq import Faq
+
 
 @dataclass(frozen=True, eq=False)
 class Field:
@@ -75,7 +77,7 @@ def spread(
         if split < 0 or tuple(values.shape[split:]) != shape:
             raise ValueError(
                 f"`{name}` is a Field and must end in the shape {shape}, got {lead}; that is the "
-                f"grid's shape, or the wall's for what holds at a wall."
+                f"grid's shape, or the wall's for what holds at a wall {Faq.WRONG_SHAPE}."
             )
         lead = lead[:split]
     if lead in ((), (1,) * len(lead)):
@@ -90,7 +92,8 @@ def spread(
                 else "; expand the state so that it has one sample per value"
             )
             raise ValueError(
-                f"`{name}` must be one number or have the batch shape {batch}, got {lead}{hint}."
+                f"`{name}` must be one number or have the batch shape {batch}, got {lead}{hint}"
+                f" {Faq.WRONG_SHAPE}."
             ) from None
         values = values.reshape(math.prod(batch), *space)
     return values
@@ -103,7 +106,7 @@ def is_finite(values: Tensor) -> bool:
 
 def _check_finite(name: str, values: Tensor) -> None:
     if not is_finite(values):
-        raise ValueError(f"`{name}` must be finite, got NaN or infinity.")
+        raise ValueError(f"`{name}` must be finite, got NaN or infinity {Faq.BAD_NUMBERS}.")
 
 
 def at_time(name: str, value: Drive, t: Tensor | None) -> Parameter:

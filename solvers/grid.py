@@ -11,6 +11,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.faq import Faq
+
 Boundary = Literal["periodic", "wall"]
 AXIS_NAMES = ("x", "y", "z")
 
@@ -140,13 +142,16 @@ class Grid:
     def check(self, name: str, values: Tensor) -> None:
         """Raise ValueError unless ``values`` is floating point and ends in this grid's axes."""
         if not isinstance(values, Tensor):
-            raise ValueError(f"`{name}` must be a torch.Tensor, got {type(values).__name__}.")
+            raise ValueError(
+                f"`{name}` must be a torch.Tensor, got {type(values).__name__} {Faq.WRONG_SHAPE}."
+            )
         if values.dtype not in (torch.float32, torch.float64):
             raise ValueError(
                 f"`{name}` must be float32 or float64, got {values.dtype}; "
-                f"convert it, e.g. {name}.double()."
+                f"convert it, e.g. {name}.double() {Faq.WRONG_SHAPE}."
             )
         if tuple(values.shape[-self.ndim :]) != self.shape:
             raise ValueError(
-                f"`{name}` must end in the grid's shape {self.shape}, got {tuple(values.shape)}."
+                f"`{name}` must end in the grid's shape {self.shape}, got {tuple(values.shape)}"
+                f" {Faq.WRONG_SHAPE}."
             )

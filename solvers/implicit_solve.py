@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from pnpfusion.solvers.faq import Faq
+
 
 @dataclass(frozen=True, eq=False)
 class ImplicitSolve:
@@ -79,7 +81,7 @@ class _Refused(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         raise RuntimeError(
             "what an implicit solve returns is only once_differentiable; second derivatives go "
-            "through explicit steppers, `unroll`, and `solve_poisson`."
+            f"through explicit steppers, `unroll`, and `solve_poisson` {Faq.SECOND_DERIVATIVES}."
         )
 
 

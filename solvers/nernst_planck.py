@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.boundary import Walls, check_walls
 from pnpfusion.solvers.dielectric import Dielectric, ElectricLine
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import Parameter, spread
 from pnpfusion.solvers.fluxes import FaceScheme
 from pnpfusion.solvers.grid import Grid
@@ -110,7 +111,7 @@ class Electrolyte:
         if dielectric.floating and crossed.any():
             raise ValueError(
                 "a cell whose species cross a wall needs a `potential` at one wall: without it the "
-                "cell's charge, and so its potential, has nothing to refer to."
+                f"cell's charge, and so its potential, has nothing to refer to {Faq.NOT_NEUTRAL}."
             )
         crowding = None
         if steric is not None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.bases import Basis, frequencies, insulating_bases
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import Parameter, spread
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import is_followed
@@ -158,7 +159,7 @@ class SpectralElectrolyte:
                 raise ValueError(
                     f"`{name}` carries a net charge of {total:.3g} (sample {worst}), but no wall "
                     f"fixes the potential, so it must be neutral; balance it, e.g. with "
-                    f"`fixed_charge`."
+                    f"`fixed_charge` {Faq.NOT_NEUTRAL}."
                 )
 
     def potential(self, c: Tensor) -> Tensor:

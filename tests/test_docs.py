@@ -1,16 +1,35 @@
-"""The documents: what they link to is there, and the commands they name exist."""
+"""The documents: what they link to is there, their code runs, and their commands are understood."""
 
 import re
+import shlex
+from doctest import DocTestFinder
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+import matplotlib.pyplot as plt
 import pytest
+import torch
 
-from tests.source_tree import ROOT
+from pnpfusion.cli.command_line import command_parsers
+from tests import documents
+from tests.source_tree import ROOT, source_files
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^( *)(```|~~~).*?\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
 LINKS = re.compile(r"\]\(\s*<?([^\s)>]+)|(?:src|href)=[\"']([^\"']+)|^\[[^\]]+\]: *(\S+)", re.M)
+
+
+def name_of(page: Path) -> str:
+    """A page's path from the root."""
+    return page.relative_to(ROOT).as_posix()
+
+
+def code_of(page: Path) -> list[documents.Block]:
+    """The blocks of a page that can be run."""
+    kinds = ("python", "pycon", "console")
+    return [block for block in documents.blocks(page) if block.kind in kinds]
 
 
 def links(document: Path) -> set[str]:
@@ -27,7 +46,7 @@ def headings(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_links_and_pictures_are_there(document: Path) -> None:
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     made = [ROOT / line for line in ignored if line.endswith("/")]  # absent from a fresh clone
@@ -52,31 +71,68 @@ def test_the_commands_of_the_readme_are_in_the_makefile() -> None:
     assert named <= targets, f"README.md names {sorted(named - targets)}, Makefile has {targets}"
 
 
-def test_the_snippets_of_the_readme_run_as_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 5
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(block, names)
+def claims_of_the_readme(names: dict[str, Any], printed: str, folder: Path) -> None:
     at_rest = names["rest"].final, names["path"].final, names["rounds"].final
     for one in at_rest[1:]:
         assert (one - at_rest[0]).abs().max() < 1e-6
-    assert "the end time was reached" in capsys.readouterr().out
+    assert "the end time was reached" in printed
 
 
-def test_the_snippets_on_data_run_as_they_stand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        exec(block, names)
+def claims_of_the_page_on_data(names: dict[str, Any], printed: str, folder: Path) -> None:
     assert names["clips"].task == "labels"
     assert names["clips"].dims == {"audio": 2, "motion": 1}
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "clips.csv",
-        "clips.npz",
-        "clips.safetensors",
-    ]
+    wanted = ["clips.csv", "clips.npz", "clips.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == wanted
+
+
+#: What must hold after a page's code has run, beyond that it does.
+CLAIMS = {"README.md": claims_of_the_readme, "docs/data.md": claims_of_the_page_on_data}
+
+
+@pytest.mark.parametrize("page", [page for page in documents.PAGES if code_of(page)], ids=name_of)
+def test_the_code_of_a_page_runs_as_it_stands(
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("Agg")
+    torch.manual_seed(0)
+    try:
+        names = documents.run(page)
+    finally:
+        plt.close("all")
+    if claims := CLAIMS.get(name_of(page)):
+        claims(names, capsys.readouterr().out, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in documents.PAGES if documents.commands(page)], ids=name_of
+)
+def test_the_command_understands_what_a_page_tells_it(page: Path) -> None:
+    parser, _ = command_parsers()
+    for words in documents.commands(page):
+        told = f"{name_of(page)} has `pnpfusion {shlex.join(words)}`"
+        try:
+            _, unknown = parser.parse_known_args(words)
+        except SystemExit as stop:
+            if stop.code:
+                pytest.fail(told)
+            continue  # --help
+        assert not unknown, told
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        file.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")
+        for file, path in source_files().items()
+        if ">>> " in path.read_text(encoding="utf-8")
+    ],
+)
+def test_sessions_in_docstrings_answer_as_they_say(module: str) -> None:
+    found = [one for one in DocTestFinder().find(import_module(module)) if one.examples]
+    assert found
+    for one in found:
+        documents.check_session(one.docstring or "", dict(one.globs), one.name)

@@ -7,7 +7,7 @@ A command is a module with ``add_to(commands)``, which adds its parser, and name
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from pnpfusion import __version__
@@ -33,16 +33,8 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(BAD_INPUT)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that ``argv`` names; None reads what was typed.
-
-    Returns:
-        The exit code: 0 if all went well, 1 if a run failed or its files could not be written, 2
-        for bad input, 130 after Ctrl-C.
-
-    Raises:
-        SystemExit: after ``--help``, ``--version`` or arguments that cannot be read.
-    """
+def command_parsers() -> tuple[OneLineParser, Mapping[str, argparse.ArgumentParser]]:
+    """What reads all that is typed, and by its name what reads the options of each command."""
     parser = OneLineParser(
         prog="pnpfusion",
         description="Features of several modalities as charged particles that move, attract and "
@@ -56,9 +48,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for command in COMMANDS:
         command.add_to(commands)
+    return parser, commands.choices
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that ``argv`` names; None reads what was typed.
+
+    Returns:
+        The exit code: 0 if all went well, 1 if a run failed or its files could not be written, 2
+        for bad input, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: after ``--help``, ``--version`` or arguments that cannot be read.
+    """
+    parser, commands = command_parsers()
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:  # said by the command, whose --help lists its options
-        commands.choices[arguments.command].error(f"unrecognized arguments: {' '.join(unknown)}")
+        commands[arguments.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     name = f"pnpfusion {arguments.command}"
     try:
         with warnings_in_one_line():

@@ -88,9 +88,11 @@ def _asked(out: str, overwrite: bool) -> tuple[Path, bool]:
             ) from None
         return folder, True
     if any(folder.iterdir()) and not overwrite:
+        from pnpfusion.solvers.faq import Faq
+
         raise CommandError(
             f"--out {out} is not empty, wanted a new or empty folder; choose another one, or add "
-            f"--overwrite to replace the files of a former run in it."
+            f"--overwrite to replace the files of a former run in it {Faq.FILE_IS_THERE}."
         )
     return folder, False
 

@@ -11,6 +11,7 @@ import torch
 from pnpfusion.data.feature_set import Features
 from pnpfusion.data.reading import MOST_PACKED, a_file, fits, npy
 from pnpfusion.data.targets import from_arrays
+from pnpfusion.solvers.faq import Faq
 
 
 def from_npz(path: str | Path, *, dtype: torch.dtype = torch.float64) -> Features:
@@ -66,6 +67,6 @@ def from_npz(path: str | Path, *, dtype: torch.dtype = torch.float64) -> Feature
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         raise ValueError(
             f"{path} is no .npz archive; write one with numpy.savez(path, audio=..., motion=...) "
-            f"({error})."
+            f"({error}) {Faq.DAMAGED_FILE}."
         ) from None
     return from_arrays(path, arrays, dtype)

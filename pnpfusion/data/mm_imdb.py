@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pnpfusion.data.feature_set import Features
 from pnpfusion.data.reading import MOST_PACKED, a_file, fits
+from pnpfusion.solvers.faq import Faq
 
 FILMS = 25959
 BOUNDS = (15552, 18160)  #: where validation begins, and where test does
@@ -43,7 +44,7 @@ def from_mm_imdb(path: str | Path, *, bounds: tuple[int, int] | None = None) -> 
     if importlib.util.find_spec("h5py") is None:
         raise ImportError(
             "HDF5 files are read with the package h5py, which is not installed; install it with: "
-            "pip install 'pnpfusion[data]'",
+            f"pip install 'pnpfusion[data]' {Faq.MISSING_PACKAGE}",
             name="h5py",
         )
     import h5py

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pnpfusion.solvers.faq import Faq
+
 #: No byte of a deflated or zipped file stands for more than this many.
 MOST_PACKED = 1100
 #: What comes of a header of nonsense, which NumPy reads as a Python literal.
@@ -35,7 +37,9 @@ def a_file(path: str | Path) -> Path:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there or no file; check the path.")
+        raise FileNotFoundError(
+            f"{path} is not there or no file; check the path {Faq.DATA_NOT_FOUND}."
+        )
     return path
 
 
@@ -47,7 +51,9 @@ def a_folder(path: str | Path) -> Path:
     """
     path = Path(path)
     if not path.is_dir():
-        raise FileNotFoundError(f"{path} is not there or no folder; check the path.")
+        raise FileNotFoundError(
+            f"{path} is not there or no folder; check the path {Faq.DATA_NOT_FOUND}."
+        )
     return path
 
 
@@ -60,12 +66,13 @@ def fits(what: str, declared: int, stored: int) -> None:
     if declared > stored:
         raise ValueError(
             f"{what} is said to hold {declared} bytes, but {stored} are there; it was cut short or "
-            f"is broken, get it again."
+            f"is broken, get it again {Faq.DAMAGED_FILE}."
         )
     if declared > (memory := _memory()):
         raise ValueError(
             f"{what} holds {declared / 2**30:.1f} GiB, more than this machine's memory of "
-            f"{memory / 2**30:.1f} GiB; write a part of it to a file of its own."
+            f"{memory / 2**30:.1f} GiB; write a part of it to a file of its own"
+            f" {Faq.OUT_OF_MEMORY}."
         )
 
 
@@ -141,7 +148,7 @@ def numbers_table(path: Path) -> NDArray[np.float64]:
     for row, column in np.argwhere(~np.isfinite(values)):
         raise ValueError(
             f"{path}, row {row}, column {column}: got {values[row, column]}, wanted a finite "
-            f"number; fill it in, or drop the sample from all files."
+            f"number; fill it in, or drop the sample from all files {Faq.BAD_NUMBERS}."
         )
     return values
 

@@ -11,6 +11,7 @@ import torch
 from pnpfusion.data.feature_set import Features
 from pnpfusion.data.reading import a_file, fits
 from pnpfusion.data.targets import from_arrays
+from pnpfusion.solvers.faq import Faq
 
 
 def from_safetensors(path: str | Path, *, dtype: torch.dtype = torch.float64) -> Features:
@@ -46,7 +47,7 @@ def from_safetensors(path: str | Path, *, dtype: torch.dtype = torch.float64) ->
     except (SafetensorError, OSError, TypeError) as error:
         raise ValueError(
             f"{path} is no whole safetensors file of numbers ({error}); write it again with "
-            f"safetensors.torch.save_file(tensors, path)."
+            f"safetensors.torch.save_file(tensors, path) {Faq.DAMAGED_FILE}."
         ) from None
     return from_arrays(
         path,

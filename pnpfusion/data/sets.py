@@ -23,6 +23,7 @@ from pnpfusion.data.safetensors_file import from_safetensors
 from pnpfusion.data.spoken_digits import holds_recordings
 from pnpfusion.data.tables import from_csv
 from pnpfusion.data.volatility_law import volatility
+from pnpfusion.solvers.faq import Faq
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -49,7 +50,7 @@ def open_set(text: str) -> Features:
         return _file(path)
     raise FileNotFoundError(
         f"{text!r} is no known set and no path that is there; wanted one of {list(SETS)}, or a "
-        f"file or folder as docs/data.md lists them."
+        f"file or folder as docs/data.md lists them {Faq.DATA_NOT_FOUND}."
     )
 
 
@@ -135,7 +136,7 @@ def _folder(folder: Path) -> Features:
     raise ValueError(
         f"{folder} is no set that is known: looked for 1_tr.csv (MOGONET), image/train_data.npy "
         f"(AV-MNIST), multimodal_imdb.hdf5 (MM-IMDB), 0_name_0.wav or recordings.zip (spoken "
-        f"digits for mini AV-MNIST)."
+        f"digits for mini AV-MNIST) {Faq.DATA_NOT_FOUND}."
     )
 
 
@@ -161,7 +162,7 @@ def _file(path: Path) -> Features:
         return from_csv(path)
     raise ValueError(
         f"{path} is of no known kind: looked for an archive (.npz), safetensors, HDF5 (MM-IMDB), a "
-        f"zip archive of spoken digits, and a name that ends in .csv."
+        f"zip archive of spoken digits, and a name that ends in .csv {Faq.DATA_NOT_FOUND}."
     )
 
 

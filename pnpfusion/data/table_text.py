@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from pnpfusion.data.reading import a_file
+from pnpfusion.solvers.faq import Faq
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Table:
             raise ValueError(
                 f"{self.path}, line {self.lines[i]}, column {names[j]!r}: got {cells[i][j]!r}, "
                 f"wanted a finite number; fill it in or drop the line. A modality that is absent "
-                f"is empty in all its columns."
+                f"is empty in all its columns {Faq.BAD_NUMBERS}."
             )
         return torch.from_numpy(values)
 
@@ -67,7 +68,9 @@ class Table:
         near = get_close_matches(column, self.header, n=3)
         first = f"it has {self.header[:5]}" + ", ..." * (len(self.header) > 5)
         advice = f"near it: {near}" if near else first
-        raise ValueError(f"{self.path} has no column {column!r} for {what}; {advice}.")
+        raise ValueError(
+            f"{self.path} has no column {column!r} for {what}; {advice} {Faq.DATA_NOT_FOUND}."
+        )
 
 
 def read_table(path: Path) -> Table:

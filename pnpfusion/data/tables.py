@@ -10,6 +10,7 @@ from pnpfusion.data.feature_set import Features
 from pnpfusion.data.table_target import find_target, read_target
 from pnpfusion.data.table_text import Table, read_table
 from pnpfusion.data.targets import splits_of
+from pnpfusion.solvers.faq import Faq
 
 
 def from_csv(
@@ -94,12 +95,13 @@ def _grouped(table: Table, told: Collection[str]) -> dict[str, tuple[str, ...]]:
         if not prefix or not rest:
             raise ValueError(
                 f"{table.path}: column {column!r} has no prefix that names its modality, as in "
-                f"audio_1; rename it, or list the columns by `modalities`."
+                f"audio_1; rename it, or list the columns by `modalities` {Faq.DATA_NOT_FOUND}."
             )
         groups[prefix] = (*groups.get(prefix, ()), column)
     if not groups:
         raise ValueError(
-            f"{table.path} has no column of features beside {', '.join(map(repr, told))}."
+            f"{table.path} has no column of features beside {', '.join(map(repr, told))}"
+            f" {Faq.DATA_NOT_FOUND}."
         )
     return groups
 

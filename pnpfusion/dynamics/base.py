@@ -13,6 +13,7 @@ from pnpfusion.dynamics.at_rest import AtRest
 from pnpfusion.dynamics.bound import BoundDynamics, Divisible
 from pnpfusion.dynamics.input import Input
 from pnpfusion.dynamics.shell import Shell
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import is_finite
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
@@ -45,10 +46,13 @@ class Dynamics(nn.Module, ABC):
     def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
         """Raise ValueError unless ``u`` is a state that this law can start from at ``t``."""
         if not isinstance(u, Tensor):
-            raise ValueError(f"`{name}` must be a torch.Tensor, got {type(u).__name__}.")
+            raise ValueError(
+                f"`{name}` must be a torch.Tensor, got {type(u).__name__} {Faq.WRONG_SHAPE}."
+            )
         if u.dtype not in (torch.float32, torch.float64):
             raise ValueError(
-                f"`{name}` must be float32 or float64, got {u.dtype}; e.g. {name}.double()."
+                f"`{name}` must be float32 or float64, got {u.dtype}; e.g. {name}.double()"
+                f" {Faq.WRONG_SHAPE}."
             )
         if self.state_ndim < 1:
             raise ValueError(
@@ -57,10 +61,13 @@ class Dynamics(nn.Module, ABC):
             )
         if u.ndim < self.state_ndim:
             raise ValueError(
-                f"`{name}` must have at least {self.state_ndim} axes, got {tuple(u.shape)}."
+                f"`{name}` must have at least {self.state_ndim} axes, got {tuple(u.shape)}"
+                f" {Faq.WRONG_SHAPE}."
             )
         if not is_finite(u.detach()):
-            raise ValueError(f"`{name}` must be finite, got NaN or infinity in it.")
+            raise ValueError(
+                f"`{name}` must be finite, got NaN or infinity in it {Faq.BAD_NUMBERS}."
+            )
 
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
         """The law for one run from ``t`` on, on a flat batch: what steppers see."""
@@ -148,7 +155,7 @@ class Dynamics(nn.Module, ABC):
         if not torch.allclose(now, later, rtol=1e-4, atol=1e-6, equal_nan=True):
             raise ValueError(
                 f"{type(self).__name__} changes with time, so it has no equilibrium; ask for that "
-                f"of a law that holds its time fixed."
+                f"of a law that holds its time fixed {Faq.NOT_CONVERGED}."
             )
 
     def rows(self, x: Input, batch: tuple[int, ...], which: Tensor) -> Input:

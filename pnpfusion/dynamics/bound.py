@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pnpfusion.dynamics.input import Input
 from pnpfusion.solvers.dense_newton import solve_implicit_dense
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.steppers.base import Law
 
@@ -43,7 +44,7 @@ class BoundDynamics:
         if rate.shape != shaped.shape:
             raise ValueError(
                 f"`rate` of {type(self.dynamics).__name__} must return the shape of the state, "
-                f"{tuple(shaped.shape)}, got {tuple(rate.shape)}."
+                f"{tuple(shaped.shape)}, got {tuple(rate.shape)} {Faq.WRONG_SHAPE}."
             )
         return rate.reshape(u.shape)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.dynamics.input import Input
+from pnpfusion.solvers.faq import Faq
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,8 @@ def read_modalities(x: Input, batch: tuple[int, ...], number: int, width: int) -
         got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(
             f"`x` must hold the features of {number} modalities for each sample, a tensor of shape "
-            f"{wanted}, or a mapping with such 'features' and with 'present'; got {got}."
+            f"{wanted}, or a mapping with such 'features' and with 'present'; got {got}"
+            f" {Faq.WRONG_SHAPE}."
         )
     if not features.is_floating_point():
         raise ValueError(f"`x` must be of a floating dtype, got {features.dtype}.")

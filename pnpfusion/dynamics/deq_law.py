@@ -13,6 +13,7 @@ from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.deq_input import Modalities, read_modalities
 from pnpfusion.dynamics.input import Input
 from pnpfusion.solvers.dense_newton import solve_implicit_dense
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.steppers.base import Law
 
@@ -83,19 +84,19 @@ class DEQLaw(Dynamics):
         if tuple(u.shape[-2:]) != self.state_shape:
             raise ValueError(
                 f"`{name}` must end in {self.state_shape}, a state for each of {self.modalities} "
-                f"modalities and the fused one, got {tuple(u.shape)}."
+                f"modalities and the fused one, got {tuple(u.shape)} {Faq.WRONG_SHAPE}."
             )
         of_law = next(self.parameters())
         if (u.dtype, u.device) != (of_law.dtype, of_law.device):
             raise ValueError(
                 f"`{name}` must be as the law's parameters, {of_law.dtype} on {of_law.device}, got "
-                f"{u.dtype} on {u.device}; move one of them, e.g. law.to({name})."
+                f"{u.dtype} on {u.device}; move one of them, e.g. law.to({name}) {Faq.WRONG_SHAPE}."
             )
         features = self.read(x, tuple(u.shape[:-2])).features
         if (features.dtype, features.device) != (u.dtype, u.device):
             raise ValueError(
                 f"`x` must be as `{name}`, {u.dtype} on {u.device}, got {features.dtype} on "
-                f"{features.device}."
+                f"{features.device} {Faq.WRONG_SHAPE}."
             )
 
     def extra_repr(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from pnpfusion.solvers.faq import Faq
+
 
 def check_like_parameters(module: nn.Module, name: str, values: Tensor, what: str = "law") -> None:
     """Raise ValueError unless ``values`` have the dtype and device of the module's parameters.
@@ -27,5 +29,6 @@ def check_like_parameters(module: nn.Module, name: str, values: Tensor, what: st
         target = like.dtype if of_another_kind else repr(str(like.device))
         raise ValueError(
             f"`{name}` must be as the {what}'s parameters, {like.dtype} on {like.device}, got "
-            f"{values.dtype} on {values.device}; move one of them, e.g. by .to({target})."
+            f"{values.dtype} on {values.device}; move one of them, e.g. by .to({target})"
+            f" {Faq.WRONG_SHAPE}."
         )

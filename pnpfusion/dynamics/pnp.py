@@ -28,6 +28,7 @@ from pnpfusion.dynamics.species import Species
 from pnpfusion.ledger import Ledger
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
 from pnpfusion.solvers.cell import Cell
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import Field, Parameter
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance
 from pnpfusion.solvers.fixed_point.gradient import Gradient
@@ -139,7 +140,7 @@ class PNP(CellObservables):
             wanted = ", ".join(str(n) for n in (len(self.species), *self.grid.shape))
             raise ValueError(
                 f"`{name}` must be (*batch, species, cells) = (*batch, {wanted}), "
-                f"got {tuple(c.shape)}."
+                f"got {tuple(c.shape)} {Faq.WRONG_SHAPE}."
             )
 
     def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
@@ -170,7 +171,10 @@ class PNP(CellObservables):
         super().check_state(name, u0, x, t)
         lowest = float(values.min()) if values.numel() else 0.0
         if lowest < 0:
-            raise ValueError(f"`{name}` holds concentrations and must be >= 0, got {lowest:.3g}.")
+            raise ValueError(
+                f"`{name}` holds concentrations and must be >= 0, got {lowest:.3g} "
+                f"{Faq.BAD_NUMBERS}."
+            )
         law = bound_once(self._memory, made, facts, known, u0.numel(), self._driven)
         if is_fit_to_start(law, name, values, self.state_ndim, warns=self.warns):
             self._memory.found_fit(facts, values)
@@ -201,7 +205,7 @@ class PNP(CellObservables):
         if self._driven:
             raise ValueError(
                 "a cell whose walls change with time has no equilibrium; give their values at one "
-                "time as numbers."
+                f"time as numbers {Faq.NOT_CONVERGED}."
             )
 
     def rest(self, u0: Tensor, x: Input, tolerance: float) -> Rest:

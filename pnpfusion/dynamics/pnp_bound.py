@@ -23,6 +23,7 @@ from pnpfusion.solvers.compiled.semi_implicit import CompiledSemiImplicit, semi_
 from pnpfusion.solvers.compiled.start import compiled_rates
 from pnpfusion.solvers.detached import detached
 from pnpfusion.solvers.device.run import DeviceRun
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest, is_transformed
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Method, PlainSteps, Schedule
@@ -106,7 +107,8 @@ class BoundPNP:
         if isinstance(cell, SpectralElectrolyte):
             raise ValueError(
                 "cells in series have no implicit steps, which would couple all modes; use an "
-                "exponential stepper, e.g. ETDRK4(dt=...), or a finite-volume scheme."
+                "exponential stepper, e.g. ETDRK4(dt=...), or a finite-volume scheme"
+                f" {Faq.WHICH_STEPPER}."
             )
         if isinstance(cell, ChebyshevElectrolyte):
             return chebyshev_newton.solve_implicit(cell, base, step, guess, scale)
@@ -177,7 +179,7 @@ class BoundPNP:
         if not isinstance(self.cell, Electrolyte):
             raise ValueError(
                 "`equilibrium` needs a finite-volume scheme; a spectral cell can be simulated to a "
-                "long time instead."
+                f"long time instead {Faq.NOT_CONVERGED}."
             )
         constants = self._rest_constants if self.plain else rest_constants(self.cell)
         return cell_at_rest(self.cell, u, self.invariants, constants, tolerance)

@@ -13,6 +13,7 @@ from pnpfusion.dynamics.context_encoder import ContextEncoder
 from pnpfusion.dynamics.input import Input, rows_of
 from pnpfusion.dynamics.like_parameters import check_like_parameters
 from pnpfusion.dynamics.place import Place
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.fixed_point.anderson import Anderson
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance
 from pnpfusion.solvers.fixed_point.gradient import Gradient
@@ -192,14 +193,16 @@ class Progressive(Dynamics):
         """
         super().check_state(name, u, x, t)
         if u.shape[-1] != self.width:
-            raise ValueError(f"`{name}` must end in ({self.width},), got {tuple(u.shape)}.")
+            raise ValueError(
+                f"`{name}` must end in ({self.width},), got {tuple(u.shape)} {Faq.WRONG_SHAPE}."
+            )
         check_like_parameters(self, name, u)
         for modality in self.modalities:
             values, begun = _features(x, modality)
             if values.shape[: u.ndim - 1] != u.shape[:-1]:
                 raise ValueError(
                     f"`x[{modality!r}]` must begin with the batch {tuple(u.shape[:-1])} of "
-                    f"`{name}`, got {tuple(values.shape)}."
+                    f"`{name}`, got {tuple(values.shape)} {Faq.WRONG_SHAPE}."
                 )
             if not begun:  # an encoder may go on in any dtype
                 check_like_parameters(self, f"x[{modality!r}]", values)
@@ -222,7 +225,10 @@ def _features(x: Input, name: str) -> tuple[Tensor, bool]:
             if isinstance(values, Tensor):
                 return values, key != name
     got = [*x] if isinstance(x, Mapping) else type(x).__name__
-    raise ValueError(f"`x` must map every modality to a tensor, lacks {name!r}, got {got}.")
+    raise ValueError(
+        f"`x` must map every modality to a tensor, lacks {name!r}, got {got}"
+        f" {Faq.MISSING_MODALITY}."
+    )
 
 
 def _draws(module: nn.Module) -> bool:

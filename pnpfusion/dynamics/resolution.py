@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.dynamics.pnp_bound import BoundPNP
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
 
@@ -40,7 +41,8 @@ def warn_if_coarse(cell: Electrolyte, c: Tensor) -> bool:
             needed = f"{debye / 4:.3g} beside the walls"
         warnings.warn(
             f"the cells ({widest:.3g} wide) are coarse for the Debye length {debye:.3g}: charge "
-            f"layers need cells of a quarter of it, which is {needed}, or a larger `permittivity`.",
+            f"layers need cells of a quarter of it, which is {needed}, or a larger `permittivity`"
+            f" {Faq.COARSE_GRID}.",
             ResolutionWarning,
             stacklevel=4,
         )
@@ -61,7 +63,8 @@ def warn_if_steep(law: BoundPNP, c: Tensor) -> bool:
     if steepest > 2:
         warnings.warn(
             f"central faces between cells whose z phi differs by {steepest:.3g}, above 2, do not "
-            f'keep concentrations positive; use scheme="scharfetter-gummel" or more cells.',
+            f'keep concentrations positive; use scheme="scharfetter-gummel" or more cells'
+            f" {Faq.COARSE_GRID}.",
             ResolutionWarning,
             stacklevel=4,
         )
@@ -93,7 +96,8 @@ def warn_if_long(cell: Electrolyte, c: Tensor, dt: float, reach: float) -> None:
     if dt > limit:
         warnings.warn(
             f"explicit steps of {dt:.3g} are longer than about {limit:.3g}, where states begin to "
-            f"grow without bound; use dt <= {limit:.1g} or an implicit stepper, e.g. KenCarp4().",
+            f"grow without bound; use dt <= {limit:.1g} or an implicit stepper, e.g. KenCarp4()"
+            f" {Faq.LONG_EXPLICIT_STEPS}.",
             StabilityWarning,
             stacklevel=4,
         )

@@ -118,7 +118,7 @@ class DEQ(FusionLayer):
                 tol=self.tol,
                 gradient=self.gradient,
                 advice='use cell="contractive", train with info.losses["jacobian"], or give a '
-                "`solver` with more `max_evaluations`.",
+                "`solver` with more `max_evaluations`",
             )
         fused = self.output(run.final[:, -1])
         if not return_info:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.faq import Faq
+
 #: Features by modality, or in the order of `dims`; None for a modality that is missing.
 Inputs = Mapping[str, Tensor | None] | Sequence[Tensor | None]
 #: Which samples have a modality: flags of shape (batch,); what is not named is there.
@@ -55,17 +57,18 @@ def read_inputs(dims: Mapping[str, int], inputs: Inputs, present: Present = None
         if not values.is_floating_point():
             raise ValueError(
                 f"`inputs[{name!r}]` must be of a floating dtype, got {values.dtype}; e.g. "
-                f".float()."
+                f".float() {Faq.WRONG_SHAPE}."
             )
         if values.ndim not in (2, 3) or values.shape[-1] != width:
             raise ValueError(
                 f"`inputs[{name!r}]` must be (batch, {width}) or (batch, tokens, {width}), got "
-                f"{tuple(values.shape)}."
+                f"{tuple(values.shape)} {Faq.WRONG_SHAPE}."
+                f" {Faq.WRONG_SHAPE}."
             )
         if values.dtype != kind:
             raise ValueError(
                 f"`inputs` must have one dtype, got {kind} for {first!r} and {values.dtype} for "
-                f"{name!r}."
+                f"{name!r} {Faq.WRONG_SHAPE}."
             )
     axes = _batch_axes({name: values.shape[:-1] for name, values in given.items()})
     rows = {name: values.reshape(-1, dims[name]) for name, values in given.items()}
@@ -95,7 +98,7 @@ def read_samples(
         if not values.ndim or (wanted is not None and tuple(values.shape[1:]) != wanted):
             raise ValueError(
                 f"`inputs[{name!r}]` must be (batch, {'...' if wanted is None else wanted}), got "
-                f"{tuple(values.shape)}."
+                f"{tuple(values.shape)} {Faq.WRONG_SHAPE}."
             )
     axes = _batch_axes({name: values.shape[:1] for name, values in given.items()})
     return _batch(shapes, given, axes, present)
@@ -105,16 +108,21 @@ def _given(dims: Mapping[str, object], inputs: object) -> dict[str, Tensor]:
     """The modalities that are not None, in the order of ``dims``."""
     if isinstance(inputs, Mapping):
         if unknown := [name for name in inputs if name not in dims]:
-            raise ValueError(f"`inputs` has unknown modalities {unknown}; known are {[*dims]}.")
+            raise ValueError(
+                f"`inputs` has unknown modalities {unknown}; known are {[*dims]}"
+                f" {Faq.MISSING_MODALITY}."
+            )
         if lacking := [name for name in dims if name not in inputs]:
             raise ValueError(
-                f"`inputs` lacks {lacking}; give None where a modality is missing on purpose."
+                f"`inputs` lacks {lacking}; give None where a modality is missing on purpose"
+                f" {Faq.MISSING_MODALITY}."
             )
         entries = [inputs[name] for name in dims]
     elif isinstance(inputs, Sequence):
         if len(inputs) != len(dims):
             raise ValueError(
-                f"`inputs` must have one entry for each of {[*dims]}, got {len(inputs)} entries."
+                f"`inputs` must have one entry for each of {[*dims]}, got {len(inputs)} entries"
+                f" {Faq.MISSING_MODALITY}."
             )
         entries = [*inputs]
     else:
@@ -132,7 +140,10 @@ def _given(dims: Mapping[str, object], inputs: object) -> dict[str, Tensor]:
             )
         given[name] = values
     if not given:
-        raise ValueError(f"`inputs` lacks every modality; at least one of {[*dims]} must be there.")
+        raise ValueError(
+            f"`inputs` lacks every modality; at least one of {[*dims]} must be there"
+            f" {Faq.MISSING_MODALITY}."
+        )
     first = next(iter(given))
     for name, values in given.items():
         if values.device != given[first].device:
@@ -157,7 +168,7 @@ def _batch_axes(axes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
         if own != wanted:
             raise ValueError(
                 f"`inputs` must have equal batch axes, got {tuple(wanted)} for {first!r} and "
-                f"{tuple(own)} for {name!r}."
+                f"{tuple(own)} for {name!r} {Faq.WRONG_SHAPE}."
             )
     if not math.prod(wanted):
         raise ValueError(f"`inputs` must hold at least one sample, got batch axes {tuple(wanted)}.")
@@ -180,7 +191,8 @@ def _batch(
             if shape is None:
                 raise ValueError(
                     f"`inputs[{name!r}]` is None, but the shape of its samples is not known; "
-                    f"give `shapes` to the layer, or zeros here and present={{{name!r}: flags}}."
+                    f"give `shapes` to the layer, or zeros here and present={{{name!r}: flags}}"
+                    f" {Faq.MISSING_MODALITY}."
                 )
             features[name] = torch.zeros(math.prod(axes), *shape, dtype=dtype, device=device)
             continue
@@ -192,7 +204,7 @@ def _batch(
             at = int((~values.detach().isfinite()).reshape(len(values), -1).any(1).nonzero()[0])
             raise ValueError(
                 f"`inputs[{name!r}]` must be finite, got NaN or infinity in row {at}; impute it, "
-                f"or say that it is missing: present={{{name!r}: flags}}."
+                f"or say that it is missing: present={{{name!r}: flags}} {Faq.BAD_NUMBERS}."
             )
         features[name] = values
     return Batch(features, flags, axes)
@@ -213,7 +225,10 @@ def _flags(
         )
     told = {name: flags for name, flags in (present or {}).items() if flags is not None}
     if unknown := [name for name in told if name not in dims]:
-        raise ValueError(f"`present` has unknown modalities {unknown}; known are {[*dims]}.")
+        raise ValueError(
+            f"`present` has unknown modalities {unknown}; known are {[*dims]}"
+            f" {Faq.MISSING_MODALITY}."
+        )
     if not told and len(given) == len(dims):
         return None
     columns = []
@@ -226,7 +241,10 @@ def _flags(
             got = f"{flags.dtype} {tuple(flags.shape)}" if isinstance(flags, Tensor) else flags
             raise ValueError(f"`present[{name!r}]` must be bool of shape {axes[:1]}, got {got}.")
         if name not in given and not torch.compiler.is_compiling() and flags.any():
-            raise ValueError(f"`present[{name!r}]` says that some are there; the input is None.")
+            raise ValueError(
+                f"`present[{name!r}]` says that some are there; the input is None"
+                f" {Faq.MISSING_MODALITY}."
+            )
         flags = flags.to(device)
         columns.append(flags.reshape(-1, *(1 for _ in axes[1:])).expand(axes))
     together = torch.stack(columns, -1).reshape(-1, len(dims))
@@ -235,6 +253,6 @@ def _flags(
         row = int(alone.nonzero()[0])
         raise ValueError(
             f"every sample needs a modality, got {int(alone.sum())} rows without any, the first is "
-            f"row {row}; drop them."
+            f"row {row}; drop them {Faq.MISSING_MODALITY}."
         )
     return together

@@ -236,6 +236,6 @@ class PNP(FusionLayer):
                 int((~good.flatten(1).all(1)).sum()),
                 len(good),
                 "cells without features in their place",
-                "their features charge the cells beyond all measure; scale them.",
+                "their features charge the cells beyond all measure; scale them",
             )
         return read, good

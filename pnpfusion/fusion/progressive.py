@@ -154,7 +154,7 @@ class Progressive(FusionLayer):
                 tol=self.tol,
                 gradient=self.gradient,
                 advice="train with a few `rounds`, make the context's weights smaller, so that a "
-                "round contracts, or give a `solver` with more `max_evaluations`.",
+                "round contracts, or give a `solver` with more `max_evaluations`",
             )
         else:
             run = unroll(law, start, self.rounds, x=x)

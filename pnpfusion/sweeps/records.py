@@ -19,6 +19,7 @@ from typing import Any
 from torch import Tensor
 
 import pnpfusion
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.sweeps.cases import Case, name_of
 
 KEY, FORMAT = "pnpfusion_sweep", 1
@@ -96,11 +97,14 @@ def read_header(path: Path) -> Header:
         if header["format"] != FORMAT:
             raise ValueError(
                 f"{path} has format {header['format']!r}, this version of pnpfusion reads format "
-                f"{FORMAT}; it was written by pnpfusion {header.get('version')}."
+                f"{FORMAT}; it was written by pnpfusion {header.get('version')}"
+                f" {Faq.OTHER_VERSION}."
             )
         return Header(*(tuple(header[what]) for what in ("names", "cases", "rows")))
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
-        raise ValueError(f"{path} is not a file of a sweep, or is damaged: {error}.") from None
+        raise ValueError(
+            f"{path} is not a file of a sweep, or is damaged: {error} {Faq.DAMAGED_FILE}."
+        ) from None
 
 
 def columns_of(path: Path, names: Container[str]) -> set[str]:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 import pnpfusion
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.training.files import DamagedFile, pack, sync_folder, unpack, write_whole
 from pnpfusion.training.tally import Tally
 
@@ -125,7 +126,8 @@ def read(folder: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
     if damaged:
         raise CheckpointError(
             f"{'; '.join(damaged)}. There is no good one to go on from: copy it again from where "
-            f"it is whole, or begin anew without it (`--overwrite`, `resume=False`)."
+            f"it is whole, or begin anew without it (`--overwrite`, `resume=False`)"
+            f" {Faq.DAMAGED_FILE}."
         )
     return None
 
@@ -168,12 +170,12 @@ def _from_file(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, A
 
 
 def _check_identity(path: Path, header: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    anew = "choose another folder, or begin anew in this one (`--overwrite`, `resume=False`)."
+    anew = "choose another folder, or begin anew in this one (`--overwrite`, `resume=False`)"
     if header.get("format") != FORMAT or header.get("version") != pnpfusion.__version__:
         raise CheckpointError(
             f"{path} was written by pnpfusion {header.get('version')} in format "
             f"{header.get('format')}, this is {pnpfusion.__version__} with format {FORMAT}, which "
-            f"would not go on to the same result; install that version, {anew}"
+            f"would not go on to the same result; install that version, {anew} {Faq.OTHER_VERSION}."
         )
     found = header.get("identity")
     if found == wanted:
@@ -185,7 +187,7 @@ def _check_identity(path: Path, header: Mapping[str, Any], wanted: Mapping[str, 
                 other.append(_difference(part, found.get(part), own))
     raise CheckpointError(
         f"{path} is of another training: it has {'; '.join(other)}. Train with the same model, "
-        f"recipe and data to go on; or {anew}"
+        f"recipe and data to go on; or {anew} {Faq.FILE_IS_THERE}."
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
 from pnpfusion.fusion.pnp import PNP
 from pnpfusion.fusion.pnp_migration import MigratingIons
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.training.tally import Tally
 
 #: What is told of solves: means over samples, and largest values.
@@ -115,7 +116,7 @@ def warn_if_worse(history: Sequence[dict[str, Any]]) -> None:
         f"in epoch {row['epoch']} {now:.1%} of samples had no converged solve or gradient{was}, "
         f"after {row['health'].get('iterations', 0):.0f} iterations on average; a lower "
         f'`learning_rate`, a larger `loss_weights["jacobian"]` or the model "deq", whose cell '
-        f"always contracts, help.",
+        f"always contracts, help {Faq.UNSOLVED_IN_TRAINING}.",
         HealthWarning,
         stacklevel=2,
     )

@@ -13,6 +13,7 @@ from torch import nn
 
 import pnpfusion
 from pnpfusion.fusion.layer import FusionLayer
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.training.config import ModelConfig
 from pnpfusion.training.files import DamagedFile, json_bytes, pack, unpack, write_whole
 
@@ -49,7 +50,8 @@ def from_pretrained(
     for name in (CONFIG, WEIGHTS):
         if not (place / name).is_file():
             raise FileNotFoundError(
-                f"{place} holds no saved model: {name} is not there; save_pretrained writes it."
+                f"{place} holds no saved model: {name} is not there; save_pretrained writes it"
+                f" {Faq.DATA_NOT_FOUND}."
             )
     header = _read_config(place / CONFIG)
     try:
@@ -59,7 +61,9 @@ def from_pretrained(
     try:
         weights, own = unpack(place / WEIGHTS, KEY)
     except DamagedFile as error:
-        raise ValueError(f"{error}; copy it again, or train the model again.") from None
+        raise ValueError(
+            f"{error}; copy it again, or train the model again {Faq.DAMAGED_FILE}."
+        ) from None
     if own != header:
         raise ValueError(
             f"{place / CONFIG} is not the config of {WEIGHTS} beside it, which holds its own; "
@@ -99,13 +103,13 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged: {error}.") from None
+        raise ValueError(f"{path} is damaged: {error} {Faq.DAMAGED_FILE}.") from None
     if not isinstance(header, dict) or header.keys() != ENTRIES:
         got = sorted(header) if isinstance(header, dict) else type(header).__name__
         raise ValueError(f"{path} must have the entries {sorted(ENTRIES)}, got {got}.")
     if header["format"] != FORMAT:
         raise ValueError(
             f"{path} has format {header['format']!r}, this version of pnpfusion reads format "
-            f"{FORMAT}; it was written by pnpfusion {header['version']}."
+            f"{FORMAT}; it was written by pnpfusion {header['version']} {Faq.OTHER_VERSION}."
         )
     return header

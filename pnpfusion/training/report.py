@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.training.checkpoint import TrainingError
 from pnpfusion.training.files import write_whole
 
@@ -45,7 +46,8 @@ class Report:
             except ImportError:
                 raise ImportError(
                     "`tensorboard` needs the package of that name, which is not installed: "
-                    "pip install 'pnpfusion[tensorboard]'. metrics.jsonl is written without it."
+                    "pip install 'pnpfusion[tensorboard]'. metrics.jsonl is written without it"
+                    f" {Faq.MISSING_PACKAGE}."
                 ) from None
             self._writer = SummaryWriter
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pnpfusion.data.feature_set import Features
 from pnpfusion.fusion.layer import FusionLayer
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.sweeps.crew import Crew
 from pnpfusion.training import randomness
 from pnpfusion.training.checkpoint import TrainingError
@@ -228,7 +229,8 @@ class Learner:
             f"training stopped being finite in epoch {epoch + 1}, step {index + 1} of "
             f"{self.steps}: {what}. The last checkpoint is intact, but the same recipe comes here "
             f"again: lower `learning_rate` (now {self.recipe.learning_rate:g}), clip the gradient "
-            f'(`clip`, now {self.recipe.clip}), or take precision="float64".'
+            f'(`clip`, now {self.recipe.clip}), or take precision="float64"'
+            f" {Faq.TRAINING_NOT_FINITE}."
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.fixed_point.base import (
     ConvergenceWarning,
     FixedPoint,
@@ -170,7 +171,8 @@ def solve_fixed_point(
     """
     if runs_forward():
         raise NotImplementedError(
-            "derivatives of fixed points go backward only; use torch.autograd instead of jvp."
+            "derivatives of fixed points go backward only; use torch.autograd instead of jvp "
+            f"{Faq.SECOND_DERIVATIVES}."
         )
     goal = Tolerance.of(tolerance)
     found = solver.solve(residual, u0, goal)
@@ -247,7 +249,8 @@ def _warn(forward: Tensor, good: Tensor | None, masked: bool) -> None:
         f"{failed} of {len(forward)} samples have "
         + ("had their gradient set to zero" if masked else "a gradient that may be wrong")
         + f": {unsolved} did not converge forward{backward}; raise `max_evaluations`"
-        + ("." if masked else ", or leave them out with mask_unconverged=True."),
+        + ("" if masked else ", or leave them out with mask_unconverged=True")
+        + f" {Faq.UNSOLVED_IN_TRAINING}.",
         ConvergenceWarning,
         stacklevel=3,
     )

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.phi_functions import apply
 from pnpfusion.solvers.plain_steps import PlainSteps
@@ -47,7 +48,9 @@ class Exponential(OneStep):
 
     def __post_init__(self) -> None:
         if self.dt is not None and self.rtol is not None:
-            raise ValueError("`dt` fixes the steps, so it excludes `rtol`; give one.")
+            raise ValueError(
+                f"`dt` fixes the steps, so it excludes `rtol`; give one {Faq.WHICH_STEPPER}."
+            )
         for name in ("dt", "rtol", "max_steps"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -136,7 +139,8 @@ class Exponential(OneStep):
         if part is None:
             raise ValueError(
                 f"`{type(self).__name__}` follows the linear part of a law exactly, but this law "
-                f"offers none; use another stepper, e.g. KenCarp4(), or for PNP series in space."
+                f"offers none; use another stepper, e.g. KenCarp4(), or for PNP series in space"
+                f" {Faq.WHICH_STEPPER}."
             )
         split = Split(law, part)
         if isinstance(part.resolution, Separable):  # steps in modes keep places themselves

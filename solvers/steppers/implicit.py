@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.plain_steps import Method, PlainSteps
 from pnpfusion.solvers.steppers.base import Law
@@ -74,7 +75,10 @@ class ESDIRK(OneStep):
 
     def __post_init__(self) -> None:
         if self.dt is not None and (self.rtol is not None or self.atol is not None):
-            raise ValueError("`dt` fixes the steps, so it excludes `rtol` and `atol`; give one.")
+            raise ValueError(
+                "`dt` fixes the steps, so it excludes `rtol` and `atol`; give one"
+                f" {Faq.WHICH_STEPPER}."
+            )
         for name in ("dt", "rtol", "atol", "max_steps"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.plain_steps import PlainSteps, SlopedSteps
 from pnpfusion.solvers.steppers.base import Law
 from pnpfusion.solvers.steppers.control import Control, FixedSteps
@@ -65,7 +66,7 @@ class AsymptoticPreserving(FixedOneStep):
         if found is None:
             raise ValueError(
                 "this law has no semi-implicit step of its own, so `AsymptoticPreserving` cannot "
-                "follow it; use another stepper, e.g. TRBDF2()."
+                f"follow it; use another stepper, e.g. TRBDF2() {Faq.WHICH_STEPPER}."
             )
         u, stages = found
         if start.stages:  # these steps end at the saved times: no state depends on a slope

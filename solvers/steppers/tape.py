@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.steppers.base import Law
 from pnpfusion.solvers.steppers.control import Plan, Tolerance
@@ -261,7 +262,7 @@ class _Attach(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "the gradient of a run with `checkpoints` cannot be differentiated again; leave "
-                "`checkpoints` out."
+                f"`checkpoints` out {Faq.SECOND_DERIVATIVES}."
             )
         _ = ctx.saved_tensors  # an error if one was changed in place since
         return None, None, *ctx.replayed.gradients(grad)
