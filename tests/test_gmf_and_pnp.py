@@ -18,7 +18,7 @@ ROUND_OFF = 1e-10  #: what the example calls so
 @pytest.fixture(scope="module")
 def example():
     """What the page's script defines."""
-    return runpy.run_path(str(ROOT / "docs" / "examples" / "gmf_and_pnp.py"))
+    return runpy.run_path(str(ROOT / "benchmarks" / "gmf_and_pnp.py"))
 
 
 @pytest.fixture(scope="module")

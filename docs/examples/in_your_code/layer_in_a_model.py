@@ -1,18 +1,22 @@
-r"""A fusion layer in the place of ``torch.cat``, in a model that is there already.
+r"""
+A fusion layer in a model that is there
+=======================================
 
 Two halves of a handwritten digit, 32 pixels each, are encoded and fused, and a linear head tells
 the digit,
 
 .. math:: \hat y = W F\big(\max(0, A x_l + a), \max(0, B x_r + b)\big) + w,
 
-where F was concatenation and is now cells of electrolyte at rest. One line makes it, one
-calls it.
+where F was ``torch.cat`` and is now cells of electrolyte at rest. One line makes it, one calls it,
+and more than 93 % of the digits that were not learned from are told right.
 """
 
+import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
 import pnpfusion as pf
+from pnpfusion.visualize.style import COOL
 
 
 class Net(nn.Module):
@@ -32,14 +36,21 @@ data = pf.data.digits()
 left, right = (half.float() / 16 for half in data.modalities.values())
 train, test = pf.data.stratified(data.target, 0.25, torch.Generator().manual_seed(0))
 model = Net()
-optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+optimizer, losses = torch.optim.Adam(model.parameters(), 1e-2), []
 for _ in range(8):
     for rows in train[torch.randperm(len(train))].split(64):
         loss = nn.functional.cross_entropy(model(left[rows], right[rows]), data.target[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        losses.append(loss.detach())
 with torch.no_grad():
-    right_ones = model(left[test], right[test]).argmax(1) == data.target[test]
-print(f"{right_ones.float().mean():.3f} of {len(test)} digits are told right")
-assert right_ones.float().mean() > 0.93
+    share = float((model(left[test], right[test]).argmax(1) == data.target[test]).float().mean())
+print(f"{share:.3f} of {len(test)} digits are told right")
+assert share > 0.93
+plt.style.use(pf.visualize.LIGHT)
+_, axes = plt.subplots(figsize=(5.4, 3.2), layout="constrained")
+axes.semilogy(losses, color=COOL[0])
+axes.set(xlabel="step of training", ylabel="cross entropy")
+axes.set_title(f"Trained through cells at rest: {share:.1%} of {len(test)} new digits told right")
+plt.show()
