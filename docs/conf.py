@@ -21,7 +21,15 @@ extensions = [
     "sphinx.ext.viewcode",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
-    *("command_line", "lab", "mathml", "sources", "references", "shapes"),  # in _ext
+    *(
+        "command_line",
+        "lab",
+        "mathml",
+        "sources",
+        "references",
+        "shapes",
+        "self_contained",
+    ),  # in _ext
 ]
 exclude_patterns = ["_build", "examples", "lessons", "**/GALLERY_HEADER.rst"]
 

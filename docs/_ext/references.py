@@ -40,8 +40,9 @@ class Bibliography(Directive):
 
     def run(self) -> list[nodes.Node]:
         """A definition list; each key is the target of its links."""
-        domain = self.state.document.settings.env.domains["std"]
-        page, rows = self.state.document.settings.env.docname, nodes.definition_list()
+        env = self.state.document.settings.env
+        env.note_dependency(str(FILE))
+        domain, page, rows = env.domains["std"], env.docname, nodes.definition_list()
         for key, entry in sorted(entries().items()):
             label = f"source-{key.lower()}"
             domain.anonlabels[label] = page, label

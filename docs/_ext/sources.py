@@ -14,7 +14,10 @@ from sphinx.transforms import SphinxTransform
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEXERS = {".py": "python", ".json": "json", ".toml": "toml"}
-DOCUMENTS = {"docs/references.bib": "references", "CHANGELOG.md": "changelog", "README.md": "index"}
+DOCUMENTS = {
+    **{"README.md": "index", "CHANGELOG.md": "changelog"},
+    **{"docs/references.bib": "references", "docs/how_to": "index"},
+}
 GALLERIES = {"docs/examples": "gallery", "docs/lessons": "lesson"}  #: scripts with pages
 
 
@@ -37,9 +40,11 @@ class LinkSources(SphinxTransform):
         here = ROOT / "docs" / Path(self.env.docname).parent
         for kind in (download_reference, pending_xref):
             for link in list(self.document.findall(kind)):
-                if link.get("reftype") != "myst" or link.get("refdomain") == "doc":
+                if link.get("reftype") != "myst" or link["reftarget"] in self.env.found_docs:
                     continue
                 target = (here / link["reftarget"]).resolve()
+                if link.get("refdomain") == "doc":  # a Markdown file outside of docs
+                    target = (ROOT / "docs" / f"{link['reftarget']}.md").resolve()
                 if not target.exists() or not target.is_relative_to(ROOT):
                     continue
                 path = target.relative_to(ROOT).as_posix()
