@@ -5,6 +5,7 @@ if __name__ != "pnpfusion.visualize":
 
 from pnpfusion.visualize.animation import animate as animate
 from pnpfusion.visualize.comparison import plot_comparison as plot_comparison
+from pnpfusion.visualize.lab.page import lab_page as lab_page
 from pnpfusion.visualize.ledger import plot_ledger as plot_ledger
 from pnpfusion.visualize.paths import plot_path as plot_path
 from pnpfusion.visualize.profiles import plot_profiles as plot_profiles

@@ -167,7 +167,7 @@ def trace(solution: Solution, sample: Sample = 0) -> Trace:
         rho=rho,
         good=good,
         species=law.species,
-        walls=_wall_potentials(law, solution, samples),
+        walls=wall_potentials(law, solution, samples),
         periodic=law.grid.boundaries[0] == "periodic",
         clock=clock,
         samples=samples,
@@ -206,9 +206,10 @@ def _what_broke(c: Array, law: PNP) -> str:
     return f"{law.names[int(low.argmin())]} is at {number(float(low.min()))}, below zero"
 
 
-def _wall_potentials(
+def wall_potentials(
     law: PNP, solution: Solution, samples: npt.NDArray[np.int_]
 ) -> dict[str, float]:
+    """The potential of each electrode that is held at a number, the mean of ``samples``."""
     given = solution.x if isinstance(solution.x, Mapping) else {}
     batch = solution.succeeded.shape
     found = {}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from pnpfusion import __version__
-from pnpfusion.cli import compare, simulate, train
+from pnpfusion.cli import compare, lab, simulate, train
 from pnpfusion.cli.messages import (
     BAD_INPUT,
     INTERRUPTED,
@@ -21,7 +21,7 @@ from pnpfusion.cli.messages import (
 )
 
 #: Every command; a new one is one more entry here.
-COMMANDS = (simulate, train, compare)
+COMMANDS = (simulate, train, compare, lab)
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -4,7 +4,7 @@ const TABS = [
   { key: "ledger", name: "Ledger" },
   { key: "energy", name: "Energy" },
   { key: "rest", name: "Fixed point", lab: true },
-  { key: "python", name: "Python" },
+  { key: "python", name: "Python", lab: true },
 ];
 
 class Books {
@@ -60,11 +60,11 @@ class Books {
     if (this.chosen === "python") $("code").textContent = subject.python();
   }
 
-  drawLedger({ rows, charge, energy, energyStart, lowest, note }) {
+  drawLedger({ rows, charge, energy, energyStart, lowest, note, falls, open }) {
     const cells = [
-      ...rows.map(({ name, start, now, free }) => [name, say(start, 5), say(now, 5), free ? say(now - start, 2) : `${say(now - start, 1)}`, !free && Math.abs(now - start) > 1e-9 * Math.max(1, Math.abs(start))]),
-      ["net charge", "", say(Math.abs(charge) < 1e-12 ? 0 : charge, 3), "", Math.abs(charge) > 1e-9],
-      ["free energy", say(energyStart, 5), say(energy, 5), say(energy - energyStart, 3), !(energy <= energyStart + 1e-9)],
+      ...rows.map(({ name, start, now, free }) => [name, say(start, 5), say(now, 5), say(now - start, free ? 3 : 1), !free && Math.abs(now - start) > 1e-9 * Math.max(1, Math.abs(start))]),
+      ["net charge", "", say(Math.abs(charge) < 1e-12 ? 0 : charge, 3), "", !open && Math.abs(charge) > 1e-9],
+      ["free energy", say(energyStart, 5), say(energy, 5), say(energy - energyStart, 3), falls && !(energy <= energyStart + 1e-9)],
       ["smallest concentration so far", "", say(lowest, 3), "", lowest < 0],
     ];
     const body = cells.map(([name, start, now, change, bad]) => `<tr><th scope="row">${name}</th><td>${start}</td><td${bad && !change ? ' class="bad"' : ""}>${now}</td><td${bad && change ? ' class="bad"' : ""}>${change}</td></tr>`);

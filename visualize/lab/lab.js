@@ -117,19 +117,19 @@ class Lab {
     if (alarm.hidden) return;
     const growth = say(Math.abs(1 - 2 * excess), 3);
     const why = run.blown
-      ? `The run has blown up after ${run.steps} steps.`
-      : excess > 1 ? "This run will blow up." : "";
-    const words = `<b>Δt / Δt<sub>max</sub> = ${say(excess, 3)}</b> ${why} An explicit step of Δt carries more out of a cell than it holds, and every step makes the shortest ripple ${growth} times as high with the other sign. Steps stay stable up to Δt<sub>max</sub> = 2 / (4D/h² + D Σz²c/ε) = ${say(run.limit, 2)}; the implicit solver knows no such limit.`;
+      ? `It has blown up after ${run.steps} steps.`
+      : "It will blow up.";
+    const words = `<b>Δt / Δt<sub>max</sub> = ${say(excess, 3)}</b> ${why} Each step overshoots: it turns the shortest ripple over and makes it ${growth} times as high. Stable up to Δt<sub>max</sub> = 2 / (4D/h² + D Σz²c/ε) = ${say(run.limit, 2)}; implicit steps have no such limit.`;
     if (alarm.innerHTML !== words) alarm.innerHTML = words;
   }
 
   books() {
     const both = this.settings.dissociation > 0 && this.settings.recombination > 0;
     const none = this.settings.dissociation === 0 && this.settings.recombination === 0;
-    const note = both || none
+    const note = both || none // then detailed balance holds
       ? "Atoms are neither made nor lost; in a closed cell the free energy only falls."
       : "Atoms are neither made nor lost. A reaction that runs one way has no detailed balance: the free energy shown leaves it out.";
-    return { ...this.run.ledger(), note };
+    return { ...this.run.ledger(), note, falls: both || none };
   }
 
   energies() {

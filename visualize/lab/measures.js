@@ -26,11 +26,11 @@ const MEASURES = {
   dissociated(run) {
     const then = run.mass(2, run.start) + run.mass(5, run.start), now = run.mass(2) + run.mass(5);
     const value = then > 0 ? 1 - now / then : 0;
-    return { value, text: `of the salt has fallen apart; the ledger is off by ${say(bookError(run), 1)}`, shown: percent(Math.max(0, value)) };
+    return { value, text: `of the salt has gone; the ledger is off by ${say(bookError(run), 1)}`, shown: percent(Math.max(0, value)) };
   },
   parted(run) {
     const value = Math.min(shareRight(run, "cation"), 1 - shareRight(run, "anion"));
-    return { value, text: "of the cations are in the right half, and of the anions in the left, or more", shown: percent(value) };
+    return { value, text: "of all cations, at least, are in the right half, of all anions in the left", shown: percent(value) };
   },
   field(run) {
     const { phi, n } = run.cell, { voltage } = run.settings, middle = n / 2;
@@ -42,18 +42,18 @@ const MEASURES = {
   borrowed(run) {
     const values = run.c[3], mean = run.mass(3);
     const value = (Math.max(...values) - Math.min(...values)) / mean;
-    return { value, text: "is how much B’s cations differ from place to place, against their mean; at the start they were even", shown: percent(value) };
+    return { value, text: "is how much B’s cations now differ from place to place: at the start, 0", shown: percent(value) };
   },
   twice(run) {
     const drop = (s) => Math.log(run.c[s][run.n - 1] / run.c[s][0]);
     const value = drop(0) ? drop(3) / drop(0) : 1;
-    return { value, text: "times A’s logarithm of right over left is B’s; at rest it is the ratio of their charges", shown: say(value) };
+    return { value, text: "times A’s is B’s change of ln c from wall to wall", shown: say(value) };
   },
   missing(run) {
     const { permittivity } = run.cell;
     const strength = run.species.reduce((total, { z }, s) => total + z * z * run.mass(s), 0);
     const value = Math.sqrt(permittivity / strength) / run.settings.debye;
-    return { value, text: "times the Debye length of the start is how far charge is felt now", shown: say(value) };
+    return { value, text: "times its first value is the Debye length now", shown: say(value) };
   },
   growth(run) {
     const value = Math.abs(1 - 2 * run.excess);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,12 @@ def presets() -> list[dict[str, Any]]:
     return found
 
 
-def lab_page(run: Solution | None = None, *, title: str | None = None) -> str:
+def lab_page(
+    run: Solution | None = None,
+    *,
+    title: str | None = None,
+    samples: Sequence[str] | None = None,
+) -> str:
     """The page "Charge your features" as one HTML text that loads nothing from anywhere.
 
     Without ``run`` it computes: a cell of two modalities, each a salt that dissociates into a
@@ -36,9 +42,10 @@ def lab_page(run: Solution | None = None, *, title: str | None = None) -> str:
     Args:
         run: a run of a PNP cell of one space axis, ``(T, *batch, species, cells)``.
         title: what the page says the run is.
+        samples: names of the samples of the flattened batch; None counts them.
 
     Raises:
-        ValueError: ``run`` is not such a run.
+        ValueError: ``run`` is not such a run, or ``samples`` are not as many.
     """
     given: dict[str, Any]
     if run is None:
@@ -46,7 +53,7 @@ def lab_page(run: Solution | None = None, *, title: str | None = None) -> str:
     else:
         from pnpfusion.visualize.lab.recording import recording
 
-        given = {"run": recording(run, title)}
+        given = {"run": recording(run, title, samples)}
     page = _part("page.html")
     script = "\n".join(_part(f"{name}.js") for name in SCRIPTS)
     told = json.dumps(given, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -15,8 +15,9 @@ class Player {
     this.run = run;
     this.times = unpack(run.times, Float64Array);
     this.edges = unpack(run.edges, Float64Array);
+    this.x = unpack(run.x, Float64Array);
     this.widths = this.edges.slice(1).map((edge, i) => edge - this.edges[i]);
-    this.x = this.widths.map((width, i) => this.edges[i] + width / 2);
+    this.ledger = Object.fromEntries(Object.entries(run.ledger).map(([name, text]) => [name, unpack(text, Float64Array)])); // (times, samples, ...)
     this.values = unpack(run.concentrations, Float32Array); // (times, samples, species, cells)
     this.potentials = unpack(run.potentials, Float32Array); // (times, samples, cells)
     this.frames = this.times.length;
@@ -64,7 +65,7 @@ class Player {
       species: run.species, edges: this.edges, widths: this.widths, x,
       c: run.species.map((_, k) => this.values.subarray(from + k * n, from + (k + 1) * n)),
       phi: this.potentials.subarray((at * all + sample) * n, (at * all + sample + 1) * n),
-      walls: run.walls && run.walls[sample],
+      walls: run.walls[sample],
     };
   }
 
@@ -75,30 +76,28 @@ class Player {
     $("when").setAttribute("aria-valuetext", words);
   }
 
-  row(name) {
-    return this.run.ledger[name][this.sample];
+  /** What the ledger says of this sample at a time; of species s, for masses. */
+  told(name, at, s = 0, of = 1) {
+    return this.ledger[name][(at * this.run.samples.length + this.sample) * of + s];
   }
 
   books() {
-    const { run, at } = this, mass = this.row("mass");
+    const { run, at } = this, all = run.species.length;
+    let lowest = Infinity;
+    for (let k = 0; k <= at; k++) lowest = Math.min(lowest, this.told("smallest", k));
     return {
-      rows: run.species.map(({ name }, s) => ({ name: `mass of ${name}`, start: mass[0][s], now: mass[at][s], free: !run.closed[s] })),
-      charge: this.row("charge")[at], energy: this.row("energy")[at], energyStart: this.row("energy")[0],
-      lowest: this.row("smallest").slice(0, at + 1).reduce((a, b) => Math.min(a, b)), note: run.note,
+      rows: run.species.map(({ name }, s) => ({ name: `mass of ${name}`, start: this.told("mass", 0, s, all), now: this.told("mass", at, s, all), free: !run.closed[s] })),
+      charge: this.told("charge", at), energy: this.told("energy", at), energyStart: this.told("energy", 0), lowest, note: run.note, open: true,
     };
   }
 
   energies() {
-    const path = [...this.times].map((time, k) => ({ at: time, total: this.row("energy")[k] }));
+    const path = [...this.times].map((time, k) => ({ at: time, total: this.told("energy", k) }));
     return { path, xTitle: "time, L²/D", now: this.times[this.at], note: ENERGY_NOTE };
   }
 
   iterations() {
     return {};
-  }
-
-  python() {
-    return this.run.python;
   }
 
   summary() {

@@ -34,7 +34,7 @@ function frame({ pen, width, height }, { x, y, top = 14, bottom = 18, left = MAR
   pen.lineWidth = 1;
   pen.textBaseline = "middle";
   pen.textAlign = "right";
-  const marks = log ? ticks(low, high).filter(Number.isInteger).map((one) => 10 ** one) : ticks(y[0], y[1], height < 130 ? 2 : 4);
+  const marks = log ? ticks(low, high).filter(Number.isInteger).map((one) => 10 ** one) : ticks(y[0], y[1], height < 130 ? 3 : 4);
   for (const value of marks) {
     pen.strokeStyle = colour(value === 0 && !log ? "faint" : "line");
     line(pen, [left, width - right], [py(value), py(value)]);

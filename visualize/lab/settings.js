@@ -31,6 +31,7 @@ const CONTROLS = [
     help: "Of time for explicit and implicit; for Picard and Anderson the length of the step that must change nothing." },
   { key: "solver", label: "Solver", values: ["explicit", "implicit", "picard", "anderson"], choice: true,
     names: { explicit: "Explicit", implicit: "Implicit", picard: "Picard", anderson: "Anderson" },
+    help: "Explicit and implicit follow time. Picard and Anderson look for rest: the state that an implicit step leaves alone." },
   { key: "missing", label: "Missing", values: ["none", "A", "B"], choice: true,
     help: "A modality that is missing brings no salt; its neutral background of ions stays." },
   { key: "cells", label: "Grid cells", symbol: "<i>N</i>", values: [64, 128, 256], choice: true,

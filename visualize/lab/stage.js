@@ -1,6 +1,6 @@
 // The three pictures of the cell: dots between electrodes, concentrations, potential. All share one axis.
 //
-// A scene is { species, x, edges, c, phi, walls: [left, right] or null, start, blown }.
+// A scene is { species, x, edges, c, phi, walls: [left, right], start }, a wall that is no electrode being null.
 
 const DOTS_PER_UNIT = 34; // of each species, for each unit of its mass in a cell of length 1
 const MOST_DOTS = 90; // of each species
@@ -40,14 +40,17 @@ class Stage {
   drawCell({ species, c, edges, walls, widths }, now, playing) {
     const { pen, width, height } = sheet($("cell"));
     const left = MARGIN.left, right = width - MARGIN.right, top = 8, bottom = height - 8;
-    const length = edges[edges.length - 1] - edges[0];
     pen.fillStyle = colour("card");
     pen.strokeStyle = colour("line");
     pen.lineWidth = 1;
     pen.fillRect(left, top, right - left, bottom - top);
     pen.strokeRect(left, top, right - left, bottom - top);
-    if (walls) walls.forEach((volt, end) => this.drawElectrode(pen, volt, end === 0 ? left : right, end, top, bottom));
-    if (this.calm.matches && playing) return; // no moving dots
+    if (!(this.calm.matches && playing)) this.drawDots(pen, { species, c, edges, widths, left, right, top, bottom, now, playing }); // no moving dots
+    walls.forEach((volt, end) => volt !== null && this.drawElectrode(pen, volt, end === 0 ? left : right, end, top, bottom));
+  }
+
+  drawDots(pen, { species, c, edges, widths, left, right, top, bottom, now, playing }) {
+    const length = edges[edges.length - 1] - edges[0], width = right - left;
     const radius = width < 480 ? 3.6 : 4.6, inside = right - left - 2 * radius - 6;
     species.forEach((one, s) => {
       const cumulated = cumulate(c[s], widths), mass = cumulated[cumulated.length - 1];
@@ -97,16 +100,20 @@ class Stage {
     pen.strokeStyle = colour(name);
     pen.lineWidth = 4;
     line(pen, [x + 2 * side, x + 2 * side], [top + 1, bottom - 1]);
-    pen.fillStyle = colour(name);
     pen.font = pen.font.replace("12px", "600 13px");
     pen.textBaseline = "middle";
     pen.textAlign = end === 0 ? "left" : "right";
-    const text = (volt > 0 ? "+" : "") + say(volt);
+    const text = (volt > 0 ? "+" : "") + say(volt), wide = pen.measureText(text).width;
+    pen.fillStyle = colour("card");
+    pen.globalAlpha = 0.9;
+    pen.fillRect(end === 0 ? x + 4 : x - wide - 12, top + 2, wide + 8, 20);
+    pen.globalAlpha = 1;
+    pen.fillStyle = colour(name);
     pen.fillText(text, x - 8 * side, top + 12);
     pen.font = pen.font.replace("600 13px", "12px");
   }
 
-  drawDensities({ species, c, x, edges, start, blown, widths }) {
+  drawDensities({ species, c, x, edges, start }) {
     const paper = sheet($("densities"));
     const { pen } = paper;
     let high = 0, low = 0;
@@ -117,32 +124,37 @@ class Stage {
     const wild = low < -1e-3;
     const wanted = wild ? 6 : Math.min(Math.max(1.15 * high, 2.6), 6.5);
     this.top = this.top === null || wild ? wanted : this.top + 0.12 * (wanted - this.top);
-    const box = frame(paper, { x: [edges[0], edges[edges.length - 1]], y: [wild ? -4 : 0, this.top], title: "concentration, c₀", bottom: 6, xTicks: [] });
+    const box = frame(paper, { x: [edges[0], edges[edges.length - 1]], y: [wild ? -4 : 0, this.top], title: `concentration, c₀${this.peaks(c)}`, bottom: 6, xTicks: [] });
     if (start) start.forEach((one, s) => species[s].kind === "salt" && this.fillUnder(pen, box, x, one));
     if (wild) {
       pen.fillStyle = colour("alarm");
       pen.globalAlpha = 0.08;
       pen.fillRect(box.left, box.py(0), box.right - box.left, box.bottom - box.py(0));
       pen.globalAlpha = 1;
-      pen.fillStyle = colour("alarm");
-      pen.textAlign = "left";
-      pen.fillText("negative: nonsense", box.left + 8, box.bottom - 8);
     }
     species.forEach(({ z }, s) => curve(pen, box, x, c[s], { ...this.looks[s], width: z > 0 ? 3.6 : 1.9 })); // of equal curves both show
-    if (high > this.top && !blown) this.markPeaks(pen, box, c, x);
+    if (wild) {
+      const words = "below zero: no concentration is", wide = pen.measureText(words).width;
+      pen.fillStyle = colour("card");
+      pen.fillRect(box.left + 6, box.bottom - 24, wide + 12, 20);
+      pen.fillStyle = colour("alarm");
+      pen.textAlign = "left";
+      pen.fillText(words, box.left + 12, box.bottom - 10);
+    }
   }
 
-  /** How high curves go that leave the frame. */
-  markPeaks(pen, box, c, x) {
-    const half = x.length / 2;
-    for (const right of [false, true]) {
+  /** How high curves go that leave the frame, in each half. */
+  peaks(c) {
+    const found = [];
+    for (const [end, name] of [[0, "left"], [1, "right"]]) {
       let peak = 0;
-      for (const one of c) for (let i = 0; i < one.length; i++) if (i >= half === right && one[i] > peak) peak = one[i];
-      if (peak <= this.top) continue;
-      pen.fillStyle = colour("soft");
-      pen.textAlign = right ? "right" : "left";
-      pen.fillText(`↑ ${say(peak)}`, right ? box.right - 6 : box.left + 6, box.top + 12);
+      for (const one of c) {
+        const half = one.length >> 1;
+        for (let i = end * half; i < half + end * (one.length - half); i++) if (one[i] > peak) peak = one[i];
+      }
+      if (peak > 1.02 * this.top) found.push(`↑ ${say(peak)} ${name}`);
     }
+    return found.length ? `, cut off: ${found.join(", ")}` : "";
   }
 
   fillUnder(pen, box, x, values) {
@@ -158,8 +170,9 @@ class Stage {
 
   drawPotential({ phi, x, edges, walls }) {
     const paper = sheet($("potential"));
-    const xs = walls ? [edges[0], ...x, edges[edges.length - 1]] : [...x];
-    const ys = walls ? [walls[0], ...phi, walls[1]] : [...phi];
+    const [first, last] = walls.map((volt) => volt !== null);
+    const xs = [...(first ? [edges[0]] : []), ...x, ...(last ? [edges[edges.length - 1]] : [])];
+    const ys = [...(first ? [walls[0]] : []), ...phi, ...(last ? [walls[1]] : [])];
     let [low, high] = rangeOf(ys.filter(Number.isFinite), 0.12);
     low = Math.min(low, -0.6);
     high = Math.max(high, 0.6);
@@ -200,4 +213,9 @@ function drawLegend(species) {
       return item;
     }),
   );
+  if (species.some(({ kind }) => kind === "salt")) {
+    const item = element("li", {});
+    item.innerHTML = '<svg viewBox="0 0 26 10" aria-hidden="true"><rect width="26" height="10" fill="var(--grey-b)" opacity=".25"/></svg>salt at first';
+    $("legend").append(item);
+  }
 }

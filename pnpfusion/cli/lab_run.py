@@ -1,0 +1,95 @@
+"""What ``pnpfusion lab --run`` plays: a saved run, or the cells of a trained layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from pnpfusion.cli.messages import CommandError, errors_end_the_command
+from pnpfusion.fusion.pnp import PNP
+from pnpfusion.fusion.pnp_migration import MigratingIons
+from pnpfusion.run.simulate import simulate
+from pnpfusion.training.model import FusionModel
+from pnpfusion.visualize.lab.page import lab_page
+
+if TYPE_CHECKING:
+    from pnpfusion.data.feature_set import Features
+    from pnpfusion.solution import Solution
+
+RUN = "run.safetensors"  #: in a folder of ``pnpfusion simulate``
+#: How long a cell of a resting layer is followed, in L²/D: its slowest mode decays by e^-10.
+TO_REST = 4.0
+
+
+def played(path: Path, samples: int) -> str:
+    """The page that plays what is at ``path``.
+
+    Raises:
+        CommandError: there is nothing that can be played.
+    """
+    if path.is_dir() and (path / "config.json").is_file():
+        return _trained(path, samples)
+    if path.is_dir():
+        if not (path / RUN).is_file():
+            raise CommandError(
+                f"--run {path} holds neither {RUN}, which `pnpfusion simulate` writes, nor a model "
+                f"of `pnpfusion train`; name a file that `Solution.save` wrote."
+            )
+        path = path / RUN
+    from pnpfusion.storage import load
+
+    with errors_end_the_command():
+        run = load(path)
+        return lab_page(run, title=f"{path}: {run.outcome.value}.")
+
+
+def _trained(folder: Path, count: int) -> str:
+    """The page that plays the cells of a trained layer, for the first samples of its test split."""
+    from pnpfusion.cli.train_setup import read_settings, set_up
+
+    with errors_end_the_command():
+        model = FusionModel.from_pretrained(folder)
+        layer = model.fusion
+        if not isinstance(layer, PNP):
+            raise CommandError(
+                f"--run {folder} holds the model {model.config.model!r}, whose layer has no PNP "
+                f"cells to play; train one by `pnpfusion train --model pnp`."
+            )
+        data = set_up(read_settings(folder)).data
+        part = "test" if "test" in data.splits else "train"
+        rows = data.splits[part][:count]
+        run = _followed(model, layer, data.samples(rows))
+        cells = [*torch.ones(run.succeeded.shape[1:]).nonzero().tolist()]
+        names = [
+            f"{part} sample {int(row)}, cell {', '.join(map(str, cell))}"
+            for row in rows
+            for cell in cells
+        ]
+        return lab_page(run, title=f"{folder}: {_words(layer)}", samples=names)
+
+
+def _followed(model: FusionModel, layer: PNP, data: Features) -> Solution:
+    """The layer's cells on these samples, followed in time."""
+    with torch.no_grad():
+        _, info = model(data.features, data.present, return_info=True)
+        own = info.solution
+        if isinstance(layer.cells, MigratingIons):  # as the layer itself steps
+            times = torch.linspace(
+                0, layer.cells.duration, layer.cells.steps + 1, dtype=torch.float64
+            )
+            return simulate(
+                own.dynamics, own.states[0], times, x=own.x, stepper=layer.cells.stepper
+            )
+        times = TO_REST * torch.linspace(0, 1, 61, dtype=torch.float64) ** 2
+        return simulate(own.dynamics, own.states[0], times, x=own.x)
+
+
+def _words(layer: PNP) -> str:
+    if isinstance(layer.cells, MigratingIons):
+        return "the ions of a trained layer, at every step that it takes."
+    return (
+        "the cells of a trained layer, features being fixed charge, followed to the rest that "
+        "the layer goes to at once."
+    )
