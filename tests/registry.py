@@ -1,41 +1,61 @@
-"""Every member of every family, so that a new one is tested by adding one line here."""
+"""Every member of every family: what a room shows at its door is tested.
+
+A new stepper, law or layer is one file and the line that names it in the door of its room,
+`solvers/__init__.py`, `pnpfusion/dynamics/__init__.py` or `pnpfusion/fusion/__init__.py`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable
+from types import ModuleType
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 import pnpfusion as pf
+from pnpfusion import solvers
 from pnpfusion.dynamics.input import Input
 from pnpfusion.solvers import (
     FACE_SCHEMES,
-    RK4,
-    TRBDF2,
     Anderson,
     AsymptoticPreserving,
-    BackwardEuler,
     Broyden,
-    Euler,
     FixedPointSolver,
-    Heun,
-    KenCarp4,
     NewtonKrylov,
     Odeint,
     Picard,
     Stepper,
 )
+from pnpfusion.solvers.steppers.explicit import ExplicitRK
+from pnpfusion.solvers.steppers.implicit import ESDIRK
+
+Kind = TypeVar("Kind")
+
+
+def members(room: ModuleType, family: type[Kind]) -> list[type[Kind]]:
+    """The classes of a family that a room shows at its door, but for abstract ones."""
+    shown = [one for one in vars(room).values() if isinstance(one, type)]
+    return [one for one in shown if issubclass(one, family) and not inspect.isabstract(one)]
+
+
+def arguments(made: type) -> dict[str, bool]:
+    """The arguments that a class is made from, and whether it can be made without them."""
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    given = inspect.signature(made).parameters.values()
+    return {one.name: one.default is not one.empty for one in given if one.kind in kinds}
+
 
 f64 = torch.float64
 ALL_SCHEMES = list(FACE_SCHEMES)
-EXPLICIT = [Euler, Heun, RK4]
-IMPLICIT = [BackwardEuler, TRBDF2, KenCarp4]
+EXPLICIT = members(solvers, ExplicitRK)
+IMPLICIT = members(solvers, ESDIRK)
 #: Steppers that follow any law with steps of a given size; AsymptoticPreserving follows PNP only.
 FIXED_STEP = [*EXPLICIT, *IMPLICIT]
-ADAPTIVE: list[Stepper] = [BackwardEuler(), TRBDF2(), KenCarp4(), Odeint()]
+ADAPTIVE: list[Stepper] = [*(method() for method in IMPLICIT), Odeint()]
 ALL_STEPPERS: list[Stepper] = [
     *(method(dt=1e-4) for method in FIXED_STEP),
     AsymptoticPreserving(dt=1e-4),
@@ -172,7 +192,8 @@ def box_of_everything(
     )
 
 
-#: Every law, with a state to start from.
+#: Every law, with a state to start from. Laws that are made without arguments and know the shape of
+#: a state begin from random ones.
 ALL_DYNAMICS: list[tuple[pf.Dynamics, Tensor]] = [
     (Decay(), torch.tensor([1.0, 2.0], dtype=f64)),
     (Pendulum(), torch.tensor([1.0, 0.0], dtype=f64)),
@@ -184,6 +205,11 @@ ALL_DYNAMICS: list[tuple[pf.Dynamics, Tensor]] = [
         ).double(),
     ),
     (masked_walls(), torch.ones(2, 6, 5, dtype=f64)),
+    *(
+        (law(), 0.5 + random(*law().state_shape))  # type: ignore[misc]
+        for law in members(pf.dynamics, pf.Dynamics)
+        if all(arguments(law).values())
+    ),
 ]
 
 
@@ -203,21 +229,20 @@ def contracting_paper(dims: dict[str, int], out_dim: int) -> pf.fusion.DEQ:
     return layer
 
 
-#: Every fusion layer, made from (dims, out_dim).
+#: Every fusion layer, and variants of some, made from (dims, out_dim).
 ALL_LAYERS: dict[str, Callable[[dict[str, int], int], pf.fusion.FusionLayer]] = {
-    "Concat": pf.fusion.Concat,
-    "Attention": pf.fusion.Attention,
-    "DEQ": pf.fusion.DEQ,
+    **{
+        one.__name__: one
+        for one in members(pf.fusion, pf.fusion.FusionLayer)
+        if [*arguments(one)][:2] == ["dims", "out_dim"]
+    },
     "DEQ of the paper": contracting_paper,
     "DEQ of the paper, unrolled": lambda dims, out_dim: pf.fusion.DEQ(
         dims, out_dim, cell="paper", rounds=3
     ),
-    "GMF": pf.fusion.GMF,
-    "PNP": pf.fusion.PNP,
     "PNP in time": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, run="transient"),
     "PNP uncoupled": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, coupled=False),
     "PNP of mlps": lambda dims, out_dim: pf.fusion.PNP(dims, out_dim, encoder="mlp"),
-    "Progressive": pf.fusion.Progressive,
     "Progressive to rest": lambda dims, out_dim: pf.fusion.Progressive(
         dims, out_dim, rounds=None, hidden=8, bottleneck=4, context=2
     ),

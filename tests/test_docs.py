@@ -99,10 +99,12 @@ def test_the_code_of_a_page_runs_as_it_stands(
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
     torch.manual_seed(0)
+    threads = torch.get_num_threads()
     try:
         names = documents.run(page)
     finally:
         plt.close("all")
+        torch.set_num_threads(threads)
     if claims := CLAIMS.get(name_of(page)):
         claims(names, capsys.readouterr().out, tmp_path)
 

@@ -1,0 +1,82 @@
+"""Errors lead to docs/faq.md, and every entry there quotes what the program really says.
+
+That the answers on the page are those of the program, tests/test_docs.py sees to.
+"""
+
+import re
+
+import pytest
+
+import pnpfusion as pf
+from pnpfusion.data import known_sets
+from pnpfusion.solvers.faq import Faq
+from tests import documents
+from tests.source_tree import ROOT, source_files
+
+PAGE = ROOT / "docs" / "faq.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+def slug(title: str) -> str:
+    """The anchor that Git hosts and Sphinx both make of a heading of plain words."""
+    assert re.fullmatch(r"[A-Za-z ]+", title), f"{title!r}: its anchor would depend on the host"
+    return title.lower().replace(" ", "-")
+
+
+def entries() -> dict[str, str]:
+    """The text of each entry, by its anchor."""
+    parts = re.split(r"^## +(.*?) *$", TEXT, flags=re.MULTILINE)
+    return {slug(title): text for title, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def told_in(anchor: str) -> set[str]:
+    """The addresses in what an entry shows as said by the program."""
+    shown = re.findall(r"^```(?:pycon|console|text)\n(.*?)^```", entries()[anchor], re.M | re.S)
+    return set(re.findall(r"\(docs/faq\.md#([\w-]+)\)", "\n".join(shown)))
+
+
+def test_headings_are_anchors_and_no_two_are_the_same():
+    titles = re.findall(r"^## +(.*?) *$", TEXT, re.MULTILINE)
+    assert len({slug(title) for title in titles}) == len(titles)
+
+
+@pytest.mark.parametrize("entry", Faq, ids=lambda entry: entry.value)
+def test_every_address_has_an_entry_that_quotes_an_error_with_it(entry: Faq):
+    assert str(entry) == f"(docs/faq.md#{entry.value})"
+    assert entry.value in entries(), f"docs/faq.md has no heading for {entry}"
+    anywhere = {anchor for one in entries() for anchor in told_in(one)}
+    if entry in (Faq.LONG_EXPLICIT_STEPS, Faq.OUT_OF_MEMORY):
+        return  # quoted beside what follows from it; of a file larger than this machine's memory
+    assert entry.value in told_in(entry.value) <= anywhere
+
+
+@pytest.mark.parametrize("entry", Faq, ids=lambda entry: entry.name)
+def test_every_address_is_used(entry: Faq):
+    sources = [path.read_text(encoding="utf-8") for path in source_files().values()]
+    assert any(f"Faq.{entry.name}" in source for source in sources)
+
+
+@pytest.mark.parametrize("outcome", pf.Outcome)
+def test_every_outcome_that_is_no_success_leads_to_its_entry(outcome: pf.Outcome):
+    addresses = re.findall(r"\(docs/faq\.md#([\w-]+)\)$", outcome.value)
+    assert len(addresses) == (0 if outcome.is_success else 1)
+    if addresses:
+        assert addresses == [outcome.name.lower().replace("_", "-")]
+        assert addresses[0] in entries()
+
+
+def test_what_is_said_of_a_missing_package(monkeypatch: pytest.MonkeyPatch):
+    def absent(name: str) -> None:
+        raise known_sets.PackageNotFoundError(name)
+
+    monkeypatch.setattr(known_sets, "distribution", absent)
+    with pytest.raises(ImportError) as caught:
+        pf.data.htad()
+    shown = [one.text for one in documents.blocks(PAGE) if "multiviewstacking" in one.text]
+    assert [" ".join(one.split()) for one in shown] == [str(caught.value)]
+
+
+def test_a_file_beyond_this_machine_leads_to_the_entry_on_memory(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pnpfusion.data.reading._memory", lambda: 1024)
+    with pytest.raises(ValueError, match=r"more than this machine's memory.*#out-of-memory\)"):
+        pf.data.reading.fits("clips.npz", 2048, 4096)
