@@ -196,7 +196,7 @@ def check_1(millimolar):
     phi = law.potential(pf.equilibrium(law, torch.ones(2, 400, dtype=f64)).final)
     length = float(20 * (x[80] - x[0]) / (phi[0] / phi[80]).log())
     print(f"In {millimolar:g} mmol/l the field falls by 1/e in {length:.3f} nm; wanted are 3.")
-    return abs(length - 3) < 0.03
+    return abs(length - 3) < 0.01
 
 
 def check_2(wall_charge):
