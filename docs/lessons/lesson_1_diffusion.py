@@ -24,18 +24,20 @@ import pnpfusion as pf
 from pnpfusion.visualize.style import COOL, DASHES, FAINT, GREY, INK, WARM, number
 
 torch.set_num_threads(1)  # these tensors are small: more threads would only wait for each other
-plt.style.use(pf.visualize.LIGHT)
+plt.style.use(pf.visualize.LIGHT)  # how the pictures of pnpfusion look
 f64 = torch.float64
 
 # %%
-# 1. Twenty thousand drunkards
-# ----------------------------
+# 1. Twenty thousand walkers
+# --------------------------
 # All walkers start at :math:`x = 0`. In every time step :math:`\tau` each tosses a coin and hops
-# a distance :math:`a` to the left or to the right.
+# a distance :math:`a` to the left or to the right. (All lengths are in units of the length
+# :math:`L` of a box that comes in part 2.)
 #
 # *Predict.* Where is the crowd after :math:`s` steps? On average each hop is 0, so the mean stays
-# at 0. The *square* of a hop is always :math:`a^2`, and as tosses know nothing of each other,
-# mixed products average out: the mean square distance (the variance) must be
+# at 0. The *square* of a hop is always :math:`a^2`, and the square of a sum of hops is the sum of
+# their squares plus mixed products; as tosses know nothing of each other, the mixed products
+# average out. So the mean square distance (the variance) must be
 #
 # .. math:: \langle x^2 \rangle = s\,a^2.
 #
@@ -67,24 +69,24 @@ plt.show()
 # 2. From coins to an equation
 # ----------------------------
 # Let us stop following walkers and count them. Cut the line into cells of width :math:`h`; cell
-# :math:`i` holds the *concentration* :math:`c_i` (walkers per length). In a short time as many of
-# a cell's walkers go right as go left. So across the border between two cells pass a share of the
-# left cell's walkers to the right, and *the same share* of the right cell's to the left. What
-# remains is a net *flux* (walkers per time) from more to less,
+# :math:`i` holds the *concentration* :math:`c_i` (walkers per length). Take cells as wide as a
+# hop, :math:`h = a`. In a time :math:`\tau` half of a cell's walkers go right, :math:`\frac12
+# a\,c_i`, and half of its right neighbour's come left, :math:`\frac12 a\,c_{i+1}`. What remains
+# is a net *flux* (walkers per time across the border) from more to less,
+# :math:`\frac{a}{2\tau}(c_i - c_{i+1})`, or
 #
 # .. math:: J_{i+1/2} = -D\,\frac{c_{i+1} - c_i}{h} \qquad\text{(Fick's law)},
 #
-# and the factor that fits the walk is :math:`D = a^2 / 2\tau`, the *diffusivity*. Nobody appears
-# or vanishes, so what a cell gains is what comes in at its left border less what goes out at its
-# right one:
+# with the *diffusivity* :math:`D = a^2 / 2\tau`. Nobody appears or vanishes, so what a cell gains
+# is what comes in at its left border less what goes out at its right one:
 #
 # .. math:: \frac{dc_i}{dt} = -\frac{J_{i+1/2} - J_{i-1/2}}{h}
 #           \quad\xrightarrow{\;h \to 0\;}\quad
 #           \frac{\partial c}{\partial t} = D\frac{\partial^2 c}{\partial x^2}.
 #
 # That is the diffusion equation. No walker can cross the walls of the box: there the flux is 0.
-# We measure time such that :math:`D = 1`, hence :math:`\tau = a^2/2`, and take short steps in
-# time, *new = old + step × rate*.
+# We measure time in units of :math:`L^2/D`, which makes :math:`D = 1` and :math:`\tau = a^2/2`,
+# and take short steps in time, *new = old + step × rate*.
 #
 # *Predict.* Everybody starts in the middle cell. The histogram of the walkers and the
 # concentration must agree at all times, and the total must stay 1 *exactly*: what leaves one cell
@@ -156,6 +158,7 @@ waves = torch.tensor([1, 2, 3, 4], dtype=f64)
 c0 = 1 + 0.5 * torch.cos(waves[:, None, None] * math.pi * x)  # (batch 4, species 1, cells 100)
 times = torch.linspace(0, 0.1, 41, dtype=f64)
 run = pf.simulate(law, c0, times, rtol=1e-6)
+# how much of its wave each state holds: the projection onto the cosine
 height = 2 * ((run.states[:, :, 0] - 1) * torch.cos(waves[:, None] * math.pi * x)).mean(-1)
 predicted = 0.5 * torch.exp(-((waves * math.pi) ** 2) * times[:, None])
 off = float((height - predicted).abs().max())
@@ -187,10 +190,10 @@ plt.show()
 # ---------------------------------
 # Our own ``step`` was easy to write. What if we are in a hurry and lengthen :math:`\Delta t`?
 #
-# *Predict.* In one step the finest pattern a grid can hold, up–down–up–down, has neighbours on
-# both sides that differ by twice its height: it is multiplied by :math:`1 - 4 D\,\Delta t/h^2`.
-# If :math:`\Delta t > h^2/2D`, that factor is below −1: the pattern changes sign in every step
-# *and grows*. So 0.45 h² should do, and 0.55 h² should not.
+# *Predict.* The finest pattern a grid can hold, up–down–up–down, has :math:`c_{i \pm 1} = -c_i`.
+# Put that into the two formulas of part 2: one step multiplies it by :math:`1 - 4 D\,\Delta
+# t/h^2`. If :math:`\Delta t > h^2/2D`, that factor is below −1: the pattern changes sign in every
+# step *and grows*. So 0.45 h² should do, and 0.55 h² should not.
 
 block = ((x - 0.5).abs() < 0.05).double()  # a block of ink, ten cells wide
 ends = {}

@@ -49,8 +49,8 @@ f64 = torch.float64
 # *as if nothing pulled*, its variance growing by :math:`2 D t`. A neutral drop stays. A negative
 # one goes left.
 #
-# (For now the ions' own field must not count; ``permittivity=1e6`` makes it negligible. You will
-# see why in part 3.)
+# A ``Wall`` with a potential is an electrode; ions cannot cross it. (For now the ions' own field
+# must not count; ``permittivity=1e6`` makes it negligible. You will see why in part 3.)
 
 
 def box(valence, volts, cells=200):
@@ -234,7 +234,9 @@ def check_1(volts):
     """Let the ions come to rest, and compare the two walls."""
     law = box(valence=1.0, volts=volts)
     c = pf.equilibrium(law, torch.ones(1, 200, dtype=f64)).final[0]
-    at_walls = (1.5 * c[[0, -1]].log() - 0.5 * c[[1, -2]].log()).exp()  # half a cell farther
+    at_walls = (
+        1.5 * c[[0, -1]].log() - 0.5 * c[[1, -2]].log()
+    ).exp()  # from the last cells on to the walls
     ratio = float(at_walls[1] / at_walls[0])
     print(f"With {volts:g} kT/e, right and left wall differ by a factor {ratio:.3f}; wanted is 10.")
     return abs(ratio - 10) < 0.1

@@ -165,20 +165,23 @@ plt.show()
 # of a function of loudness and one of stillness. It needs a product of features.
 #
 # Fix the features :math:`a` and :math:`b` in the cell as a charge :math:`q = a + b` (they cannot
-# move), and let salt water from two reservoirs come to rest around them. Deep inside a wide cell
-# nothing depends on :math:`x`.
+# move), and let salt water from two reservoirs come to rest around them. Deep inside a cell that
+# is many Debye lengths wide nothing depends on place.
 #
 # *Predict.* There :math:`\phi'' = 0`, so charges must cancel: :math:`q + e^{-\phi} - e^{\phi} =
 # 0`. Hence
 #
 # .. math:: \phi = \operatorname{arsinh}\frac{q}{2}, \qquad
-#           n = c_+ + c_- = 2\cosh\phi = \sqrt{4 + q^2}.
+#           N = c_+ + c_- = 2\cosh\phi = \sqrt{4 + q^2}.
 #
-# The potential is an odd function of :math:`q`, the *density* of ions an even one: :math:`n
+# The potential is an odd function of :math:`q`, the *density* of ions an even one: :math:`N
 # \approx 2 + q^2/4`, and :math:`q^2 = a^2 + 2ab + b^2` **contains the product**. To see it, take
 # away all that is a sum:
 #
-# .. math:: I(a, b) = n(a + b) - n(a) - n(b) + n(0) \approx \frac{ab}{2}.
+# .. math:: I(a, b) = N(a + b) - N(a) - N(b) + N(0) \approx \frac{ab}{2}.
+#
+# (``x`` in ``equilibrium(..., x=...)`` is what drives a law from outside; a cell reads
+# ``"fixed_charge"``.)
 
 
 def density(charge):
@@ -205,7 +208,9 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
 left.plot(charge, found, color=GREY[0], linewidth=4, alpha=0.4, label="computed")
 left.plot(charge, (4 + charge**2).sqrt(), color=INK, linestyle=DASHES[1], label=r"$\sqrt{4 + q^2}$")
 left.set(
-    title=f"Density of ions: predicted to {number(off)}", xlabel="fixed charge $q$", ylabel="$n$"
+    title=f"Density of ions: predicted to {number(off)}",
+    xlabel="fixed charge $q$",
+    ylabel="$N = c_+ + c_-$",
 )
 left.legend(loc="upper center")
 image = right.pcolormesh(
@@ -255,7 +260,12 @@ def check_2(product):
     for a in (-0.5, 0.2, 0.4):
         for b in (-0.3, 0.1, 0.5):
             read = []
-            told = float(product(lambda q, read=read: read.append(q) or density(q), a, b))
+
+            def counted(charge, read=read):
+                read.append(charge)
+                return density(charge)
+
+            told = float(product(counted, a, b))
             right = right and abs(told - a * b) < 0.1 * abs(a * b) and len(read) <= 2
     print(f"The last: {a} times {b} is {told:.4f} by {len(read)} readings; wanted is {a * b}.")
     return right
@@ -271,7 +281,7 @@ answer_1 = 1 / math.pi
 assert check_1(answer_1)
 
 # %%
-# **2.** From :math:`n \approx 2 + q^2/4` and :math:`(a+b)^2 - (a-b)^2 = 4ab`.
+# **2.** From :math:`N \approx 2 + q^2/4` and :math:`(a+b)^2 - (a-b)^2 = 4ab`.
 
 
 def answer_2(density, a, b):

@@ -32,9 +32,10 @@ f64 = torch.float64
 #
 # .. math:: \dot u = f(u; x) = \tanh(w u + x) - u.
 #
-# In pnpfusion a law is a class with one method, ``rate``. Any law can be run in three ways:
-# ``simulate`` follows it in time, ``equilibrium`` looks for rest, and ``unroll`` feeds the result
-# back in rounds, :math:`u \leftarrow u + f(u)`; here that is :math:`u \leftarrow \tanh(wu + x)`.
+# In pnpfusion a law is a class with one method, ``rate``, of the time, the state and the input.
+# Any law can be run in three ways: ``simulate`` follows it in time, ``equilibrium`` looks for
+# rest, and ``unroll`` feeds the result back in rounds, :math:`u \leftarrow u + f(u)`; here that
+# is :math:`u \leftarrow \tanh(wu + x)`.
 #
 # *Predict.* The slope of :math:`\tanh` is at most 1, so a round changes the distance of two
 # states by a factor of at most :math:`|w|`. For :math:`|w| < 1` all starts end in one point (a

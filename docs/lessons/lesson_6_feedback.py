@@ -93,7 +93,7 @@ figure.legend(loc="outside lower left", ncols=2)
 plt.show()
 
 # %%
-# *Seen.* With loop gain 0.9 a faint input has grown tenfold.
+# *Seen.* With loop gain 0.9 a faint input grows nearly tenfold in 30 rounds.
 #
 # The loop is itself a law of motion. ``pf.Coupled`` makes one law of several, each told what
 # drives it, and all verbs apply:

@@ -80,9 +80,9 @@ print(f"dQ/dV = {float(gradient):.6f}, back through {int(run.work.steps)} adapti
 
 # %%
 # *Seen.* The valley; its flat floor is the solver's own: it chooses its steps by their error, so
-# they change a little with :math:`V`, while autograd holds them as they were. That is far below
-# the tolerance. With one unknown, differences would do; with a thousand weights they would need
-# two thousand runs where autograd needs one backward pass.
+# they change a little with :math:`V`, while autograd holds them as they were. That is below the
+# tolerance asked for. With one unknown, differences would do; with a thousand weights they would
+# need two thousand runs where autograd needs one backward pass.
 #
 # 2. What does it cost to know the way?
 # -------------------------------------
