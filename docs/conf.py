@@ -98,5 +98,11 @@ def without_missing_pages(app, docname, source):  # until every page of docs/ind
         )
 
 
+def skip_what_points_elsewhere(app, kind, name, thing, skip, options):
+    """A method that only says "See ..." is told of there."""
+    return True if (getattr(thing, "__doc__", "") or "").startswith("See ") else None
+
+
 def setup(app):
+    app.connect("autodoc-skip-member", skip_what_points_elsewhere)
     app.connect("source-read", without_missing_pages)

@@ -94,6 +94,10 @@ class Solution:
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the run into one self-describing file; see :mod:`pnpfusion.storage`.
 
+        Args:
+            path: the file to write, e.g. ``"run.safetensors"``.
+            overwrite: whether a file that is there may be replaced.
+
         Raises:
             FileExistsError: the file is there already and `overwrite` is not set.
         """
@@ -106,6 +110,9 @@ class Interrupted(KeyboardInterrupt):
     """A run was interrupted from the keyboard; :attr:`solution` holds what was computed.
 
     Save it with ``.solution.save(path)``, and go on with ``simulate(..., resume=load(path))``.
+
+    Args:
+        solution: what was computed before it.
     """
 
     def __init__(self, solution: Solution) -> None:

@@ -121,6 +121,9 @@ def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Pa
 def load(path: str | Path) -> Solution:
     """The run that :meth:`Solution.save` wrote to ``path``, with its law.
 
+    Args:
+        path: the file.
+
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no run of this package, is damaged, or is of a newer format.

@@ -203,7 +203,15 @@ class Scales:
         return values * self._unit(quantity, values)
 
     def from_si(self, quantity: Quantity, values: Values) -> Values:
-        """SI ``values`` made dimensionless; the inverse of :meth:`to_si`, to round-off."""
+        """SI ``values`` made dimensionless; the inverse of :meth:`to_si`, to round-off.
+
+        Args:
+            quantity: one of :data:`QUANTITIES`, such as ``"potential"``.
+            values: a number or a tensor; dtype and device are kept.
+
+        Raises:
+            ValueError: ``quantity`` is no such name, or ``values`` is neither number nor tensor.
+        """
         return values / self._unit(quantity, values)
 
     def _unit(self, quantity: Quantity, values: object) -> float:

@@ -38,11 +38,19 @@ class ChebyshevGrid(Grid):
             raise ValueError("a ChebyshevGrid places its own points; leave `edges` None.")
 
     def coordinates(self, axis: int = 0) -> Tensor:
-        """Positions of the points, the walls among them, float64, shape ``(M + 1,)``, in L."""
+        """Positions of the points, the walls among them, float64, shape ``(M + 1,)``, in L.
+
+        Args:
+            axis: 0, the only one.
+        """
         return self.lengths[axis] * _angles(self.shape[axis]).div(2).sin().square()
 
     def widths(self, axis: int = 0) -> Tensor:
-        """The weights of the points in integrals, float64, shape ``(M + 1,)``, in L."""
+        """The weights of the points in integrals, float64, shape ``(M + 1,)``, in L.
+
+        Args:
+            axis: 0, the only one.
+        """
         m = self.shape[axis] - 1
         angles = _angles(m + 1)
         weights = torch.ones(m + 1, dtype=torch.float64)
@@ -53,7 +61,11 @@ class ChebyshevGrid(Grid):
         return weights * (self.lengths[axis] / m)
 
     def faces(self, axis: int = 0) -> Tensor:
-        """Bounds between the points that are their weights apart, ``(M + 2,)``, in L."""
+        """Bounds between the points that are their weights apart, ``(M + 2,)``, in L.
+
+        Args:
+            axis: 0, the only one.
+        """
         return torch.cat([torch.zeros(1, dtype=torch.float64), self.widths(axis).cumsum(0)])
 
     @property

@@ -109,7 +109,11 @@ class Grid:
         )
 
     def faces(self, axis: int = 0) -> Tensor:
-        """Positions of the cell edges along ``axis``, float64, shape ``(N + 1,)``, in L."""
+        """Positions of the cell edges along ``axis``, float64, shape ``(N + 1,)``, in L.
+
+        Raises:
+            ValueError: there is no such axis.
+        """
         if axis not in range(-self.ndim, self.ndim):
             raise ValueError(f"`axis` must be 0 to {self.ndim - 1}, got {axis!r}.")
         given = None if self.edges is None else self.edges[axis]
@@ -140,7 +144,12 @@ class Grid:
         return volumes
 
     def check(self, name: str, values: Tensor) -> None:
-        """Raise ValueError unless ``values`` is floating point and ends in this grid's axes."""
+        """Raise ValueError unless ``values`` is floating point and ends in this grid's axes.
+
+        Args:
+            name: what errors call it.
+            values: anything that should be a field on this grid.
+        """
         if not isinstance(values, Tensor):
             raise ValueError(
                 f"`{name}` must be a torch.Tensor, got {type(values).__name__} {Faq.WRONG_SHAPE}."

@@ -10,6 +10,13 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.math import get_node_equation_number
 
+#: "ln" and its like before what they are of, where TeX leaves a little room.
+FUNCTION = re.compile(
+    r"(?<!<msup>)(?<!<msub>)(?<!<msubsup>)(?<!<munder>)(?<!<mover>)(?<!<mfrac>)"
+    r"(<mi>(?:ln|log|exp|sin|cos|tan|sinh|cosh|tanh|max|min|arg)</mi>)"
+    r"(?=<m(?:i|n|sub|sup|row|frac|sqrt)\b)"
+)
+
 
 def mathml(latex: str, display: str) -> str:
     """The MathML of a formula; ``display`` is "inline" or "block"."""
@@ -21,6 +28,7 @@ def mathml(latex: str, display: str) -> str:
     except Exception as error:  # it has a dozen kinds, none with a common base
         raise ExtensionError(f"this formula cannot be written as MathML: {latex}") from error
     markup = markup.replace("<mi>&#x02032;</mi>", "<mo>&#x02032;</mo>")  # a prime is no letter
+    markup = FUNCTION.sub(r'\1<mspace width="0.17em"></mspace>', markup)
     unknown = re.findall(r">\s*(\\[A-Za-z]+)", html.unescape(markup))
     if unknown:
         raise ExtensionError(f"latex2mathml does not know {unknown} in {latex}")

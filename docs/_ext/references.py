@@ -13,7 +13,7 @@ from sphinx.transforms import SphinxTransform
 FILE = Path(__file__).resolve().parent.parent / "references.bib"
 ENTRY = re.compile(r"^@\w+\{(\w+), (.*)\}$", re.MULTILINE)
 FIELD = re.compile(r"(\w+) = \{((?:[^{}]|\{[^{}]*\})*)\}")
-LETTERS = {r"{\o}": "ø", r"\'e": "é", "---": "—", "--": "–", " and ": ", ", "{": "", "}": ""}
+LETTERS = {r"{\o}": "ø", r"\'e": "é", "---": "—", "--": "–", "{": "", "}": ""}
 
 
 def entries() -> dict[str, dict[str, str]]:
@@ -24,7 +24,7 @@ def entries() -> dict[str, dict[str, str]]:
         for field, text in found[key].items():
             for latex, letter in LETTERS.items():
                 text = text.replace(latex, letter)
-            found[key][field] = text
+            found[key][field] = text.replace(" and ", ", ") if field == "author" else text
     return found
 
 

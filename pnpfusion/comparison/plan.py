@@ -48,7 +48,7 @@ class Plan:
         ValueError: something that is not there, twice there, or out of its range.
     """
 
-    sets: tuple[SetPlan, ...]
+    sets: tuple[SetPlan, ...]  #: what to compare on
     models: tuple[str, ...]
     """Names of :data:`pnpfusion.training.MODELS`, also with options (``pnp:coupled=false``),
     "only:NAME", or of :data:`BASELINES`, also as "logistic:NAME"; with "*" for NAME one of each
@@ -122,6 +122,9 @@ class Plan:
 
         Baselines for other tasks are left out.
 
+        Args:
+            facts: what is known of the set.
+
         Raises:
             ValueError: no such model or modality.
         """
@@ -166,7 +169,12 @@ class Plan:
         return 1 if model.partition(":")[0] in BASELINES else len(self.tuning)
 
     def identity(self, cell: Cell, facts: Facts) -> dict[str, Any]:
-        """All that a cell's result depends on, as JSON has it."""
+        """All that a cell's result depends on, as JSON has it.
+
+        Args:
+            cell: one entry of the comparison.
+            facts: what is known of its set.
+        """
         (one,) = (one for one in self.sets if one.data == cell.data)
         told: dict[str, Any] = {
             "version": pnpfusion.__version__,
@@ -199,6 +207,9 @@ class Plan:
 
         A set may be its text alone, ``seeds`` a number of them, counted from 0.
 
+        Args:
+            told: a JSON object, read.
+
         Raises:
             ValueError: no object, an unknown or missing name, or a value that may not be.
         """
@@ -225,6 +236,9 @@ class Plan:
     @classmethod
     def load(cls, path: str | Path) -> Plan:
         """The plan of a file.
+
+        Args:
+            path: a JSON file.
 
         Raises:
             OSError: it cannot be read.

@@ -60,6 +60,12 @@ def effective_robustness(
 def retention(scores: Sequence[float]) -> list[float]:
     r"""What is left of the score without noise, :math:`f_k / f_0`.
 
+    Args:
+        scores: :math:`f_k`, at rising levels of noise, the first without.
+
+    Returns:
+        One share for each score; the first is 1.
+
     Raises:
         ValueError: a first score that is not positive, of which no share can be left.
     """

@@ -26,8 +26,8 @@ PLAN, RESULT, TABLE, NUMBERS = "plan.json", "comparison.json", "table.md", "tabl
 class Comparison:
     """What a comparison found so far."""
 
-    plan: Plan
-    sets: tuple[SetSummary, ...]
+    plan: Plan  #: what was asked for
+    sets: tuple[SetSummary, ...]  #: what each set says
     failures: Mapping[Cell, str]  #: why a cell has no result
     missing: int  #: cells without one, failed or not begun
 

@@ -156,6 +156,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Each p so corrected that the chance of any false find among all stays below it [Hol79].
 
     The k-th smallest of m is multiplied by m - k + 1, and is no smaller than those before it.
+
+    Args:
+        p_values: m of them, in any order.
+
+    Returns:
+        The corrected ones, in the same order.
     """
     corrected = [0.0] * len(p_values)
     running = 0.0

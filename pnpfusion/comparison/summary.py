@@ -50,10 +50,10 @@ class SetSummary:
     """A set, and how every model did on it."""
 
     data: str  #: as the plan has it
-    name: str
+    name: str  #: of the set
     score: str  #: by which epochs and variations are selected, and models compared
-    folds: int
-    seeds: int
+    folds: int  #: that took turns to test, or 1
+    seeds: int  #: how many
     samples: Mapping[str, int]  #: of each split, of the first cell
     reference: str  #: the model that others are compared with
     levels: tuple[float, ...]  #: of noise, from 0

@@ -280,6 +280,9 @@ class Features:
 
         It has no splits: the rows are others.
 
+        Args:
+            selection: which rows.
+
         Raises:
             ValueError: an index that is not there, or nothing selected.
         """

@@ -73,7 +73,11 @@ class IndexTask:
         return {"bits": self.channels, "index": 32}
 
     def bound(self, messages: int = 1) -> float:
-        """What no accuracy exceeds; see :func:`late_fusion_bound`."""
+        """What no accuracy exceeds; see :func:`late_fusion_bound`.
+
+        Args:
+            messages: how often the encoder's output is sent, with fresh noise.
+        """
         return late_fusion_bound(self.bits, self.sigma, self.channels, messages)
 
 

@@ -35,6 +35,9 @@ def open_set(text: str) -> Features:
     ``mini-av-mnist:folder=fsdd,snr=-10``. :data:`SETS` lists names; the options are the arguments
     of what stands there. A file called like a set is opened by ``./digits``.
 
+    Args:
+        text: a name, a name with options, or a path.
+
     Raises:
         FileNotFoundError: neither a name nor a path that is there.
         ImportError: an extra package is needed.

@@ -70,6 +70,11 @@ class VolatilityLaw:
         validation and for test, each but the first without its first 22 days, so that no day is
         shown in two of them.
 
+        Args:
+            assets: how many markets, at least 1.
+            days: how many samples of each.
+            generator: where the randomness comes from.
+
         Raises:
             ValueError: no assets, or days that leave a split empty.
         """

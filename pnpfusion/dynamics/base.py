@@ -41,10 +41,25 @@ class Dynamics(nn.Module, ABC):
         """f(t, u; x), like ``u`` ``(*batch, *state)``; ``t`` is a number or one per sample.
 
         It remembers nothing: steppers also call it at trial points that they throw away.
+
+        Args:
+            t: the time, a number or one per sample, ``(*batch,)``.
+            u: the states.
+            x: the input, a tensor, a mapping of tensors, or None.
         """
 
     def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
-        """Raise ValueError unless ``u`` is a state that this law can start from at ``t``."""
+        """Raise ValueError unless ``u`` is a state that this law can start from at ``t``.
+
+        Args:
+            name: what errors call the state.
+            u: what should be a state.
+            x: the input, a tensor, a mapping of tensors, or None.
+            t: the time at which it should be one.
+
+        Raises:
+            ValueError: it is none; the message says why and what to do.
+        """
         if not isinstance(u, Tensor):
             raise ValueError(
                 f"`{name}` must be a torch.Tensor, got {type(u).__name__} {Faq.WRONG_SHAPE}."
@@ -70,12 +85,28 @@ class Dynamics(nn.Module, ABC):
             )
 
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
-        """The law for one run from ``t`` on, on a flat batch: what steppers see."""
+        """The law for one run from ``t`` on, on a flat batch: what steppers see.
+
+        Args:
+            u0: states, ``(*batch, *state)``, whose batch, dtype and device the run has.
+            x: the input, a tensor, a mapping of tensors, or None.
+            t: when the run begins.
+        """
         seed = int(torch.randint(2**62, ())) if self.random else None
         return BoundDynamics(self, tuple(u0.shape[: u0.ndim - self.state_ndim]), x, seed)
 
     def bind_checked(self, name: str, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
-        """:meth:`bind` once :meth:`check_state` has passed; a law may do both in one."""
+        """:meth:`bind` once :meth:`check_state` has passed; a law may do both in one.
+
+        Args:
+            name: what errors call the state.
+            u0: states, ``(*batch, *state)``.
+            x: the input, a tensor, a mapping of tensors, or None.
+            t: when the run begins.
+
+        Raises:
+            ValueError: see :meth:`check_state`.
+        """
         self.check_state(name, u0, x, t)
         return self.bind(u0, x, t)
 
@@ -85,6 +116,15 @@ class Dynamics(nn.Module, ABC):
         """What `simulate` uses for ``law``, bound to ``u0``, if it is told no stepper, and why.
 
         Here for laws that are not stiff.
+
+        Args:
+            law: what :meth:`bind` returned.
+            u0: the states a run begins with.
+            rtol: the relative tolerance asked for; None is the law's own.
+            atol: the absolute one, likewise.
+
+        Returns:
+            A stepper, and why it is the one, for ``Solution.choice``.
         """
         from pnpfusion.solvers.steppers.odeint import Odeint
 
@@ -93,10 +133,25 @@ class Dynamics(nn.Module, ABC):
         return stepper, "Odeint, explicit and adaptive, since nothing says that the law is stiff"
 
     def check_run(self, stepper: Stepper, u0: Tensor, times: Tensor, x: Input) -> None:
-        """Warn where ``stepper`` does not suit the law; raise where ``times`` make no sense."""
+        """Warn where ``stepper`` does not suit the law; raise where ``times`` make no sense.
+
+        Args:
+            stepper: the one that will be used.
+            u0: the states a run begins with.
+            times: the saved times, ``(T,)``.
+            x: the input, a tensor, a mapping of tensors, or None.
+        """
 
     def choose_solver(self, u0: Tensor, x: Input) -> tuple[FixedPointSolver, str]:
-        """What `equilibrium` uses if it is told no solver, and why."""
+        """What `equilibrium` uses if it is told no solver, and why.
+
+        Args:
+            u0: the states a solve begins with.
+            x: the input, a tensor, a mapping of tensors, or None.
+
+        Returns:
+            A solver, and why it is the one.
+        """
         return NewtonKrylov(), "which needs neither a contraction nor a scale"
 
     def solve_equilibrium(
@@ -111,6 +166,13 @@ class Dynamics(nn.Module, ABC):
 
         Here by iterating f(u) = 0 on the shell of what is conserved (:class:`Shell`); a law that
         knows better overrides it. See :class:`FixedPointSolver` for the tolerance.
+
+        Args:
+            u0: states, ``(*batch, *state)``.
+            x: the input, a tensor, a mapping of tensors, or None.
+            tolerance: when a sample has converged; a number is the relative one.
+            solver: None is what :meth:`choose_solver` says.
+            gradient: how the backward pass is made; None is by the implicit function theorem.
         """
         solver, way = self.solver_and_why(u0, x, solver)
         batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
@@ -135,7 +197,16 @@ class Dynamics(nn.Module, ABC):
     def solver_and_why(
         self, u0: Tensor, x: Input, solver: FixedPointSolver | None
     ) -> tuple[FixedPointSolver, str]:
-        """``solver``, or the law's own, and a word on the choice."""
+        """``solver``, or the law's own, and a word on the choice.
+
+        Args:
+            u0: the states a solve begins with.
+            x: the input, a tensor, a mapping of tensors, or None.
+            solver: what was asked for; None is what :meth:`choose_solver` says.
+
+        Returns:
+            The solver, and a sentence for ``Solution.choice``.
+        """
         if solver is not None:
             return solver, f"{solver!r}, as asked"
         solver, why = self.choose_solver(u0, x)
@@ -145,6 +216,13 @@ class Dynamics(nn.Module, ABC):
         """Raise ValueError where the law changes with time, so that it never rests.
 
         Here by asking for the rate at two times.
+
+        Args:
+            u0: states, ``(*batch, *state)``.
+            x: the input, a tensor, a mapping of tensors, or None.
+
+        Raises:
+            ValueError: its rate differs at two times.
         """
         if self.random:
             return
@@ -182,13 +260,24 @@ class Dynamics(nn.Module, ABC):
         return None
 
     def conserved(self, u: Tensor) -> Tensor | None:
-        """Linear invariants of the motion such as masses, ``(*batch, K)``; None without any."""
+        """Linear invariants of the motion such as masses, ``(*batch, K)``; None without any.
+
+        Args:
+            u: states, ``(*batch, *state)``.
+        """
         return None
 
     def ledger(
         self, times: Tensor, states: Tensor, lowest: Tensor | None, x: Input = None
     ) -> Ledger | None:
-        """The balance of a run (see :class:`pnpfusion.Ledger`), for laws that keep one."""
+        """The balance of a run (see :class:`pnpfusion.Ledger`), for laws that keep one.
+
+        Args:
+            times: saved times, ``(T,)``.
+            states: those there, ``(T, *batch, *state)``.
+            lowest: the smallest of what must stay positive since the time before, ``(T, *batch)``.
+            x: the input, a tensor, a mapping of tensors, or None.
+        """
         return None
 
     def description(
@@ -197,10 +286,25 @@ class Dynamics(nn.Module, ABC):
         """The law as nested dicts and lists of numbers, strings, tensors and Fields, for a file.
 
         Functions of time become tables over ``times``, for samples of shape ``batch``.
+
+        Args:
+            times: at which functions of time are tabulated, ``(T,)``.
+            batch: the batch axes of the run.
+
+        Raises:
+            ValueError: here; a law that can be saved overrides this method and
+                :meth:`from_description`.
         """
         raise ValueError(f"{type(self).__name__} has no description, so no file can hold it.")
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> Dynamics:
-        """The law that :meth:`description` described."""
+        """The law that :meth:`description` described.
+
+        Args:
+            description: what :meth:`description` returned.
+
+        Raises:
+            ValueError: here, see :meth:`description`.
+        """
         raise ValueError(f"{cls.__name__} cannot be made from a description.")

@@ -90,7 +90,14 @@ class Coupled(Dynamics):
             self.shapes[name] = tuple(shape)
 
     def join(self, states: Mapping[str, Tensor]) -> Tensor:
-        """The joined state ``(*batch, n)`` of states by name, each ``(*batch, *state)``."""
+        """The joined state ``(*batch, n)`` of states by name, each ``(*batch, *state)``.
+
+        Args:
+            states: one for each law, by its name.
+
+        Raises:
+            ValueError: states of other laws than these, or of a wrong shape.
+        """
         if sorted(states) != sorted(self.shapes):
             raise ValueError(f"`states` must name {[*self.shapes]}, got {[*states]}.")
         parts = []
@@ -102,7 +109,14 @@ class Coupled(Dynamics):
         return torch.cat(parts, -1)
 
     def split(self, u: Tensor) -> dict[str, Tensor]:
-        """The states by name of a joined state, or of many: ``(..., n)`` to ``(..., *state)``."""
+        """The states by name of a joined state, or of many: ``(..., n)`` to ``(..., *state)``.
+
+        Args:
+            u: joined states.
+
+        Returns:
+            Each law's part, by its name.
+        """
         parts = u.split([math.prod(shape) for shape in self.shapes.values()], -1)
         return {
             name: part.unflatten(-1, shape)
@@ -110,7 +124,15 @@ class Coupled(Dynamics):
         }
 
     def inputs_at(self, states: Mapping[str, Tensor], x: Input = None) -> dict[str, Input]:
-        """What each law is driven by when the states are ``states``."""
+        """What each law is driven by when the states are ``states``.
+
+        Args:
+            states: each law's, by its name.
+            x: the input of the whole.
+
+        Returns:
+            Each law's input, by its name.
+        """
         return {
             name: self.inputs[name](dict(states), self.laws, x) if name in self.inputs else None
             for name in self.shapes

@@ -134,7 +134,12 @@ class PNP(CellObservables):
         return invariants(self.names, self.walls.values(), self.reactions, at_rest=at_rest)
 
     def check_shape(self, name: str, c: Tensor) -> None:
-        """Raise ValueError unless ``c`` has the shape ``(*batch, species, *grid.shape)``."""
+        """Raise ValueError unless ``c`` has the shape ``(*batch, species, *grid.shape)``.
+
+        Args:
+            name: what errors call it.
+            c: concentrations.
+        """
         self.grid.check(name, c)
         if c.ndim < self.state_ndim or c.shape[-self.state_ndim] != len(self.species):
             wanted = ", ".join(str(n) for n in (len(self.species), *self.grid.shape))
@@ -209,7 +214,13 @@ class PNP(CellObservables):
             )
 
     def rest(self, u0: Tensor, x: Input, tolerance: float) -> Rest:
-        """Where ``u0`` comes to rest and the potential there, over a flat batch, unchecked."""
+        """Where ``u0`` comes to rest and the potential there, over a flat batch, unchecked.
+
+        Args:
+            u0: concentrations to begin with, which pass :meth:`check_state`.
+            x: the input.
+            tolerance: how far from rest relative to the size of its terms.
+        """
         return self.bind(u0, x).rest(u0.reshape(-1, *u0.shape[-self.state_ndim :]), tolerance)
 
     def solve_equilibrium(

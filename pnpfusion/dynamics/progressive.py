@@ -119,7 +119,11 @@ class Progressive(Dynamics):
         return first.context.weight.new_zeros(*batch, self.width)
 
     def rate(self, t: Tensor, u: Tensor, x: Input = None) -> Tensor:
-        """G(h_1, ..., h_M) - z, like ``u`` ``(*batch, q)``."""
+        """G(h_1, ..., h_M) - z, like ``u`` ``(*batch, q)``.
+
+        Raises:
+            ValueError: the fusion's output is not of the shape of the state.
+        """
         encodings = self.encode(u, x)
         fused = self.fuse(encodings)
         wanted = (u[..., 0].numel(), self.width)
@@ -145,6 +149,10 @@ class Progressive(Dynamics):
 
         Such a modality is then called "begun:" and its name, and may stand for it in any ``x``. The
         verbs do this by themselves, `unroll` in every round if the law is :attr:`random`.
+
+        Args:
+            x: features by modality.
+            batch: the batch axes.
         """
         ready: dict[str, Tensor] = {}
         for name, encoder in self._encoders().items():

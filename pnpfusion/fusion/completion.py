@@ -78,7 +78,14 @@ class Completion(FusionLayer):
         return self.layer.solves
 
     def complete(self, batch: Batch) -> dict[str, Tensor]:
-        r"""The :math:`\hat x_m` of every modality, (rows, d), also where it is there."""
+        r"""The :math:`\hat x_m` of every modality, (rows, d), also where it is there.
+
+        Args:
+            batch: what :meth:`FusionLayer.read` returned.
+
+        Returns:
+            By modality.
+        """
         flags = _flags(batch, len(self.dims)).split(1, 1)
         heard = [
             torch.cat([x, there.to(x)], 1).detach()

@@ -156,6 +156,10 @@ class GMF(FusionLayer):
     def stages(self, inputs: Inputs, *, present: Present = None) -> Stages:
         """The parts of ``inputs``, what they become by the exchange, and the reconstruction.
 
+        Args:
+            inputs: features by modality, or in the order of :attr:`dims`.
+            present: which samples have a modality, bool (batch,), by its name.
+
         Raises:
             ValueError: see :func:`read_inputs`.
         """

@@ -37,7 +37,12 @@ class FusionInfo:
 
     @classmethod
     def without_solve(cls, rows: int, device: torch.device) -> FusionInfo:
-        """That of a layer that cannot fail."""
+        """That of a layer that cannot fail.
+
+        Args:
+            rows: how many samples or tokens.
+            device: where its tensors live.
+        """
         none = torch.zeros(rows, dtype=torch.long, device=device)
         return cls(none == 0, none)
 
@@ -133,7 +138,12 @@ class FusionLayer(nn.Module, ABC):
         return self.dynamics is not None
 
     def read(self, inputs: Inputs, present: Present = None) -> Batch:
-        """The inputs of a call, checked and laid out row by row; see :func:`read_inputs`."""
+        """The inputs of a call, checked and laid out row by row; see :func:`read_inputs`.
+
+        Args:
+            inputs: features by modality, or in the order of :attr:`dims`.
+            present: which samples have a modality, bool (batch,), by its name.
+        """
         return read_inputs(self.dims, inputs, present)
 
     @abstractmethod
@@ -141,6 +151,13 @@ class FusionLayer(nn.Module, ABC):
         """The fused rows, (rows, out_dim), and what there is to tell if ``return_info``.
 
         The info's tensors are per row; None stands for a layer that cannot fail.
+
+        Args:
+            batch: what :meth:`read` returned.
+            return_info: whether there is anybody to tell.
+
+        Returns:
+            The rows, and None or what there is to tell.
         """
 
     def _checked_start(self, start: Tensor, rows: int, like: Tensor) -> Tensor:

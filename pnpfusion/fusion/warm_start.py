@@ -50,7 +50,11 @@ class WarmStart:
         return f"WarmStart({len(self)} samples{kept}, capacity={self.capacity})"
 
     def of(self, index: Tensor | Iterable[int]) -> Tensor | None:
-        """Where to begin, (rows, *state): zero for samples not known, None if none of them is."""
+        """Where to begin, (rows, *state): zero for samples not known, None if none of them is.
+
+        Args:
+            index: a number for each sample, by which it was kept.
+        """
         places = [self._places.get(number, -1) for number in _numbers(index)]
         if self._states is None or max(places, default=-1) < 0:
             return None

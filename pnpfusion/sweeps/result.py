@@ -56,6 +56,9 @@ class Sweep:
     def column(self, name: str) -> Tensor:
         """A parameter or a number of every case, float64, ``(n,)``; NaN where there is none.
 
+        Args:
+            name: one of the parameters or of the numbers that were kept.
+
         Raises:
             ValueError: there is no such column, or it holds no numbers.
         """

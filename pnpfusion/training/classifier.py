@@ -29,7 +29,7 @@ class FusionClassifier(FusionEstimator):
     """
 
     _: KW_ONLY
-    label_smoothing: float = Recipe.label_smoothing
+    label_smoothing: float = Recipe.label_smoothing  #: see :class:`pnpfusion.training.Recipe`
     class_weights: ClassWeights | tuple[float, ...] = Recipe.class_weights
     """"balanced", "none", or a number for each class in the order of ``classes_``."""
 
@@ -37,6 +37,9 @@ class FusionClassifier(FusionEstimator):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The class of each sample, (n,), or which labels it has, 0 or 1, (n, K).
+
+        Args:
+            X: samples as :meth:`fit` takes them, (n, d) or modalities by name.
 
         Raises:
             ValueError: not fitted, or an ``X`` that does not fit what ``fit`` saw.
@@ -50,6 +53,9 @@ class FusionClassifier(FusionEstimator):
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """The probability of each class in the order of ``classes_``, or of each label, (n, K).
 
+        Args:
+            X: samples as :meth:`fit` takes them, (n, d) or modalities by name.
+
         Raises:
             ValueError: see :meth:`predict`.
         """
@@ -59,6 +65,10 @@ class FusionClassifier(FusionEstimator):
 
     def score(self, X: Any, y: Any) -> float:
         """The share of samples that are right, of labels in all of them.
+
+        Args:
+            X: samples as :meth:`fit` takes them, (n, d) or modalities by name.
+            y: their classes, (n,), or labels, (n, K).
 
         Raises:
             ValueError: see :meth:`predict`, or a ``y`` of other length.

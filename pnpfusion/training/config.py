@@ -29,7 +29,7 @@ class ModelConfig:
     task: Task
     outputs: int  #: classes, labels, or numbers to be told
     _: KW_ONLY
-    class_names: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()  #: in the order of the outputs
     hidden: int = 64  #: the width of each modality's encoding
     width: int = 64  #: of the fused feature
     encoders: Literal["relu", "own"] = "relu"  #: linear and ReLU, or the user's
@@ -63,6 +63,12 @@ class ModelConfig:
     ) -> ModelConfig:
         """That of a model of this name for these data.
 
+        Args:
+            data: a set with a target.
+            model: a name of :data:`~pnpfusion.training.MODELS`.
+            hidden: the width of each modality's encoding.
+            width: of the fused feature.
+
         Raises:
             ValueError: data without a target, or no such model.
         """
@@ -85,6 +91,9 @@ class ModelConfig:
     @classmethod
     def from_json(cls, told: object) -> ModelConfig:
         """The config that :meth:`to_json` wrote.
+
+        Args:
+            told: a JSON object, read.
 
         Raises:
             ValueError: no object, an unknown or missing name, or a value that it may not have.

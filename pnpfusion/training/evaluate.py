@@ -79,6 +79,15 @@ def evaluate(
 ) -> dict[str, float]:
     """The metrics of the model's task on these samples; see :func:`predict`.
 
+    Args:
+        model: a trained one.
+        data: samples with its modalities and a target.
+        missing: modalities that none of them has.
+        batch: samples in one call.
+
+    Returns:
+        Each metric by its name; which there are depends on the task.
+
     Raises:
         ValueError: data without a target, or see :func:`predict`.
     """
@@ -110,6 +119,13 @@ def without_each(model: FusionModel, data: Features) -> dict[str, dict[str, floa
     Samples that have no other are left out (:meth:`Features.without`), and so is a modality beside
     which no sample has another. To compare, judge with it the same samples,
     ``data.samples(data.rows_without([name]))``.
+
+    Args:
+        model: a trained one.
+        data: samples with its modalities and a target.
+
+    Returns:
+        For each missing modality its metrics as :func:`evaluate` gives them.
 
     Raises:
         ValueError: a set of one modality, or see :func:`evaluate`.
@@ -145,6 +161,9 @@ def with_noise(
         modalities: which of them are noisy; None for all.
         generator: where the noise comes from.
 
+    Returns:
+        For each level its metrics as :func:`evaluate` gives them.
+
     Raises:
         ValueError: unknown modalities, or see :func:`evaluate`.
     """
@@ -162,6 +181,10 @@ def with_noise(
 
 def calibration(model: FusionModel, data: Features) -> Reliability:
     """How often the model is right at each confidence; of classes.
+
+    Args:
+        model: a trained one.
+        data: samples with its modalities and a target.
 
     Raises:
         ValueError: another task, or see :func:`evaluate`.

@@ -49,7 +49,14 @@ class Trained:
 
 
 class Stopped(KeyboardInterrupt):
-    """Someone asked to stop, by Ctrl-C or SIGTERM; the checkpoint says where to go on from."""
+    """Someone asked to stop, by Ctrl-C or SIGTERM; the checkpoint says where to go on from.
+
+    Args:
+        epoch: in which it happened, counted from 0.
+        step: how many steps of it were done.
+        folder: where the checkpoint is; None if there is none.
+        terminated: whether by SIGTERM.
+    """
 
     def __init__(self, epoch: int, step: int, folder: Path | None, *, terminated: bool) -> None:
         self.terminated = terminated  #: by SIGTERM

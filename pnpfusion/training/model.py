@@ -80,6 +80,13 @@ class FusionModel(nn.Module):
     ) -> FusionModel:
         """A new model of this name for these data, with the weights that belong to the seed.
 
+        Args:
+            data: a set with a target.
+            model: a name of :data:`~pnpfusion.training.MODELS`.
+            seed: of the weights.
+            hidden: the width of each modality's encoding.
+            width: of the fused feature.
+
         Raises:
             ValueError: see :class:`ModelConfig`.
         """
@@ -90,6 +97,9 @@ class FusionModel(nn.Module):
 
     def fit_scales(self, data: Features) -> None:
         """Take mean and deviation of features, and of numbers to be told, from these samples.
+
+        Args:
+            data: samples to train with.
 
         Raises:
             ValueError: a modality that none of them has.

@@ -24,7 +24,7 @@ class Recipe:
         ValueError: a value out of its range.
     """
 
-    epochs: int = 60
+    epochs: int = 60  #: times through the samples, at most
     batch: int = 64  #: samples of a step, over all processes
     learning_rate: float = 1e-2
     weight_decay: float = 0.1  #: of weights of two axes and more, decoupled (AdamW)
@@ -44,7 +44,7 @@ class Recipe:
         default_factory=lambda: {"reconstruction": 0.1, "jacobian": 0.1, "completion": 0.1}
     )
     """Of ``info.losses``, by name; a loss that is not named has weight 0."""
-    seed: int = 0
+    seed: int = 0  #: of all that is random in training
     precision: Precision = "float32"
     """"bfloat16-mixed": float32 weights and solves, encoders and head under autocast."""
 
@@ -118,6 +118,9 @@ class Recipe:
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Recipe:
         """The recipe that :meth:`to_json` wrote, or one with the defaults for what is not named.
+
+        Args:
+            told: a JSON object, read.
 
         Raises:
             ValueError: no object, an unknown name, or a value out of its range.

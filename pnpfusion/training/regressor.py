@@ -26,6 +26,9 @@ class FusionRegressor(FusionEstimator):
     def predict(self, X: Any) -> NDArray[Any]:
         """The numbers, (n,), or (n, K) of several.
 
+        Args:
+            X: samples as :meth:`fit` takes them, (n, d) or modalities by name.
+
         Raises:
             ValueError: not fitted, or an ``X`` that does not fit what ``fit`` saw.
         """
@@ -34,6 +37,10 @@ class FusionRegressor(FusionEstimator):
 
     def score(self, X: Any, y: Any) -> float:
         r"""The share of variance that is explained, :math:`R^2`, mean over columns.
+
+        Args:
+            X: samples as :meth:`fit` takes them, (n, d) or modalities by name.
+            y: their numbers, (n,) or (n, K).
 
         Raises:
             ValueError: see :meth:`predict`, or a ``y`` of other shape.

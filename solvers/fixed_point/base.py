@@ -32,7 +32,11 @@ class Tolerance:
 
     @classmethod
     def of(cls, tolerance: Tolerance | float) -> Tolerance:
-        """A number is the relative one; the absolute one is then a thousandth of it."""
+        """A number is the relative one; the absolute one is then a thousandth of it.
+
+        Args:
+            tolerance: a number, or already a pair, which stays as it is.
+        """
         return tolerance if isinstance(tolerance, Tolerance) else cls(tolerance, tolerance / 1000)
 
     def __post_init__(self) -> None:
@@ -40,7 +44,12 @@ class Tolerance:
             raise ValueError(f"a tolerance must be > 0, and an absolute one >= 0, got {self}.")
 
     def measure(self, error: Tensor, size: Tensor) -> Tensor:
-        """What must be at most :attr:`relative`: e over s, a small s counting as alpha / tau."""
+        """What must be at most :attr:`relative`: e over s, a small s counting as alpha / tau.
+
+        Args:
+            error: root mean squares e, of any shape.
+            size: the sizes s they are judged against, likewise.
+        """
         return error / (size + self.absolute / self.relative).clamp_min(TINY)
 
 
@@ -139,11 +148,22 @@ class FixedPointSolver(ABC):
 
     @abstractmethod
     def begin(self, u0: Tensor, tolerance: Tolerance) -> Memory:
-        """A memory for the rows of ``u0`` ``(B, *state)``."""
+        """A memory for the rows of ``u0`` ``(B, *state)``.
+
+        Args:
+            u0: where the iteration begins.
+            tolerance: when a row has converged.
+        """
 
     @torch.no_grad()
     def solve(self, residual: Residual, u0: Tensor, tolerance: Tolerance | float) -> FixedPoint:
-        """Iterate from ``u0`` ``(B, *state)``, without gradient."""
+        """Iterate from ``u0`` ``(B, *state)``, without gradient.
+
+        Args:
+            residual: f(u, which) for rows ``which`` of the batch, all of them if None.
+            u0: where to begin, ``(B, *state)``.
+            tolerance: when a row has converged; a number is the relative one.
+        """
         goal = Tolerance.of(tolerance)
         u = best = u0.detach()
         best_f = torch.zeros_like(u)

@@ -69,7 +69,17 @@ class Gradient(ABC):
     def through(
         self, found: FixedPoint, residual: Residual, solver: FixedPointSolver, tolerance: Tolerance
     ) -> tuple[Tensor, GradientReport]:
-        """The solution ``found.u`` with a gradient, and the report that its backward fills in."""
+        """The solution ``found.u`` with a gradient, and the report that its backward fills in.
+
+        Args:
+            found: what the solver came to, without gradient.
+            residual: f, whose parameters get the gradient.
+            solver: the one that was used, for linear solves of its kind.
+            tolerance: that of the solve, which linear solves share.
+
+        Returns:
+            The state and what its backward pass will have done.
+        """
 
 
 @dataclass(frozen=True)
@@ -168,6 +178,9 @@ def solve_fixed_point(
     Returns:
         The solution; its ``u`` carries the gradient, its ``backward`` is filled in by the backward
         pass.
+
+    Raises:
+        NotImplementedError: a derivative in forward mode, as of ``torch.func.jvp``.
     """
     if runs_forward():
         raise NotImplementedError(

@@ -21,15 +21,34 @@ class Law(Protocol):
     """A law of motion du/dt = f(t, u) bound to one input and one batch of B samples."""
 
     def rate(self, t: Tensor, u: Tensor) -> Tensor:
-        """f(t, u), like ``u`` ``(B, *state)``; ``t`` is ``(B,)``."""
+        """f(t, u), like ``u`` ``(B, *state)``; ``t`` is ``(B,)``.
+
+        Args:
+            t: ``(B,)``.
+            u: states of the flat batch.
+        """
 
     def solve_implicit(
         self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
     ) -> ImplicitSolve:
-        """Solve u - step f(t, u) = base for u, until the correction is below ``scale`` (RMS)."""
+        """Solve u - step f(t, u) = base for u, until the correction is below ``scale`` (RMS).
+
+        Args:
+            t: ``(B,)``, the time of the rate.
+            base: ``(B, *state)``.
+            step: ``(B,)``, in L²/D.
+            guess: where the iteration begins, like ``base``.
+            scale: what a correction is small against, like ``base``.
+        """
 
     def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> Tensor | None:
-        """A first-order step of any size that keeps ``u`` admissible; None if there is none."""
+        """A first-order step of any size that keeps ``u`` admissible; None if there is none.
+
+        Args:
+            t: ``(B,)``, where the step begins.
+            dt: ``(B,)``, how long it is.
+            u: the states there.
+        """
 
     def lowest(self, u: Tensor, sample: Tensor | None = None) -> Tensor | None:
         """Per sample the smallest of what must stay positive, ``(B,)``; None if nothing must.
@@ -108,7 +127,12 @@ class Work:
 
     @classmethod
     def none(cls, batch: int, device: torch.device) -> Work:
-        """Nothing done yet."""
+        """Nothing done yet.
+
+        Args:
+            batch: how many samples.
+            device: where the numbers live.
+        """
         nothing = torch.zeros(batch, dtype=torch.long, device=device)
         return cls(nothing, nothing, nothing, nothing, nothing)
 
@@ -117,7 +141,11 @@ class Work:
         return Work(*(getattr(self, f.name) + getattr(more, f.name) for f in fields(self)))
 
     def reshape(self, batch: tuple[int, ...]) -> Work:
-        """The same with the caller's batch axes."""
+        """The same with the caller's batch axes.
+
+        Args:
+            batch: the axes before those of a state.
+        """
         if self.steps.shape == batch:
             return self
         each = self.steps, self.rejected, self.fallbacks, self.iterations, self.rate_calls
@@ -224,4 +252,12 @@ class Stepper(ABC):
         ``resume`` is an earlier part of the same run, with its :attr:`Path.standing`: what it saved
         is kept and the rest follows, without gradient.
         An interruption from the keyboard ends the run early and is reported as an outcome.
+
+        Args:
+            law: the bound law, see :class:`Law`.
+            u0: states of a flat batch, ``(B, *state)``.
+            times: saved times, rising, ``(T,)``.
+            report: called with the share of time that is done; None: nobody is told.
+            checkpoints: how many states are held for the gradient.
+            resume: what an earlier part of the run returned.
         """

@@ -27,12 +27,12 @@ class Odeint(Stepper):
     backwards in time, which is ill-posed.
     """
 
-    method: Method = "dopri5"
+    method: Method = "dopri5"  #: of torchdiffeq
     rtol: float = 1e-6  #: relative error per step
     atol: float = 1e-8  #: absolute error per step
     max_steps: int = 1_000_000  #: tried ones included
 
-    adaptive: ClassVar[bool] = True
+    adaptive: ClassVar[bool] = True  #: it takes no fixed steps
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
