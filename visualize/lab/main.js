@@ -128,7 +128,7 @@ const page = {
       state: () => ({ ...this.subject.state(), playing: this.playing }),
       reset: () => this.reset(),
       choose: (name) => this.subject.choose(name),
-      set: (key, value) => this.subject.set(key, value),
+      choices: (key) => CONTROLS.find((one) => one.key === key).values,
       time: (count) => {
         const begin = performance.now();
         this.subject.step(count);
