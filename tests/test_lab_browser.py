@@ -156,10 +156,10 @@ def library(settings, steps):
     seen = []
     law = OneStep(cell, dt)
     rate = law.rate
-    law.rate = lambda t, u, x=None: seen.append(u[0]) or rate(t, u, x)
+    law.rate = lambda t, u, x=None: seen.append(u[0].detach()) or rate(t, u, x)
     run = pf.equilibrium(law, c0[None], solver=method(max_evaluations=steps + 1), tol=1e-9)
     assert len(run.history) == steps + 1
-    return seen[-1], run.history[:, 0]
+    return seen[2 + steps], run.history[:, 0]  # two are asked whether the law changes with time
 
 
 def difference(state, settings, steps):
@@ -186,7 +186,8 @@ class TestNumbers:
         state = lab.step(steps)
         assert {key: state["settings"][key] for key in settings} == settings
         assert state["steps"] == steps
-        assert difference(state, settings, steps) < 1e-9
+        # Anderson's least squares multiply round-off.
+        assert difference(state, settings, steps) < (1e-6 if solver == "anderson" else 1e-10)
 
     @pytest.mark.parametrize("name", PRESETS)
     def test_the_script_that_the_page_shows_comes_to_the_same(self, lab, name, capsys):
@@ -321,6 +322,23 @@ class TestControls:
         lab.slide("step", 0)
         assert lab.step(3)["time"] == pytest.approx(3e-6)
 
+    def test_pictures_may_be_sixty_steps_apart(self, lab):
+        before = lab.open("#preset=dissociation").step(60)
+        lab.js("pnp.reset()")
+        lab.js(
+            "const one = document.getElementById('speed'); one.value = 60;"
+            "one.dispatchEvent(new Event('change'))"
+        )
+        assert lab.state()["settings"]["speed"] == 60
+        lab.click("play")
+        deadline = time.monotonic() + 20
+        while lab.state()["steps"] < 60 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert lab.js("return location.hash") == "#preset=dissociation&speed=60"
+        lab.click("play")
+        lab.click("reset")
+        assert lab.step(60)["c"] == before["c"]  # it changes no number
+
     def test_a_running_cell_takes_a_new_voltage(self, lab):
         lab.open("#preset=dissociation").step(20)
         lab.slide("voltage", 60)
@@ -331,7 +349,7 @@ class TestControls:
 
     def test_play_step_and_reset(self, lab):
         lab.open("#preset=dissociation")
-        lab.click("step")
+        lab.click("onward")
         assert lab.state()["steps"] == 1
         lab.click("play")
         deadline = time.monotonic() + 20
@@ -348,8 +366,16 @@ class TestControls:
 
     def test_tabs(self, lab):
         lab.open("#preset=rest").step(5)
-        shown = "return ['table', 'curve', 'script'].filter(id => document.getElementById(id).offsetParent)"
-        for tab, part in (("ledger", "table"), ("energy", "curve"), ("rest", "curve"), ("python", "script")):
+        shown = (
+            "return ['table', 'curve', 'script'].filter("
+            "id => document.getElementById(id).offsetParent)"
+        )
+        for tab, part in (
+            ("ledger", "table"),
+            ("energy", "curve"),
+            ("rest", "curve"),
+            ("python", "script"),
+        ):
             lab.click(f"tab-{tab}")
             assert lab.js(shown) == [part]
         assert "free energy" in lab.js("return document.getElementById('table').textContent")
@@ -391,7 +417,9 @@ class TestPage:
         assert lab.js("return location.hash") == hash_
         assert again.step(5)["c"] == state["c"]
 
-    @pytest.mark.parametrize("hash_", ["#", "#preset=no", "#voltage=1e9&cells=-1&featuresA=x", "#%%%"])
+    @pytest.mark.parametrize(
+        "hash_", ["#", "#preset=no", "#voltage=1e9&cells=-1&featuresA=x", "#%%%"]
+    )
     def test_a_bad_address_does_no_harm(self, lab, hash_):
         state = lab.open(hash_).step(1)
         assert state["settings"] == PRESETS["dissociation"]["settings"]
@@ -435,28 +463,28 @@ class TestPage:
 
     def test_dark_is_dark(self, lab):
         background = "return getComputedStyle(document.body).backgroundColor"
-        assert lab.open(features=[("prefers-color-scheme", "dark")]).js(background) == "rgb(21, 23, 27)"
+        assert (
+            lab.open(features=[("prefers-color-scheme", "dark")]).js(background)
+            == "rgb(21, 23, 27)"
+        )
         assert lab.open().js(background) == "rgb(252, 251, 248)"
 
-    def test_sixty_steps_a_frame_are_taken(self, lab):
-        lab.open("#preset=screening&speed=60").step(60)
-        assert lab.state()["steps"] == 60
+
+@pytest.fixture(scope="module")
+def played(browser, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("player")
+    cell, c0 = cell_of(PRESETS["query"]["settings"])
+    times = torch.linspace(0, 0.05, 9, dtype=torch.float64)
+    stepper = pf.solvers.AsymptoticPreserving(dt=1e-3)
+    run = pf.simulate(cell, torch.stack([c0, 2 * c0]), times, stepper=stepper)
+    path = run.save(folder / "run.safetensors")
+    from pnpfusion.cli import main
+
+    assert main(["lab", "--run", str(path), "--out", str(folder / "p.html"), "--no-browser"]) == 0
+    return Page(browser, folder / "p.html"), pf.load(path)
 
 
 class TestPlayer:
-    @pytest.fixture(scope="class")
-    def played(self, browser, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("player")
-        cell, c0 = cell_of(PRESETS["query"]["settings"])
-        times = torch.linspace(0, 0.05, 9, dtype=torch.float64)
-        stepper = pf.solvers.AsymptoticPreserving(dt=1e-3)
-        run = pf.simulate(cell, torch.stack([c0, 2 * c0]), times, stepper=stepper)
-        path = run.save(folder / "run.safetensors")
-        from pnpfusion.cli import main
-
-        assert main(["lab", "--run", str(path), "--out", str(folder / "p.html"), "--no-browser"]) == 0
-        return Page(browser, folder / "p.html"), pf.load(path)
-
     def test_it_shows_the_numbers_of_the_file(self, played):
         page, run = played
         page.open()

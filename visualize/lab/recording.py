@@ -108,7 +108,7 @@ def recording(run: Solution, title: str | None, samples: Sequence[str] | None) -
         "closed": [*book.closed],
         "samples": names[kept],
         "times": _packed(run.times.detach().double().cpu().numpy()[rows], "<f8"),
-        "edges": _packed(np.append(faces[:-1 : thin.cells], faces[-1]), "<f8"),
+        "edges": _packed(np.append(faces[: -1 : thin.cells], faces[-1]), "<f8"),
         "x": _packed(law.grid.coordinates(0).numpy()[columns], "<f8"),
         "walls": [
             [wall_potentials(law, run, np.array([b])).get(side) for side in ("x-", "x+")]
