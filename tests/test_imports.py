@@ -35,7 +35,9 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["simulate", "--help"], ["train", "--help"]], ids=" ".join
+    "arguments",
+    [["--help"], ["simulate", "--help"], ["train", "--help"], ["lab", "--help"]],
+    ids=" ".join,
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (

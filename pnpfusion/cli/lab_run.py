@@ -63,7 +63,7 @@ def _trained(folder: Path, count: int) -> str:
         run = _followed(model, layer, data.samples(rows))
         cells = [*torch.ones(run.succeeded.shape[1:]).nonzero().tolist()]
         names = [
-            f"{part} sample {int(row)}, cell {', '.join(map(str, cell))}"
+            f"{part} sample {int(row)}{_class_of(data, int(row))}, cell {', '.join(map(str, cell))}"
             for row in rows
             for cell in cells
         ]
@@ -73,7 +73,7 @@ def _trained(folder: Path, count: int) -> str:
 def _followed(model: FusionModel, layer: PNP, data: Features) -> Solution:
     """The layer's cells on these samples, followed in time."""
     with torch.no_grad():
-        _, info = model(data.features, data.present, return_info=True)
+        _, info = model(data.modalities, data.present, return_info=True)
         own = info.solution
         if isinstance(layer.cells, MigratingIons):  # as the layer itself steps
             times = torch.linspace(
@@ -86,10 +86,17 @@ def _followed(model: FusionModel, layer: PNP, data: Features) -> Solution:
         return simulate(own.dynamics, own.states[0], times, x=own.x)
 
 
+def _class_of(data: Features, row: int) -> str:
+    """What the sample is, where it is one of some classes."""
+    if data.target is None or data.target.dtype != torch.int64 or data.target.ndim != 1:
+        return ""
+    return f" ({data.class_names[int(data.target[row])]})" if data.class_names else ""
+
+
 def _words(layer: PNP) -> str:
     if isinstance(layer.cells, MigratingIons):
         return "the ions of a trained layer, at every step that it takes."
     return (
-        "the cells of a trained layer, features being fixed charge, followed to the rest that "
-        "the layer goes to at once."
+        "cells of a trained layer, charged by its features, on their way to the rest that it "
+        "finds at once."
     )

@@ -67,7 +67,7 @@ class Books {
       ["free energy", say(energyStart, 5), say(energy, 5), say(energy - energyStart, 3), falls && !(energy <= energyStart + 1e-9)],
       ["smallest concentration so far", "", say(lowest, 3), "", lowest < 0],
     ];
-    const body = cells.map(([name, start, now, change, bad]) => `<tr><th scope="row">${name}</th><td>${start}</td><td${bad && !change ? ' class="bad"' : ""}>${now}</td><td${bad && change ? ' class="bad"' : ""}>${change}</td></tr>`);
+    const body = cells.map(([name, start, now, change, bad]) => `<tr><th scope="row">${plain(name)}</th><td>${start}</td><td${bad && !change ? ' class="bad"' : ""}>${now}</td><td${bad && change ? ' class="bad"' : ""}>${change}</td></tr>`);
     $("table").innerHTML = `<table><thead><tr><th scope="col">What</th><th scope="col">at the start</th><th scope="col">now</th><th scope="col">change</th></tr></thead><tbody>${body.join("")}</tbody></table>`;
     $("note").textContent = note;
   }

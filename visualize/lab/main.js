@@ -10,11 +10,14 @@ const page = {
   begin() {
     const mode = given.run ? "player" : "lab";
     document.body.dataset.mode = mode;
-    this.books = new Books(mode, () => this.changed(false));
+    this.books = new Books(mode, () => {
+      this.stale = true;
+      if (this.subject) this.draw(performance.now());
+    });
     const told = { changed: (anew) => this.changed(anew), announce: (text) => this.announce(text) };
     this.subject = given.run ? new Player(given.run, told) : new Lab(given.presets, told);
     $("play").addEventListener("click", () => this.play(!this.playing));
-    $("step").addEventListener("click", () => this.once(1));
+    $("onward").addEventListener("click", () => this.once(1));
     $("back").addEventListener("click", () => this.once(-1));
     $("reset").addEventListener("click", () => this.reset());
     $("copy").addEventListener("click", () => this.copy());
@@ -128,7 +131,7 @@ const page = {
       state: () => ({ ...this.subject.state(), playing: this.playing }),
       reset: () => this.reset(),
       choose: (name) => this.subject.choose(name),
-      set: (key, value) => this.subject.set(key, value),
+      choices: (key) => CONTROLS.find((one) => one.key === key).values,
       time: (count) => {
         const begin = performance.now();
         this.subject.step(count);

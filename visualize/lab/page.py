@@ -61,7 +61,7 @@ def lab_page(
         ("version", pnpfusion.__version__),
         ("style", _part("look.css")),
         ("script", f'(() => {{\n"use strict";\n{script}}})();'),
-        ("given", told.replace("</", "<\\/")),
+        ("given", told.replace("<", "\\u003c")),
     ):
         page = page.replace(f"{{{{{name}}}}}", text)
     return page

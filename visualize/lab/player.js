@@ -19,6 +19,7 @@ class Player {
     this.widths = this.edges.slice(1).map((edge, i) => edge - this.edges[i]);
     this.ledger = Object.fromEntries(Object.entries(run.ledger).map(([name, text]) => [name, unpack(text, Float64Array)])); // (times, samples, ...)
     this.values = unpack(run.concentrations, Float32Array); // (times, samples, species, cells)
+    this.fixed = run.fixed && unpack(run.fixed, Float32Array); // (samples, cells)
     this.potentials = unpack(run.potentials, Float32Array); // (times, samples, cells)
     this.frames = this.times.length;
     this.at = 0;
@@ -32,7 +33,7 @@ class Player {
       this.sample = Number($("sample").value);
       this.changed(true);
     });
-    drawLegend(run.species);
+    drawLegend(run.species, Boolean(run.fixed));
   }
 
   get done() {
@@ -65,7 +66,7 @@ class Player {
       species: run.species, edges: this.edges, widths: this.widths, x,
       c: run.species.map((_, k) => this.values.subarray(from + k * n, from + (k + 1) * n)),
       phi: this.potentials.subarray((at * all + sample) * n, (at * all + sample + 1) * n),
-      walls: run.walls[sample],
+      fixed: this.fixed && this.fixed.subarray(sample * n, (sample + 1) * n), walls: run.walls[sample],
     };
   }
 

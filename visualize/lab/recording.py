@@ -79,7 +79,7 @@ def recording(run: Solution, title: str | None, samples: Sequence[str] | None) -
     law = pnp_law(run)
     if not run.succeeded.numel() or not len(run.times):
         raise ValueError("`run` holds no sample, so there is nothing to play.")
-    c, phi, _ = fields_of(run)  # (T, B, S, N), (T, B, N)
+    c, phi, rho = fields_of(run)  # (T, B, S, N), (T, B, N)
     times, batch, species, cells = c.shape
     names = _names(tuple(run.succeeded.shape)) if samples is None else [*samples]
     if len(names) != batch:
@@ -87,6 +87,9 @@ def recording(run: Solution, title: str | None, samples: Sequence[str] | None) -
     thin = Thinning.of(times, batch, species, cells)
     rows, columns, kept = thin.rows(times), thin.columns(cells), slice(thin.samples)
     faces = law.grid.faces(0).numpy()
+    valences = np.array([_mean(one.valence) for one in law.species])
+    fixed = rho[0] - np.einsum("s,bsn->bn", valences, c[0])
+    has_fixed = bool(np.abs(fixed).max() > 1e-6 * np.abs(c[0]).max())
     book, told = run.ledger, [thin.told(times, batch, cells)]
     if not bool(run.succeeded.all()) or not bool(believable(c).all()):
         told.append(f"Not every sample has an answer: {advice(run, failed=True)}.")
@@ -99,18 +102,20 @@ def recording(run: Solution, title: str | None, samples: Sequence[str] | None) -
     return {
         "title": title or "A saved run.",
         "species": [
-            {"name": one.name, "z": _mean(one.valence), "kind": "species"} for one in law.species
+            {"name": one.name, "z": float(z), "kind": "species"}
+            for one, z in zip(law.species, valences, strict=True)
         ],
         "closed": [*book.closed],
         "samples": names[kept],
         "times": _packed(run.times.detach().double().cpu().numpy()[rows], "<f8"),
-        "edges": _packed(np.append(faces[:-1 : thin.cells], faces[-1]), "<f8"),
+        "edges": _packed(np.append(faces[: -1 : thin.cells], faces[-1]), "<f8"),
         "x": _packed(law.grid.coordinates(0).numpy()[columns], "<f8"),
         "walls": [
             [wall_potentials(law, run, np.array([b])).get(side) for side in ("x-", "x+")]
             for b in range(thin.samples)
         ],
         "concentrations": _packed(c[rows][:, kept][..., columns], "<f4"),
+        "fixed": _packed(fixed[kept][:, columns], "<f4") if has_fixed else None,
         "potentials": _packed(phi[rows][:, kept][..., columns], "<f4"),
         "ledger": {
             name: _packed(value.cpu().numpy()[rows][:, kept], "<f8") for name, value in flat.items()

@@ -61,8 +61,9 @@ function readHash(hash, presets) {
   const preset = presets.find(({ name }) => name === told.get("preset")) ?? presets[0];
   const settings = copyOf(preset.settings);
   for (const { key, values } of [...CONTROLS, SPEED]) {
-    const value = values.find((one) => String(one) === told.get(key));
-    if (value !== undefined) settings[key] = value;
+    const text = told.get(key);
+    const value = text && values.find((one) => (typeof one === "number" ? Number(text) === one : text === one));
+    if (value !== undefined && value !== null && value !== "") settings[key] = value;
   }
   for (const key of FEATURES) {
     if (/^[0-9]{8}$/.test(told.get(key) ?? "")) settings[key] = [...told.get(key)].map(Number);

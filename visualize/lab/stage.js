@@ -113,7 +113,7 @@ class Stage {
     pen.font = pen.font.replace("600 13px", "12px");
   }
 
-  drawDensities({ species, c, x, edges, start }) {
+  drawDensities({ species, c, x, edges, start, fixed }) {
     const paper = sheet($("densities"));
     const { pen } = paper;
     let high = 0, low = 0;
@@ -122,9 +122,11 @@ class Stage {
       if (value < low) low = value;
     }
     const wild = low < -1e-3;
-    const wanted = wild ? 6 : Math.min(Math.max(1.15 * high, 2.6), 6.5);
+    const [least, most] = fixed ? [Math.min(...fixed), Math.max(...fixed)] : [0, 0];
+    const wanted = wild ? 6 : Math.min(Math.max(1.15 * Math.max(high, most), 2.6), 6.5);
     this.top = this.top === null || wild ? wanted : this.top + 0.12 * (wanted - this.top);
-    const box = frame(paper, { x: [edges[0], edges[edges.length - 1]], y: [wild ? -4 : 0, this.top], title: `concentration, c₀${this.peaks(c)}`, bottom: 6, xTicks: [] });
+    const box = frame(paper, { x: [edges[0], edges[edges.length - 1]], y: [wild ? -4 : Math.max(-6.5, Math.min(0, 1.1 * least)), this.top], title: `concentration, c₀${this.peaks(c)}`, bottom: 6, xTicks: [] });
+    if (fixed) this.fillUnder(pen, box, x, fixed);
     if (start) start.forEach((one, s) => species[s].kind === "salt" && this.fillUnder(pen, box, x, one));
     if (wild) {
       pen.fillStyle = colour("alarm");
@@ -157,7 +159,12 @@ class Stage {
     return found.length ? `, cut off: ${found.join(", ")}` : "";
   }
 
+  /** The area between values and zero. */
   fillUnder(pen, box, x, values) {
+    pen.save();
+    pen.beginPath();
+    pen.rect(box.left, box.top, box.right - box.left, box.bottom - box.top);
+    pen.clip();
     pen.fillStyle = colour("grey-b");
     pen.globalAlpha = 0.13;
     pen.beginPath();
@@ -165,7 +172,7 @@ class Stage {
     for (let i = 0; i < x.length; i++) pen.lineTo(box.px(x[i]), box.py(values[i]));
     pen.lineTo(box.px(x[x.length - 1]), box.py(0));
     pen.fill();
-    pen.globalAlpha = 1;
+    pen.restore();
   }
 
   drawPotential({ phi, x, edges, walls }) {
@@ -201,7 +208,7 @@ function quantile(sums, edges, amount) {
 }
 
 /** The legend, as a list. */
-function drawLegend(species) {
+function drawLegend(species, hasFixed = false) {
   const looks = looksOf(species);
   $("legend").replaceChildren(
     ...species.map(({ name, z, kind }, s) => {
@@ -213,9 +220,10 @@ function drawLegend(species) {
       return item;
     }),
   );
-  if (species.some(({ kind }) => kind === "salt")) {
-    const item = element("li", {});
-    item.innerHTML = '<svg viewBox="0 0 26 10" aria-hidden="true"><rect width="26" height="10" fill="var(--grey-b)" opacity=".25"/></svg>salt at first';
-    $("legend").append(item);
-  }
+  const shaded = species.some(({ kind }) => kind === "salt") ? "salt at first" : hasFixed ? "fixed charge" : "";
+  if (!shaded) return;
+  const item = element("li", {});
+  item.innerHTML = '<svg viewBox="0 0 26 10" aria-hidden="true"><rect width="26" height="10" fill="var(--grey-b)" opacity=".3"/></svg>';
+  item.append(shaded);
+  $("legend").append(item);
 }
