@@ -233,8 +233,8 @@ plt.show()
 # %%
 # *Seen.* A saddle, positive where the signs agree and negative where they differ: an interaction,
 # made by a cell without a single weight. The layer ``pf.fusion.PNP`` is many such cells side by
-# side, with learned maps from features to charge; it reads potential and density. You will train
-# it in lesson 7.
+# side, with learned maps from features to charge; it reads potential, density and charge. You
+# will train it in lesson 7.
 #
 # Your turn
 # ---------

@@ -75,10 +75,10 @@ plt.show()
 
 # %%
 # *Seen.* As predicted. For :math:`w = -3` there *is* a point of rest; the rounds jump over it. (A
-# smaller step, ``unroll(..., step=0.3)``, would find it: that will be exercise 1.) In the middle
-# there are three, one of them unstable. A layer like that gives different answers to the same
-# input, which nobody wants. Deep equilibrium layers either hope that training stays away from
-# there, or bound :math:`|w|`, as ``pf.ContractiveDEQ`` does.
+# smaller step, ``unroll(..., step=0.3)``, finds it; exercise 1 asks how small it must be.) In the
+# middle there are three, one of them unstable. A layer like that gives different answers to the
+# same input, which nobody wants. Deep equilibrium layers either hope that training stays away
+# from there, or bound :math:`|w|`, as ``pf.ContractiveDEQ`` does.
 #
 # 2. A cell of ions always finds the one
 # --------------------------------------
