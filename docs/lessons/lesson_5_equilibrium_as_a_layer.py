@@ -179,8 +179,8 @@ assert abs(factor / (0.9 * float(s)) - 1) < 0.1
 # *middle* change if a little charge is fixed at :math:`x`? Autograd answers for all :math:`x` in
 # one backward pass.
 #
-# *Predict.* Lesson 3 knows. For small charges the answer solves :math:`-2\lambda^2 g'' + 2g =
-# \delta`, a point of charge in salt water, so :math:`g(x) = \frac{1}{4\lambda} e^{-|x -
+# *Predict.* Lesson 3 knows. For small charges the answer solves :math:`-2\lambda^2\,d^2g/dx^2 +
+# 2g = \delta`, a point of charge in salt water, so :math:`g(x) = \frac{1}{4\lambda} e^{-|x -
 # 1/2|/\lambda}`: *a feature reaches as far as the Debye length*, which for a layer is a knob
 # between local and global.
 
