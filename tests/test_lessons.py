@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+import matplotlib.pyplot
 import pytest
 import torch
 
@@ -41,8 +42,10 @@ for check, wrong in zip(("check_1", "check_2"), sys.argv[2:], strict=True):
 @pytest.fixture(scope="module")
 def inverse_problem():
     """What lesson 8 defines."""
-    with mock.patch("matplotlib.pyplot.show"):
-        return runpy.run_path(str(FOLDER / "lesson_8_inverse_problem.py"))
+    with matplotlib.rc_context(), mock.patch("matplotlib.pyplot.show"):
+        found = runpy.run_path(str(FOLDER / "lesson_8_inverse_problem.py"))
+    matplotlib.pyplot.close("all")
+    return found
 
 
 def test_there_are_eight_lessons_in_order():

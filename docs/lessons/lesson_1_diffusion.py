@@ -81,7 +81,7 @@ plt.show()
 # is what comes in at its left border less what goes out at its right one:
 #
 # .. math:: \frac{dc_i}{dt} = -\frac{J_{i+1/2} - J_{i-1/2}}{h}
-#           \quad\xrightarrow{\;h \to 0\;}\quad
+#           \qquad\text{and with ever finer cells}\qquad
 #           \frac{\partial c}{\partial t} = D\frac{\partial^2 c}{\partial x^2}.
 #
 # That is the diffusion equation. No walker can cross the walls of the box: there the flux is 0.
@@ -135,7 +135,7 @@ plt.show()
 # Which part of a pattern does diffusion forget first? Try a single wave, :math:`c = 1 + A(t)
 # \cos(n \pi x)` on :math:`0 < x < 1`. Its slope is 0 at both walls, so it suits them, and its
 # second derivative is :math:`-(n\pi)^2 A \cos(n\pi x)`: the wave keeps its shape, and its height
-# obeys :math:`A' = -(n\pi)^2 D A`.
+# obeys :math:`dA/dt = -(n\pi)^2 D A`.
 #
 # *Predict.* :math:`A(t) = A(0)\,e^{-(n\pi)^2 D t}`. Twice as many bumps fade *four* times as fast
 # (the walkers' law again): fine detail dies first.

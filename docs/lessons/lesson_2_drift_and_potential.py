@@ -93,8 +93,8 @@ plt.show()
 # No ion can leave through the walls, so the crowd piles up at one of them, until diffusion out of
 # the pile balances drift into it.
 #
-# *Predict.* At rest there is no flux: :math:`c' + z c \phi' = 0`, that is :math:`(\ln c)' =
-# -z\phi'`, so
+# *Predict.* At rest there is no flux: :math:`dc/dx + z c\,d\phi/dx = 0`, that is :math:`d\ln c/dx
+# = -z\,d\phi/dx`, so
 #
 # .. math:: c(x) = \text{const}\cdot e^{-z\phi(x)}.
 #
@@ -140,10 +140,10 @@ plt.show()
 # hardly notice each other (that was the trick of part 1).
 #
 # *Predict.* Put a thin sheet of positive charge at :math:`x = 0.3` and one of negative charge at
-# 0.7. Where there is no charge, :math:`\phi'' = 0`: straight pieces. Integrating over a sheet of
-# charge :math:`q`, the slope must jump by :math:`-q/\varepsilon`. Far left and right the walls
-# insulate: slope 0. So: a plateau, a ramp of slope :math:`-q/\varepsilon`, a plateau. You have
-# just designed a capacitor.
+# 0.7. Where there is no charge, :math:`d^2\phi/dx^2 = 0`: straight pieces. Integrating over a
+# sheet of charge :math:`q`, the slope must jump by :math:`-q/\varepsilon`. Far left and right the
+# walls insulate: slope 0. So: a plateau, a ramp of slope :math:`-q/\varepsilon`, a plateau. You
+# have just designed a capacitor.
 
 epsilon, q = 0.5, 2.0
 grid = pf.Grid((200,), (1.0,), ("wall",))

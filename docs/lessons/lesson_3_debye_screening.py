@@ -34,10 +34,10 @@ f64 = torch.float64
 # *Predict.* By Boltzmann's law (lesson 2) at rest :math:`c_\pm = e^{\mp\phi}`. Put that into
 # Poisson's equation:
 #
-# .. math:: -\varepsilon\phi'' = e^{-\phi} - e^{\phi} = -2\sinh\phi .
+# .. math:: -\varepsilon\,\frac{d^2\phi}{dx^2} = e^{-\phi} - e^{\phi} = -2\sinh\phi .
 #
-# For a small potential :math:`\sinh\phi \approx \phi`, so :math:`\phi'' = (2/\varepsilon)\,\phi`,
-# and what vanishes far away is
+# For a small potential :math:`\sinh\phi \approx \phi`, so :math:`d^2\phi/dx^2 =
+# (2/\varepsilon)\,\phi`, and what vanishes far away is
 #
 # .. math:: \phi = V e^{-x/\lambda}, \qquad \lambda = \sqrt{\varepsilon / 2}.
 #
@@ -88,12 +88,12 @@ plt.show()
 # *completely*: beyond it there is no field, so (by Gauss' law, which is Poisson's equation
 # integrated once) the charge of the cloud is minus that of the electrode.
 #
-# For large :math:`V` the linear formula is wrong. The exact solution of :math:`\varepsilon\phi''
-# = 2\sinh\phi` is
+# For large :math:`V` the linear formula is wrong. The exact solution of
+# :math:`\varepsilon\,d^2\phi/dx^2 = 2\sinh\phi` is
 #
 # .. math:: \tanh\frac{\phi}{4} = \tanh\frac{V}{4}\; e^{-x/\lambda} \qquad\text{(Gouy and Chapman)}.
 #
-# Check by hand if you like: :math:`\phi' = -\frac{2}{\lambda}\sinh\frac{\phi}{2}` is the same
+# Check by hand if you like: :math:`d\phi/dx = -\frac{2}{\lambda}\sinh\frac{\phi}{2}` is the same
 # statement, differentiated.
 
 law = half_cell(0.05, volts=4.0)
@@ -184,8 +184,8 @@ plt.show()
 # and says that 10 mmol/l give 3.04 nm.
 #
 # **Exercise 2 (a function).** Write ``wall_charge(volts, debye_length)``: the exact charge of the
-# electrode of part 2. (Gauss' law at the wall: the charge is :math:`-\varepsilon\,\phi'(0)`, and
-# a formula for :math:`\phi'` stands above.)
+# electrode of part 2. (Gauss' law at the wall: the charge is :math:`-\varepsilon\,d\phi/dx`, and
+# a formula for that slope stands above.)
 
 
 def check_1(millimolar):
@@ -221,7 +221,7 @@ answer_1 = 10 * (3.042 / 3) ** 2
 assert check_1(answer_1)
 
 # %%
-# **2.** :math:`-\varepsilon\phi'(0) = 2\lambda^2 \cdot \frac{2}{\lambda}\sinh\frac{V}{2} =
+# **2.** :math:`-\varepsilon\,d\phi/dx = 2\lambda^2 \cdot \frac{2}{\lambda}\sinh\frac{V}{2} =
 # 4\lambda\sinh\frac{V}{2}`. For small :math:`V` that is :math:`2\lambda V =
 # (\varepsilon/\lambda)\,V`: the capacitor of part 3.
 

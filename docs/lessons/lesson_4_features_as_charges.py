@@ -76,8 +76,8 @@ plt.show()
 # x_i)`.
 #
 # *Predict.* For small features, put :math:`c_\pm = 1 \pm f/2` into the two Nernst–Planck
-# equations and subtract them. With Poisson's :math:`\phi'' = -f/\varepsilon`, everything but
-# terms of second order becomes
+# equations and subtract them. With Poisson's :math:`d^2\phi/dx^2 = -f/\varepsilon`, everything
+# but terms of second order becomes
 #
 # .. math:: \frac{\partial f}{\partial t}
 #           = D\,\frac{\partial^2 f}{\partial x^2} - \frac{2D}{\varepsilon} f
@@ -168,8 +168,8 @@ plt.show()
 # move), and let salt water from two reservoirs come to rest around them. Deep inside a cell that
 # is many Debye lengths wide nothing depends on place.
 #
-# *Predict.* There :math:`\phi'' = 0`, so charges must cancel: :math:`q + e^{-\phi} - e^{\phi} =
-# 0`. Hence
+# *Predict.* There :math:`d^2\phi/dx^2 = 0`, so charges must cancel: :math:`q + e^{-\phi} -
+# e^{\phi} = 0`. Hence
 #
 # .. math:: \phi = \operatorname{arsinh}\frac{q}{2}, \qquad
 #           N = c_+ + c_- = 2\cosh\phi = \sqrt{4 + q^2}.
@@ -233,8 +233,8 @@ plt.show()
 # %%
 # *Seen.* A saddle, positive where the signs agree and negative where they differ: an interaction,
 # made by a cell without a single weight. The layer ``pf.fusion.PNP`` is many such cells side by
-# side, with learned maps from features to charge; it reads potential and density. You will train
-# it in lesson 7.
+# side, with learned maps from features to charge; it reads potential, density and charge. You
+# will train it in lesson 7.
 #
 # Your turn
 # ---------

@@ -75,10 +75,10 @@ plt.show()
 
 # %%
 # *Seen.* As predicted. For :math:`w = -3` there *is* a point of rest; the rounds jump over it. (A
-# smaller step, ``unroll(..., step=0.3)``, would find it: that will be exercise 1.) In the middle
-# there are three, one of them unstable. A layer like that gives different answers to the same
-# input, which nobody wants. Deep equilibrium layers either hope that training stays away from
-# there, or bound :math:`|w|`, as ``pf.ContractiveDEQ`` does.
+# smaller step, ``unroll(..., step=0.3)``, finds it; exercise 1 asks how small it must be.) In the
+# middle there are three, one of them unstable. A layer like that gives different answers to the
+# same input, which nobody wants. Deep equilibrium layers either hope that training stays away
+# from there, or bound :math:`|w|`, as ``pf.ContractiveDEQ`` does.
 #
 # 2. A cell of ions always finds the one
 # --------------------------------------
@@ -179,8 +179,8 @@ assert abs(factor / (0.9 * float(s)) - 1) < 0.1
 # *middle* change if a little charge is fixed at :math:`x`? Autograd answers for all :math:`x` in
 # one backward pass.
 #
-# *Predict.* Lesson 3 knows. For small charges the answer solves :math:`-2\lambda^2 g'' + 2g =
-# \delta`, a point of charge in salt water, so :math:`g(x) = \frac{1}{4\lambda} e^{-|x -
+# *Predict.* Lesson 3 knows. For small charges the answer solves :math:`-2\lambda^2\,d^2g/dx^2 +
+# 2g = \delta`, a point of charge in salt water, so :math:`g(x) = \frac{1}{4\lambda} e^{-|x -
 # 1/2|/\lambda}`: *a feature reaches as far as the Debye length*, which for a layer is a knob
 # between local and global.
 

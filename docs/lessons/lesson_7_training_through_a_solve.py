@@ -131,7 +131,7 @@ plt.show()
 #
 # *Predict.* Here the answer can be computed, so that we can mark the optimiser's work. By
 # Boltzmann :math:`\phi = -\ln c_+`, and by Poisson the charge must be :math:`q =
-# -\varepsilon\phi'' + 2\sinh\phi`.
+# -\varepsilon\,d^2\phi/dx^2 + 2\sinh\phi`.
 
 grid = pf.Grid((64,), (1.0,), ("wall",))
 x = grid.coordinates(0)
@@ -283,7 +283,7 @@ def check_2(solve):
 # Answers
 # -------
 # **2.** (First, as it answers the other as well.) Near :math:`V` the charge is :math:`Q(V) +
-# Q'(V)\,(V' - V)`; set that to what is wanted, and repeat. The number of right digits doubles
+# (dQ/dV)\,\Delta V`; set that to what is wanted, and repeat. The number of right digits doubles
 # each time.
 
 

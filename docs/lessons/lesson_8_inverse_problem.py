@@ -37,8 +37,8 @@ f64 = torch.float64
 #     \frac{\partial c_\pm}{\partial x} \pm c_\pm \frac{\partial\phi}{\partial x}\right),
 #     \qquad -\varepsilon\frac{\partial^2\phi}{\partial x^2} = c_+ - c_- ,
 #
-# with no flux and :math:`-\varepsilon\,\phi' = q` on the left, :math:`c_\pm = 0.2` and
-# :math:`\phi = 0` on the right.
+# with no flux and :math:`-\varepsilon\,\partial\phi/\partial x = q` on the left, :math:`c_\pm =
+# 0.2` and :math:`\phi = 0` on the right.
 #
 # *Predict.* What will betray the unknowns? The width of the drop betrays both :math:`D`, though
 # mixed: the faster ion is held back by the field of the slower one (lesson 2). The charge of the
