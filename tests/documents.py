@@ -62,7 +62,7 @@ def run(page: Path) -> dict[str, Any]:
     """Run a page's code; returns its names."""
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks(page):
-        where = f"{page.relative_to(ROOT)}, line {block.line}"
+        where = f"{page.name}, line {block.line}"
         if block.kind == "python":
             code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
             if not NOT_RUN.match(block.text):

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 import pnpfusion as pf
-from pnpfusion import solvers
 from pnpfusion.dynamics.input import Input
 from pnpfusion.solvers import (
     FACE_SCHEMES,
@@ -51,8 +50,8 @@ def arguments(made: type) -> dict[str, bool]:
 
 f64 = torch.float64
 ALL_SCHEMES = list(FACE_SCHEMES)
-EXPLICIT = members(solvers, ExplicitRK)
-IMPLICIT = members(solvers, ESDIRK)
+EXPLICIT = members(pf.solvers, ExplicitRK)
+IMPLICIT = members(pf.solvers, ESDIRK)
 #: Steppers that follow any law with steps of a given size; AsymptoticPreserving follows PNP only.
 FIXED_STEP = [*EXPLICIT, *IMPLICIT]
 ADAPTIVE: list[Stepper] = [*(method() for method in IMPLICIT), Odeint()]

@@ -138,3 +138,29 @@ def test_sessions_in_docstrings_answer_as_they_say(module: str) -> None:
     assert found
     for one in found:
         documents.check_session(one.docstring or "", dict(one.globs), one.name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("python", "assert 1 + 1 == 3\n"),
+        ("python", "# not run:\nassert 1 + 1 == 3\n"),  # without a reason
+        ("python", "# not run: it is no Python\n1 +\n"),
+        ("pycon", ">>> 1 + 1\n3\n"),
+        ("pycon", ">>> import warnings; warnings.warn('told of', stacklevel=1)\n"),
+        ("pycon", ">>> int('a')\nTraceback (most recent call last):\nValueError: other words\n"),
+        ("pycon", ">>> 1 + 1\nTraceback (most recent call last):\nValueError: none\n"),
+        ("console", "$ pnpfusion simulate --data none.csv\npnpfusion simulate: all is well.\n"),
+    ],
+)
+def test_a_page_that_is_wrong_is_found(kind: str, text: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# Page\n\n```{kind}\n{text}```\n")
+    with pytest.raises((AssertionError, SyntaxError)):
+        documents.run(page)
+
+
+@pytest.mark.parametrize("page", documents.PAGES, ids=name_of)
+def test_no_code_hides_behind_another_name(page: Path) -> None:
+    kinds = {block.kind for block in documents.blocks(page)}
+    assert not kinds & {"py", "python3", "Python", "ipython", "doctest"}, "write python or pycon"

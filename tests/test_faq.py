@@ -44,10 +44,7 @@ def test_headings_are_anchors_and_no_two_are_the_same():
 def test_every_address_has_an_entry_that_quotes_an_error_with_it(entry: Faq):
     assert str(entry) == f"(docs/faq.md#{entry.value})"
     assert entry.value in entries(), f"docs/faq.md has no heading for {entry}"
-    anywhere = {anchor for one in entries() for anchor in told_in(one)}
-    if entry in (Faq.LONG_EXPLICIT_STEPS, Faq.OUT_OF_MEMORY):
-        return  # quoted beside what follows from it; of a file larger than this machine's memory
-    assert entry.value in told_in(entry.value) <= anywhere
+    assert entry.value in told_in(entry.value)
 
 
 @pytest.mark.parametrize("entry", Faq, ids=lambda entry: entry.name)
@@ -65,6 +62,12 @@ def test_every_outcome_that_is_no_success_leads_to_its_entry(outcome: pf.Outcome
         assert addresses[0] in entries()
 
 
+def shown(word: str) -> str:
+    """What the page shows as text, not as a session, in its one block with ``word``, in a line."""
+    (block,) = (one for one in documents.blocks(PAGE) if one.kind == "text" and word in one.text)
+    return " ".join(block.text.split())
+
+
 def test_what_is_said_of_a_missing_package(monkeypatch: pytest.MonkeyPatch):
     def absent(name: str) -> None:
         raise known_sets.PackageNotFoundError(name)
@@ -72,11 +75,17 @@ def test_what_is_said_of_a_missing_package(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(known_sets, "distribution", absent)
     with pytest.raises(ImportError) as caught:
         pf.data.htad()
-    shown = [one.text for one in documents.blocks(PAGE) if "multiviewstacking" in one.text]
-    assert [" ".join(one.split()) for one in shown] == [str(caught.value)]
+    assert str(caught.value) == shown("multiviewstacking")
 
 
-def test_a_file_beyond_this_machine_leads_to_the_entry_on_memory(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pnpfusion.data.reading._memory", lambda: 1024)
-    with pytest.raises(ValueError, match=r"more than this machine's memory.*#out-of-memory\)"):
-        pf.data.reading.fits("clips.npz", 2048, 4096)
+def test_what_is_said_of_a_file_larger_than_the_memory(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pnpfusion.data.reading._memory", lambda: 16 * 2**30)
+    with pytest.raises(ValueError, match="more than this machine's memory") as caught:
+        pf.data.reading.fits("clips.npz", 64 * 2**30, 64 * 2**30)
+    assert str(caught.value) == shown("clips.npz")
+
+
+def test_what_is_said_while_a_kernel_is_compiled():
+    source = (ROOT / "solvers" / "kernels" / "cache.py").read_text(encoding="utf-8")
+    assert shown("compiling").replace("esdirk_lanes", "%s") in source
+    assert "def esdirk_lanes(" in (ROOT / "solvers/kernels/lanes/esdirk.py").read_text()
