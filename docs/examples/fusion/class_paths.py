@@ -3,13 +3,12 @@ Classes find their places while a layer learns
 ==============================================
 
 Left and right halves of the handwritten digits 0 to 4 are fused by cells of electrolyte at rest to
-two numbers, from which a linear head tells the digit,
-
-.. math:: \hat y = W F(x_l, x_r) + w, \qquad F(x_l, x_r) \in \mathbb{R}^2 .
+two numbers, :math:`\hat y = W F(x_l, x_r) + w` with :math:`F \in \mathbb{R}^2`, from which a
+linear head tells which it is.
 
 The movie shows that plane for digits that are not learned from: dots are samples, lines the paths
 of the class means since training began. At first all lie together; the classes drift apart, on
-curved paths, and in the last frame at least 95 % are told right. Gradients go through the rest.
+curved paths, and in the last frame at least 95 % are told right.
 """
 
 import matplotlib.pyplot as plt
@@ -23,8 +22,8 @@ from pnpfusion.visualize.style import LINES
 torch.set_num_threads(1), torch.manual_seed(0)
 data = pf.data.digits()
 data = data.samples((data.target < 5).nonzero()[:, 0]).standardised()
-rows = pf.data.stratified(data.target, 0.3, torch.Generator().manual_seed(0))
-learn, test = data.samples(rows[0]), data.samples(rows[1])
+both = pf.data.stratified(data.target, 0.3, torch.Generator().manual_seed(0))
+learn, test = (data.samples(rows) for rows in both)
 fuse, head = pf.fusion.PNP(data.dims, 2).double(), nn.Linear(2, 5).double()
 adam = torch.optim.Adam([*fuse.parameters(), *head.parameters()], 5e-3)
 planes, shares = [], []
@@ -42,8 +41,9 @@ planes = torch.stack(planes)
 means = torch.stack([planes[:, test.target == k].mean(1) for k in range(5)])
 plt.style.use(pf.visualize.LIGHT)
 figure, ax = plt.subplots(figsize=(5.8, 4.8), dpi=110, layout="constrained")
-dots = [ax.plot([], [], "os^Dv"[k], color=LINES[k], ms=3, alpha=0.5, mew=0)[0] for k in range(5)]
-lines = [ax.plot([], [], color=LINES[k], lw=2, label=f"digit {k}")[0] for k in range(5)]
+dots = [ax.plot([], [], "os^Dv"[k], c=LINES[k], ms=3, alpha=0.5, mew=0)[0] for k in range(5)]
+looks = [{"color": LINES[k], "marker": "os^Dv"[k], "markevery": [-1]} for k in range(5)]
+lines = [ax.plot(0, 0, lw=2, label=f"digit {k}", **looks[k])[0] for k in range(5)]
 size = 1.15 * float(planes[-1].abs().max())
 ax.set(xlim=(-size, size), ylim=(-size, size), xlabel="fused number 1", ylabel="fused number 2")
 ax.legend(loc="upper right")
