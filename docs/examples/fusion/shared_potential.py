@@ -2,7 +2,7 @@ r"""
 A shared potential multiplies
 =============================
 
-Two modalities of one number each, and the class :math:`y = [\,a\,b > \mathrm{median}\,]`. Maps from
+Modalities of one number each, and the class :math:`y = [\kappa\,a\,b > \mathrm{median}]`. Maps from
 features to fixed charge, and from the cells at rest to the answer, are linear. Coupled, both
 modalities charge the same cells, and the potential is that of all charge together,
 
