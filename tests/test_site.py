@@ -4,6 +4,8 @@ import ast
 import importlib
 import inspect
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -218,3 +220,14 @@ def test_the_check_of_the_finished_site_finds_what_is_wrong(tmp_path: Path) -> N
     for text, fault in faults.items():
         (tmp_path / "bad.html").write_text(text)
         assert complaints(tmp_path) == [f"bad.html {fault}"]
+
+
+def test_search_finds_a_solver_from_a_file(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "_build" / "html" / "search.html"
+    chromium = shutil.which("chromium")
+    if not page.exists() or chromium is None:
+        pytest.skip("wanted: the site, `make docs`, and on Debian apt install chromium")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
+    options += ["--virtual-time-budget=8000", "--dump-dom", f"{page.as_uri()}?q=Anderson"]
+    done = subprocess.run([chromium, *options], capture_output=True, text=True, timeout=120)
+    assert 'href="api/solvers.html#pnpfusion.solvers.Anderson"' in done.stdout
