@@ -167,17 +167,13 @@ def test_the_fields_of_a_dataclass_are_told(name: str) -> None:
 def test_a_method_tells_its_arguments_and_errors(name: str) -> None:
     kind = CLASSES[name]
     for method, function in methods(kind):
-        above = [
-            vars(base).get(method)
-            for base in kind.__mro__
-            if base.__module__.startswith("pnpfusion")
-        ]
-        texts = [getattr(one, "__doc__", None) or "" for one in above if one is not None]
-        text = "\n".join(texts)
+        kinds = [one for one in kind.__mro__ if one.__module__.startswith("pnpfusion")]
+        text = "\n".join(vars(one)[method].__doc__ or "" for one in kinds if method in vars(one))
         assert text, f"{name}.{method} has no docstring"
         if text.startswith("See "):
             continue
-        untold = [p for p in parameters(function) if not re.search(rf"(?<!\w){p}(?!\w)", text)]
+        told = f"{text}\n{kind.__doc__}"
+        untold = [p for p in parameters(function) if not re.search(rf"(?<!\w){p}(?!\w)", told)]
         assert not untold, f"{name}.{method} has arguments that nothing tells of: {untold}"
         assert not raises(function) or "aise" in text, f"{name}.{method} says not when it raises"
 

@@ -10,12 +10,14 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.math import get_node_equation_number
 
-#: "ln" and its like before what they are of, where TeX leaves a little room.
-FUNCTION = re.compile(
+NAMES = "(?:ln|log|exp|sin|cos|tan|sinh|cosh|tanh|max|min|arg)"
+ROOM = '<mspace width="0.17em"></mspace>'
+#: Where TeX leaves a little room: before what a named function is of, and before a named function.
+BEFORE_ARGUMENT = re.compile(
     r"(?<!<msup>)(?<!<msub>)(?<!<msubsup>)(?<!<munder>)(?<!<mover>)(?<!<mfrac>)"
-    r"(<mi>(?:ln|log|exp|sin|cos|tan|sinh|cosh|tanh|max|min|arg)</mi>)"
-    r"(?=<m(?:i|n|sub|sup|row|frac|sqrt)\b)"
+    rf"(<mi>{NAMES}</mi>)(?=<m(?:i|n|sub|sup|row|frac|sqrt)\b)"
 )
+BEFORE_FUNCTION = re.compile(rf"(?<=</m[in]>)(?=(?:<m(?:sup|sub)>)?<mi>{NAMES}</mi>)")
 
 
 def mathml(latex: str, display: str) -> str:
@@ -28,7 +30,7 @@ def mathml(latex: str, display: str) -> str:
     except Exception as error:  # it has a dozen kinds, none with a common base
         raise ExtensionError(f"this formula cannot be written as MathML: {latex}") from error
     markup = markup.replace("<mi>&#x02032;</mi>", "<mo>&#x02032;</mo>")  # a prime is no letter
-    markup = FUNCTION.sub(r'\1<mspace width="0.17em"></mspace>', markup)
+    markup = BEFORE_FUNCTION.sub(ROOM, BEFORE_ARGUMENT.sub(rf"\1{ROOM}", markup))
     unknown = re.findall(r">\s*(\\[A-Za-z]+)", html.unescape(markup))
     if unknown:
         raise ExtensionError(f"latex2mathml does not know {unknown} in {latex}")
