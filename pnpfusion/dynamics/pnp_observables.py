@@ -92,6 +92,9 @@ class CellObservables(Dynamics):
 
         In F D_ref c_ref / L. Together with :meth:`current` it has no divergence: the same total
         current passes every cross-section of a cell between two walls.
+
+        Raises:
+            ValueError: a Stern layer that is a function of time.
         """
         self._checked(axis)
         self.check_shape("c", c)
