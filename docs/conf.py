@@ -28,7 +28,7 @@ extensions = [
         "sources",
         "references",
         "shapes",
-        "self_contained",
+        *("self_contained", "tables"),
     ),  # in _ext
 ]
 exclude_patterns = ["_build", "examples", "lessons", "**/GALLERY_HEADER.rst"]

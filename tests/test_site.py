@@ -4,6 +4,8 @@ import ast
 import importlib
 import inspect
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,17 +167,13 @@ def test_the_fields_of_a_dataclass_are_told(name: str) -> None:
 def test_a_method_tells_its_arguments_and_errors(name: str) -> None:
     kind = CLASSES[name]
     for method, function in methods(kind):
-        above = [
-            vars(base).get(method)
-            for base in kind.__mro__
-            if base.__module__.startswith("pnpfusion")
-        ]
-        texts = [getattr(one, "__doc__", None) or "" for one in above if one is not None]
-        text = "\n".join(texts)
+        kinds = [one for one in kind.__mro__ if one.__module__.startswith("pnpfusion")]
+        text = "\n".join(vars(one)[method].__doc__ or "" for one in kinds if method in vars(one))
         assert text, f"{name}.{method} has no docstring"
         if text.startswith("See "):
             continue
-        untold = [p for p in parameters(function) if not re.search(rf"(?<!\w){p}(?!\w)", text)]
+        told = f"{text}\n{kind.__doc__}"
+        untold = [p for p in parameters(function) if not re.search(rf"(?<!\w){p}(?!\w)", told)]
         assert not untold, f"{name}.{method} has arguments that nothing tells of: {untold}"
         assert not raises(function) or "aise" in text, f"{name}.{method} says not when it raises"
 
@@ -218,3 +216,14 @@ def test_the_check_of_the_finished_site_finds_what_is_wrong(tmp_path: Path) -> N
     for text, fault in faults.items():
         (tmp_path / "bad.html").write_text(text)
         assert complaints(tmp_path) == [f"bad.html {fault}"]
+
+
+def test_search_finds_a_solver_from_a_file(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "_build" / "html" / "search.html"
+    chromium = shutil.which("chromium")
+    if not page.exists() or chromium is None:
+        pytest.skip("wanted: the site, `make docs`, and on Debian apt install chromium")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
+    options += ["--virtual-time-budget=8000", "--dump-dom", f"{page.as_uri()}?q=Anderson"]
+    done = subprocess.run([chromium, *options], capture_output=True, text=True, timeout=120)
+    assert 'href="api/solvers.html#pnpfusion.solvers.Anderson"' in done.stdout

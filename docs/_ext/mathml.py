@@ -10,11 +10,17 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.math import get_node_equation_number
 
-#: "ln" and its like before what they are of, where TeX leaves a little room.
-FUNCTION = re.compile(
-    r"(?<!<msup>)(?<!<msub>)(?<!<msubsup>)(?<!<munder>)(?<!<mover>)(?<!<mfrac>)"
-    r"(<mi>(?:ln|log|exp|sin|cos|tan|sinh|cosh|tanh|max|min|arg)</mi>)"
-    r"(?=<m(?:i|n|sub|sup|row|frac|sqrt)\b)"
+NAMES = "(?:ln|log|exp|sin|cos|tan|sinh|cosh|tanh|max|min|arg)"
+ROOM = '<mspace width="0.17em"></mspace>'
+INSIDE = "".join(f"(?<!<{tag}>)" for tag in ("msup", "msub", "msubsup", "munder", "mover", "mfrac"))
+#: What browsers draw otherwise than TeX does, and what they are told instead.
+MENDED = (
+    ("<mi>&#x02032;</mi>", "<mo>&#x02032;</mo>"),  # a prime is no letter
+    ("<mo>&#x0002F;</mo>", '<mo lspace="0em" rspace="0em">/</mo>'),
+    (rf"{INSIDE}(<mi>{NAMES}</mi>)(?=<m(?:i|n|sub|sup|row|frac|sqrt)\b)", rf"\1{ROOM}"),
+    (rf"(?<=</m[in]>)(?=(?:<m(?:sup|sub)>)?<mi>{NAMES}</mi>)", ROOM),
+    ('<mstyle scriptlevel="0"><mo>(&#x219[02];)</mo></mstyle>', r"<mo>\1</mo>"),  # \xrightarrow
+    (r'<mpadded width="\+0.833em".*?>(.*?)<mspace depth=".25em" /></mpadded>', r"<mrow>\1</mrow>"),
 )
 
 
@@ -27,8 +33,8 @@ def mathml(latex: str, display: str) -> str:
         markup = convert(latex, display=display)
     except Exception as error:  # it has a dozen kinds, none with a common base
         raise ExtensionError(f"this formula cannot be written as MathML: {latex}") from error
-    markup = markup.replace("<mi>&#x02032;</mi>", "<mo>&#x02032;</mo>")  # a prime is no letter
-    markup = FUNCTION.sub(r'\1<mspace width="0.17em"></mspace>', markup)
+    for drawn, told in MENDED:
+        markup = re.sub(drawn, told, markup)
     unknown = re.findall(r">\s*(\\[A-Za-z]+)", html.unescape(markup))
     if unknown:
         raise ExtensionError(f"latex2mathml does not know {unknown} in {latex}")

@@ -15,6 +15,7 @@ def scraper(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
         if isinstance(movie, Animation) and plt.fignum_exists(movie._fig.number):
             path = Path(next(block_vars["image_path_iterator"])).with_suffix(".gif")
             movie.save(path, writer="pillow")
+            movie._fig.savefig(path.with_suffix(".png"))  # its last frame, for the thumbnail
             rst += figure_rst([path], gallery_conf["src_dir"], "a movie; the text above tells it")
             plt.close(movie._fig)
     return rst + str(matplotlib_scraper(block, block_vars, gallery_conf))

@@ -29,6 +29,9 @@ class CellObservables(Dynamics):
     wall is a function of it. What lives on faces is given for one ``axis``: that axis of the grid
     then has N + 1 entries, at ``grid.faces(axis)``; on a periodic axis the first is the last.
     Spectral cells have no faces and give it where the concentrations are. All is differentiable.
+
+    Raises:
+        ValueError: ``c`` has not the shape of a state, or there is no such axis or wall.
     """
 
     grid: Grid
@@ -36,11 +39,11 @@ class CellObservables(Dynamics):
 
     @abstractmethod
     def electrolyte(self, batch: tuple[int, ...], like: Tensor, x: Input, t: Time = None) -> Cell:
-        """The cell's parameters spread over a batch, at a time."""
+        """The cell's parameters spread over ``batch``, at ``t``, of the dtype of ``like``."""
 
     @abstractmethod
     def check_shape(self, name: str, c: Tensor) -> None:
-        """Raise ValueError unless ``c`` has the shape of a state."""
+        """Raise ValueError, in which ``c`` is ``name``, unless it has the shape of a state."""
 
     def _flat(
         self, c: Tensor, x: Input, t: Time, function: Callable[[Cell, Tensor], Tensor]
@@ -90,6 +93,9 @@ class CellObservables(Dynamics):
 
         In F D_ref c_ref / L. Together with :meth:`current` it has no divergence: the same total
         current passes every cross-section of a cell between two walls.
+
+        Raises:
+            ValueError: a Stern layer that is a function of time.
         """
         self._checked(axis)
         self.check_shape("c", c)
@@ -125,7 +131,7 @@ class CellObservables(Dynamics):
         return self._flat(c, x, t, lambda cell, flat: cell.field_across(flat, axis))
 
     def electrode_charge(self, c: Tensor, side: str, x: Input = None, *, t: Time = None) -> Tensor:
-        r"""The charge on a wall, :math:`\int \varepsilon\,\partial_n\phi`, ``(*batch,)``.
+        r"""The charge on wall ``side``, :math:`\int \varepsilon\,\partial_n\phi`, ``(*batch,)``.
 
         In F c_ref L^d; on one axis, per area of the wall. The derivative by the wall's potential of
         its value at equilibrium is the differential capacitance (autograd gives it).
