@@ -139,6 +139,10 @@ class Lab {
     };
   }
 
+  get deceived() {
+    return this.run.deceived;
+  }
+
   iterations() {
     return this.run.iterations;
   }
