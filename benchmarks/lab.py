@@ -102,9 +102,10 @@ def main() -> None:
     rows: list[tuple[str, str, float, float]] = []
 
     def note(what: str, unit: str, values: list[float]) -> None:
-        row = {"what": what, "unit": unit, "median": statistics.median(values), "min": min(values)}
+        median, least = statistics.median(values), min(values)
+        row = {"what": what, "unit": unit, "median": median, "min": least}
         print(json.dumps(row), flush=True)
-        rows.append((what, unit, row["median"], row["min"]))  # type: ignore[arg-type]
+        rows.append((what, unit, median, least))
 
     with tempfile.TemporaryDirectory() as folder, chromium() as driver:
         path = Path(folder) / "lab.html"

@@ -478,7 +478,7 @@ class TestPage:
         background = "return getComputedStyle(document.body).backgroundColor"
         assert (
             lab.open(features=[("prefers-color-scheme", "dark")]).js(background)
-            == "rgb(21, 23, 27)"
+            == "rgb(20, 23, 28)"
         )
         assert lab.open().js(background) == "rgb(252, 251, 248)"
 

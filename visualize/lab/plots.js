@@ -2,7 +2,7 @@
 
 const MARGIN = { left: 46, right: 44 }; // of the cell, where electrodes say their potential
 
-/** A canvas ready to be drawn on in CSS pixels: its context, width and height. */
+/** A canvas ready to be drawn on in CSS pixels: its context, width, height, and letters against 12 pixels. */
 function sheet(canvas) {
   const scale = window.devicePixelRatio || 1, { width, height } = canvas.getBoundingClientRect();
   if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
@@ -12,9 +12,10 @@ function sheet(canvas) {
   const pen = canvas.getContext("2d");
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
-  pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+  const { fontSize, fontFamily } = getComputedStyle(canvas);
+  pen.font = `${fontSize} ${fontFamily}`;
   pen.lineJoin = pen.lineCap = "round";
-  return { pen, width, height };
+  return { pen, width, height, em: parseFloat(fontSize) / 12 };
 }
 
 /** Some three to five round numbers between low and high. */
@@ -33,7 +34,7 @@ function fewTicks(low, high) {
 }
 
 /** A frame with axes; gives the two maps from numbers to places. */
-function frame({ pen, width, height }, { x, y, top = 14, bottom = 18, left = MARGIN.left, right = 14, title, xTitle, log, xTicks }) {
+function frame({ pen, width, height, em }, { x, y, top = 14 * em, bottom = 18 * em, left = MARGIN.left, right = 14, title, xTitle, log, xTicks }) {
   const px = (value) => left + ((value - x[0]) / (x[1] - x[0])) * (width - left - right);
   const low = log ? Math.log10(y[0]) : y[0], high = log ? Math.log10(y[1]) : y[1];
   const py = (value) => height - bottom - (((log ? Math.log10(value) : value) - low) / (high - low)) * (height - top - bottom);

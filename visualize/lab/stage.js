@@ -59,7 +59,7 @@ class Stage {
 
   drawDots(pen, { species, c, edges, widths, left, right, top, bottom, now, playing }) {
     const length = edges[edges.length - 1] - edges[0], width = right - left;
-    const radius = width < 480 ? 3.6 : 4.6, inside = right - left - 2 * radius - 6;
+    const radius = width < 480 ? 3.6 : width < 1000 ? 4.6 : 6, inside = right - left - 2 * radius - 6;
     species.forEach((one, s) => {
       const cumulated = cumulate(c[s], widths), mass = cumulated[cumulated.length - 1];
       const wanted = Math.min(MOST_DOTS, (DOTS_PER_UNIT * mass) / length);
@@ -108,12 +108,13 @@ class Stage {
     pen.strokeStyle = colour(name);
     pen.lineWidth = 4;
     line(pen, [x + 2 * side, x + 2 * side], [top + 1, bottom - 1]);
-    pen.font = pen.font.replace("12px", "600 13px");
+    pen.save();
+    pen.font = `600 ${pen.font}`;
     pen.textBaseline = "middle";
     pen.textAlign = end === 0 ? "right" : "left";
     pen.fillStyle = colour(name);
     pen.fillText((volt > 0 ? "+" : "") + say(volt, Math.abs(volt) < 0.1 ? 1 : 3), x + 8 * side, (top + bottom) / 2);
-    pen.font = pen.font.replace("600 13px", "12px");
+    pen.restore();
   }
 
   drawDensities({ species, c, x, edges, start }) {
