@@ -193,7 +193,7 @@ class TestCommand:
             (["--out", "."], "is a folder"),
             (["--out", "no/page.html"], "is not there; make it first"),
             (["--samples", "0"], "--samples"),
-            (["--samples", "2"], "add --run FOLDER"),
+            (["--samples", "2", "--overwrite"], "add --run FOLDER"),
             (["--run", "text", "--samples", "2", "--overwrite"], "leave it out"),
             ([], "pnpfusion-lab.html is there already"),
         ],

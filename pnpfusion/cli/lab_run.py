@@ -45,7 +45,7 @@ def played(path: Path, samples: int | None) -> str:
 
     with errors_end_the_command():
         run = load(path)
-        return lab_page(run, title=f"{path}: {run.outcome.value}.")
+        return lab_page(run, title=f"{_short(path)}: {run.outcome.value}.")
 
 
 def _trained(folder: Path, count: int) -> str:
@@ -70,7 +70,7 @@ def _trained(folder: Path, count: int) -> str:
             for row in rows
             for cell in cells
         ]
-        return lab_page(run, title=f"{folder}: {_words(layer)}", samples=names)
+        return lab_page(run, title=f"{_short(folder)}: {_words(layer)}", samples=names)
 
 
 def _followed(model: FusionModel, layer: PNP, data: Features) -> Solution:
@@ -94,6 +94,11 @@ def _class_of(data: Features, row: int) -> str:
     if data.target is None or data.target.dtype != torch.int64 or data.target.ndim != 1:
         return ""
     return f" ({data.class_names[int(data.target[row])]})" if data.class_names else ""
+
+
+def _short(path: Path) -> Path:
+    """The end of a path: pages are shown to others."""
+    return Path(*path.parts[-2:])
 
 
 def _words(layer: PNP) -> str:
