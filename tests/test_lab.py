@@ -187,22 +187,27 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            (["--run", "nowhere"], "there is no file nowhere"),
-            (["--run", "."], "holds neither run.safetensors"),
-            (["--run", "text"], "not a run saved by pnpfusion"),
+            (["--run", "nowhere", "--overwrite"], "there is no file nowhere"),
+            (["--run", ".", "--overwrite"], "holds neither run.safetensors"),
+            (["--run", "text", "--overwrite"], "not a run saved by pnpfusion"),
             (["--out", "."], "is a folder"),
             (["--out", "no/page.html"], "is not there; make it first"),
             (["--samples", "0"], "--samples"),
+            (["--samples", "2", "--overwrite"], "add --run FOLDER"),
+            (["--run", "text", "--samples", "2", "--overwrite"], "leave it out"),
+            ([], "pnpfusion-lab.html is there already"),
         ],
     )
     def test_what_cannot_be_done_is_said(self, arguments, words, capsys):
-        Path("text").write_text("text")
+        for name in ("text", "pnpfusion-lab.html"):
+            Path(name).write_text("mine")
         try:
             code = main(["lab", "--no-browser", *arguments])
         except SystemExit as end:
             code = end.code
         assert code == 2
         assert words in capsys.readouterr().err
+        assert Path("pnpfusion-lab.html").read_text() == "mine"
 
     def test_a_run_without_a_cell_is_refused(self, capsys):
         law = pf.ContractiveDEQ(modalities=1, width=2)

@@ -230,6 +230,19 @@ class TestNumbers:
         assert len(state["residuals"]["anderson"]) < 60
         assert state["residuals"]["picard"][-1] > 1e-4
 
+    def test_a_map_that_stands_still_where_the_cell_would_not_is_named(self, lab):
+        note = "return document.getElementById('note').textContent"
+        lab.open("#preset=rest").step(200)
+        lab.click("tab-rest")
+        assert "from the same start" in lab.js(note)
+        state = lab.open("#preset=rest&voltage=8&debye=0.05&step=0.01").step(200)
+        lab.click("tab-rest")
+        assert state["done"]
+        assert "the cell would not" in lab.js(note)
+        cell, _ = cell_of(state["settings"])
+        rate = cell.rate(0.0, torch.tensor(state["c"], dtype=torch.float64))
+        assert float(rate.abs().max()) > 1
+
     def test_the_limit_of_explicit_steps_is_the_library_s(self, lab):
         state = lab.open("#preset=too-far").state()
         cell, c0 = cell_of(state["settings"])
@@ -465,7 +478,7 @@ class TestPage:
         background = "return getComputedStyle(document.body).backgroundColor"
         assert (
             lab.open(features=[("prefers-color-scheme", "dark")]).js(background)
-            == "rgb(21, 23, 27)"
+            == "rgb(20, 23, 28)"
         )
         assert lab.open().js(background) == "rgb(252, 251, 248)"
 

@@ -107,6 +107,8 @@ class TestWheel:
             assert {name.split("/")[0] for name in wheel.namelist()} == {"pnpfusion", info}
             packed = {name: wheel.read(name) for name in wheel.namelist() if name.endswith(".py")}
             assert "pnpfusion/py.typed" in wheel.namelist()
+            lab = {path.name for path in (ROOT / "visualize" / "lab").iterdir() if path.is_file()}
+            assert {f"pnpfusion/visualize/lab/{name}" for name in lab} <= set(wheel.namelist())
         assert packed == {name: path.read_bytes() for name, path in source_files().items()}
 
     def test_the_sdist_has_each_file_once(self, dist: Path) -> None:

@@ -12,7 +12,9 @@ from pnpfusion.cli.messages import FAILED, CommandError, say
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+SAMPLES = 4  #: that go through a trained layer, if nothing is said
 OUT = "pnpfusion-lab.html"  #: where to, if nothing is said
+MARK = b"<title>Charge your features</title>"  #: by which a page of this command is known
 
 DESCRIPTION = """\
 Play with charged features in the browser.
@@ -56,9 +58,9 @@ def add_to(commands: _Commands) -> None:
     parser.add_argument(
         "--samples",
         type=whole,
-        default=4,
         metavar="N",
-        help="of a trained layer: how many samples of the test split go through it (default: 4)",
+        help=f"of a trained layer: how many samples of the test split go through it "
+        f"(default: {SAMPLES})",
     )
     parser.add_argument(
         "--out", metavar="FILE.html", help=f"where to (default: {OUT}, replaced each time)"
@@ -69,6 +71,8 @@ def add_to(commands: _Commands) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     target = _target(arguments.out, overwrite=arguments.overwrite)
+    if arguments.recorded is None and arguments.samples is not None:
+        raise CommandError("--samples is of a trained layer; add --run FOLDER, or leave it out.")
     if arguments.recorded is None:
         from pnpfusion.visualize.lab.page import lab_page
 
@@ -90,15 +94,20 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _target(out: str | None, *, overwrite: bool) -> Path:
-    """Where the page goes; only a page of this command is replaced unasked."""
+    """Where the page goes; only one of this command, under its own name, is replaced unasked."""
     target = Path(OUT if out is None else out)
     if target.is_dir():
         raise CommandError(f"--out {target} is a folder, wanted a file; add a name to it.")
     if not target.parent.is_dir():
         raise CommandError(f"the folder of --out {target} is not there; make it first.")
-    if out is not None and target.exists() and not overwrite:
+    if target.exists() and not overwrite and (out is not None or not _is_ours(target)):
         raise CommandError(f"--out {target} is there already; add --overwrite to replace it.")
     return target
+
+
+def _is_ours(target: Path) -> bool:
+    with target.open("rb") as file:
+        return MARK in file.read(4096)
 
 
 def _show(target: Path) -> None:

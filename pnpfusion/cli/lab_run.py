@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pnpfusion.cli.lab import SAMPLES
 from pnpfusion.cli.messages import CommandError, errors_end_the_command
 from pnpfusion.fusion.pnp import PNP
 from pnpfusion.fusion.pnp_migration import MigratingIons
@@ -23,14 +24,14 @@ RUN = "run.safetensors"  #: in a folder of ``pnpfusion simulate``
 TO_REST = 4.0
 
 
-def played(path: Path, samples: int) -> str:
+def played(path: Path, samples: int | None) -> str:
     """The page that plays what is at ``path``.
 
     Raises:
         CommandError: there is nothing that can be played.
     """
     if path.is_dir() and (path / "config.json").is_file():
-        return _trained(path, samples)
+        return _trained(path, samples or SAMPLES)
     if path.is_dir():
         if not (path / RUN).is_file():
             raise CommandError(
@@ -38,11 +39,13 @@ def played(path: Path, samples: int) -> str:
                 f"of `pnpfusion train`; name a file that `Solution.save` wrote."
             )
         path = path / RUN
+    if samples is not None:
+        raise CommandError(f"--samples is of a trained layer; --run {path} is a run: leave it out.")
     from pnpfusion.storage import load
 
     with errors_end_the_command():
         run = load(path)
-        return lab_page(run, title=f"{path}: {run.outcome.value}.")
+        return lab_page(run, title=f"{_short(path)}: {run.outcome.value}.")
 
 
 def _trained(folder: Path, count: int) -> str:
@@ -67,7 +70,7 @@ def _trained(folder: Path, count: int) -> str:
             for row in rows
             for cell in cells
         ]
-        return lab_page(run, title=f"{folder}: {_words(layer)}", samples=names)
+        return lab_page(run, title=f"{_short(folder)}: {_words(layer)}", samples=names)
 
 
 def _followed(model: FusionModel, layer: PNP, data: Features) -> Solution:
@@ -91,6 +94,11 @@ def _class_of(data: Features, row: int) -> str:
     if data.target is None or data.target.dtype != torch.int64 or data.target.ndim != 1:
         return ""
     return f" ({data.class_names[int(data.target[row])]})" if data.class_names else ""
+
+
+def _short(path: Path) -> Path:
+    """The end of a path: pages are shown to others."""
+    return Path(*path.parts[-2:])
 
 
 def _words(layer: PNP) -> str:

@@ -50,13 +50,14 @@ class Books {
     $("curve").toggleAttribute("hidden", key !== "energy" && key !== "rest");
     $("script").hidden = key !== "python";
     $("note").hidden = key === "python";
+    $("note").classList.remove("bad");
   }
 
   /** Draws what is chosen of a subject, which has `ledger`, `path` and so on. */
   draw(subject) {
     if (this.chosen === "ledger") this.drawLedger(subject.books());
     if (this.chosen === "energy") this.drawEnergy(subject.energies());
-    if (this.chosen === "rest") this.drawRest(subject.iterations(), subject.solver);
+    if (this.chosen === "rest") this.drawRest(subject.iterations(), subject.solver, subject.deceived);
     if (this.chosen === "python") $("code").textContent = subject.python();
   }
 
@@ -93,7 +94,7 @@ class Books {
     $("note").innerHTML = note;
   }
 
-  drawRest(iterations, solver) {
+  drawRest(iterations, solver, deceived) {
     const paper = sheet($("curve")), { pen } = paper;
     const named = Object.entries(iterations);
     if (!named.length) {
@@ -121,8 +122,9 @@ class Books {
     }
     const told = named.map(([name, one]) => `${name === "picard" ? "Picard" : "Anderson"} ${say(one.residuals[one.residuals.length - 1], 2)} after ${one.residuals.length - 1}`);
     $("curve").setAttribute("aria-label", `Residuals: ${told.join("; ")} rounds`);
-    const negative = iterations.anderson.lowest < 0;
-    $("note").textContent = `${told.join("; ")} rounds, from the same start.` + (negative ? " An accelerated iterate may be negative on its way." : "");
+    const warning = "The map stands still here, the cell would not: in so long a step reactions undo what motion did. Take a shorter Δt.";
+    $("note").textContent = deceived ? warning : `${told.join("; ")} rounds, from the same start.`;
+    $("note").classList.toggle("bad", deceived);
   }
 }
 

@@ -118,7 +118,7 @@ class Lab {
     const growth = say(Math.abs(1 - 2 * excess), 3);
     const why = run.blown
       ? `It has blown up after ${run.steps} steps.`
-      : "It will blow up.";
+      : run.ledger().lowest < 0 ? "It is blowing up." : "It will blow up.";
     const words = `<b>Δt / Δt<sub>max</sub> = ${say(excess, 3)}</b> ${why} Each step overshoots: it turns the shortest ripple over and makes it ${growth} times as high. Stable up to Δt<sub>max</sub> = 2 / (4D/h² + D Σz²c/ε) = ${say(run.limit, 2)}; implicit steps have no such limit.`;
     if (alarm.innerHTML !== words) alarm.innerHTML = words;
   }
@@ -137,6 +137,10 @@ class Lab {
       path: this.run.path, xTitle: this.run.seeks ? "rounds" : "time, L²/D",
       note: 'Full line: the sum. <span style="color:var(--soft)">Dashed: mixing and reactions.</span> <span style="color:var(--cool-a)">Dotted: electric.</span>',
     };
+  }
+
+  get deceived() {
+    return this.run.deceived;
   }
 
   iterations() {

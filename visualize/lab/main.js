@@ -116,6 +116,7 @@ const page = {
       this.subject.tell();
       this.books.draw(this.subject);
     }
+    if (this.stale && !this.playing) this.stage.describe();
     this.stale = false;
   },
 

@@ -47,7 +47,7 @@ const MEASURES = {
   twice(run) {
     const drop = (s) => Math.log(run.c[s][run.n - 1] / run.c[s][0]);
     const value = drop(0) ? drop(3) / drop(0) : 1;
-    return { value, text: "times A’s is B’s change of ln c from wall to wall", shown: say(value) };
+    return { value, text: "is B’s change of ln c from wall to wall, against A’s", shown: say(value) };
   },
   missing(run) {
     const { permittivity } = run.cell;

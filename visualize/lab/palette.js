@@ -37,4 +37,4 @@ function say(value, digits = 3) {
 const plain = (text) => text.replace(/[&<>"]/g, (one) => `&#${one.charCodeAt(0)};`);
 
 const superscript = (n) => [...String(n)].map((one) => (one === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[one])).join("");
-const percent = (value) => `${Number((100 * value).toPrecision(value > 0.0999 && value < 0.995 ? 2 : 3))} %`;
+const percent = (value) => `${Number((100 * value).toPrecision(value < 0.995 ? 2 : 3))} %`;

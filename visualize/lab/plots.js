@@ -1,8 +1,8 @@
 // Pictures on a canvas: frames, axes and curves, sharp on every screen.
 
-const MARGIN = { left: 46, right: 14 };
+const MARGIN = { left: 46, right: 44 }; // of the cell, where electrodes say their potential
 
-/** A canvas ready to be drawn on in CSS pixels: its context, width and height. */
+/** A canvas ready to be drawn on in CSS pixels: its context, width, height, and letters against 12 pixels. */
 function sheet(canvas) {
   const scale = window.devicePixelRatio || 1, { width, height } = canvas.getBoundingClientRect();
   if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
@@ -12,9 +12,10 @@ function sheet(canvas) {
   const pen = canvas.getContext("2d");
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
-  pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+  const { fontSize, fontFamily } = getComputedStyle(canvas);
+  pen.font = `${fontSize} ${fontFamily}`;
   pen.lineJoin = pen.lineCap = "round";
-  return { pen, width, height };
+  return { pen, width, height, em: parseFloat(fontSize) / 12 };
 }
 
 /** Some three to five round numbers between low and high. */
@@ -26,15 +27,21 @@ function ticks(low, high, most = 4) {
   return found;
 }
 
+/** At least three round numbers, where a picture is low. */
+function fewTicks(low, high) {
+  const found = ticks(low, high, 3);
+  return found.length > 2 ? found : ticks(low, high, 5);
+}
+
 /** A frame with axes; gives the two maps from numbers to places. */
-function frame({ pen, width, height }, { x, y, top = 14, bottom = 18, left = MARGIN.left, right = MARGIN.right, title, xTitle, log, xTicks }) {
+function frame({ pen, width, height, em }, { x, y, top = 14 * em, bottom = 18 * em, left = MARGIN.left, right = 14, title, xTitle, log, xTicks }) {
   const px = (value) => left + ((value - x[0]) / (x[1] - x[0])) * (width - left - right);
   const low = log ? Math.log10(y[0]) : y[0], high = log ? Math.log10(y[1]) : y[1];
   const py = (value) => height - bottom - (((log ? Math.log10(value) : value) - low) / (high - low)) * (height - top - bottom);
   pen.lineWidth = 1;
   pen.textBaseline = "middle";
   pen.textAlign = "right";
-  const marks = log ? ticks(low, high).filter(Number.isInteger).map((one) => 10 ** one) : ticks(y[0], y[1], height < 130 ? 3 : 4);
+  const marks = log ? ticks(low, high).filter(Number.isInteger).map((one) => 10 ** one) : height < 145 ? fewTicks(y[0], y[1]) : ticks(y[0], y[1], 4);
   for (const value of marks) {
     pen.strokeStyle = colour(value === 0 && !log ? "faint" : "line");
     line(pen, [left, width - right], [py(value), py(value)]);

@@ -91,6 +91,11 @@ class Simulation {
     }
   }
 
+  /** Whether the map stands still where the cell would not: long steps may undo motion by reaction. */
+  get deceived() {
+    return this.seeks && this.done && this.cell.rate(this.c).some((slopes) => slopes.some((slope) => Math.abs(slope) > 1));
+  }
+
   /** Moves an iteration on, and asks for the residual where it comes to. */
   round(one) {
     if (one.done) return;

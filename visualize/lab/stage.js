@@ -37,6 +37,14 @@ class Stage {
     this.drawPotential(scene);
   }
 
+  /** Says what the pictures show to who does not see them. */
+  describe() {
+    const { species, c, phi } = this.scene;
+    const range = (values) => `${say(Math.min(...values), 2)} to ${say(Math.max(...values), 2)}`;
+    $("densities").setAttribute("aria-label", `Concentrations along the cell: ${species.map(({ name }, s) => `${name} ${range(c[s])}`).join(", ")}`);
+    $("potential").setAttribute("aria-label", `Electric potential along the cell: ${range(phi)} kT/e`);
+  }
+
   drawCell({ species, c, edges, walls, widths }, now, playing) {
     const { pen, width, height } = sheet($("cell"));
     const left = MARGIN.left, right = width - MARGIN.right, top = 8, bottom = height - 8;
@@ -51,7 +59,7 @@ class Stage {
 
   drawDots(pen, { species, c, edges, widths, left, right, top, bottom, now, playing }) {
     const length = edges[edges.length - 1] - edges[0], width = right - left;
-    const radius = width < 480 ? 3.6 : 4.6, inside = right - left - 2 * radius - 6;
+    const radius = width < 480 ? 3.6 : width < 1000 ? 4.6 : 6, inside = right - left - 2 * radius - 6;
     species.forEach((one, s) => {
       const cumulated = cumulate(c[s], widths), mass = cumulated[cumulated.length - 1];
       const wanted = Math.min(MOST_DOTS, (DOTS_PER_UNIT * mass) / length);
@@ -100,20 +108,16 @@ class Stage {
     pen.strokeStyle = colour(name);
     pen.lineWidth = 4;
     line(pen, [x + 2 * side, x + 2 * side], [top + 1, bottom - 1]);
-    pen.font = pen.font.replace("12px", "600 13px");
+    pen.save();
+    pen.font = `600 ${pen.font}`;
     pen.textBaseline = "middle";
-    pen.textAlign = end === 0 ? "left" : "right";
-    const text = (volt > 0 ? "+" : "") + say(volt), wide = pen.measureText(text).width;
-    pen.fillStyle = colour("card");
-    pen.globalAlpha = 0.9;
-    pen.fillRect(end === 0 ? x + 4 : x - wide - 12, top + 2, wide + 8, 20);
-    pen.globalAlpha = 1;
+    pen.textAlign = end === 0 ? "right" : "left";
     pen.fillStyle = colour(name);
-    pen.fillText(text, x - 8 * side, top + 12);
-    pen.font = pen.font.replace("600 13px", "12px");
+    pen.fillText((volt > 0 ? "+" : "") + say(volt, Math.abs(volt) < 0.1 ? 1 : 3), x + 8 * side, (top + bottom) / 2);
+    pen.restore();
   }
 
-  drawDensities({ species, c, x, edges, start, fixed }) {
+  drawDensities({ species, c, x, edges, start }) {
     const paper = sheet($("densities"));
     const { pen } = paper;
     let high = 0, low = 0;
@@ -122,12 +126,10 @@ class Stage {
       if (value < low) low = value;
     }
     const wild = low < -1e-3;
-    const [least, most] = fixed ? [Math.min(...fixed), Math.max(...fixed)] : [0, 0];
-    const wanted = wild ? 6 : Math.min(Math.max(1.15 * Math.max(high, most), 2.6), 6.5);
+    const wanted = wild ? 6 : Math.min(Math.max(1.15 * high, 2.6), 6.5);
     this.top = this.top === null || wild ? wanted : this.top + 0.12 * (wanted - this.top);
-    const box = frame(paper, { x: [edges[0], edges[edges.length - 1]], y: [wild ? -4 : Math.max(-6.5, Math.min(0, 1.1 * least)), this.top], title: `concentration, c₀${this.peaks(c)}`, bottom: 6, xTicks: [] });
-    if (fixed) this.fillUnder(pen, box, x, fixed);
-    if (start) start.forEach((one, s) => species[s].kind === "salt" && this.fillUnder(pen, box, x, one));
+    const box = frame(paper, { x: [edges[0], edges[edges.length - 1]], y: [wild ? -4 : 0, this.top], title: `concentration, c₀${this.peaks(c)}`, right: MARGIN.right, bottom: 6, xTicks: [] });
+    if (start) start.forEach((one, s) => species[s].kind === "salt" && this.fillUnder(pen, box, x, one, "grey-b", 0.13));
     if (wild) {
       pen.fillStyle = colour("alarm");
       pen.globalAlpha = 0.08;
@@ -160,13 +162,13 @@ class Stage {
   }
 
   /** The area between values and zero. */
-  fillUnder(pen, box, x, values) {
+  fillUnder(pen, box, x, values, name, strength) {
     pen.save();
     pen.beginPath();
     pen.rect(box.left, box.top, box.right - box.left, box.bottom - box.top);
     pen.clip();
-    pen.fillStyle = colour("grey-b");
-    pen.globalAlpha = 0.13;
+    pen.fillStyle = colour(name);
+    pen.globalAlpha = strength;
     pen.beginPath();
     pen.moveTo(box.px(x[0]), box.py(0));
     for (let i = 0; i < x.length; i++) pen.lineTo(box.px(x[i]), box.py(values[i]));
@@ -175,7 +177,7 @@ class Stage {
     pen.restore();
   }
 
-  drawPotential({ phi, x, edges, walls }) {
+  drawPotential({ phi, x, edges, walls, fixed }) {
     const paper = sheet($("potential"));
     const [first, last] = walls.map((volt) => volt !== null);
     const xs = [...(first ? [edges[0]] : []), ...x, ...(last ? [edges[edges.length - 1]] : [])];
@@ -183,8 +185,17 @@ class Stage {
     let [low, high] = rangeOf(ys.filter(Number.isFinite), 0.12);
     low = Math.min(low, -0.6);
     high = Math.max(high, 0.6);
-    const box = frame(paper, { x: [edges[0], edges[edges.length - 1]], y: [low, high], title: "potential, kT/e", xTitle: "place, L" });
+    const box = frame(paper, { x: [edges[0], edges[edges.length - 1]], y: [low, high], title: "potential, kT/e", xTitle: "place, L", right: MARGIN.right });
+    if (fixed) this.drawFixedCharge(paper.pen, box, x, fixed, [low, high]);
     curve(paper.pen, box, xs, ys, { name: "ink", width: 1.8 });
+  }
+
+  /** Fixed charge behind the potential, at its own scale: warm above zero, cool below. */
+  drawFixedCharge(pen, box, x, fixed, [low, high]) {
+    const above = Math.max(1e-300, ...fixed), below = Math.max(1e-300, ...fixed.map((value) => -value));
+    const scale = 0.95 * Math.min(high / above, -low / below);
+    this.fillUnder(pen, box, x, fixed.map((value) => scale * Math.max(0, value)), "warm-a", 0.2);
+    this.fillUnder(pen, box, x, fixed.map((value) => scale * Math.min(0, value)), "cool-a", 0.2);
   }
 }
 
@@ -220,7 +231,7 @@ function drawLegend(species, hasFixed = false) {
       return item;
     }),
   );
-  const shaded = species.some(({ kind }) => kind === "salt") ? "salt at first" : hasFixed ? "fixed charge" : "";
+  const shaded = species.some(({ kind }) => kind === "salt") ? "salt at first" : hasFixed ? "fixed charge, behind the potential" : "";
   if (!shaded) return;
   const item = element("li", {});
   item.innerHTML = '<svg viewBox="0 0 26 10" aria-hidden="true"><rect width="26" height="10" fill="var(--grey-b)" opacity=".3"/></svg>';

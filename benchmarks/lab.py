@@ -1,0 +1,131 @@
+"""The lab page in headless Chromium: size, first paint, work for a picture, and how far it is off.
+
+usage: python -m benchmarks.lab [--rounds 9]
+
+`first paint` is Chromium's own first-contentful-paint of the file opened from disk, anew in each
+round. `60 steps at N = 256` is what a picture costs at the highest speed: the steps of a solver,
+and the drawing after them, in milliseconds; 33 ms are 30 pictures a second. `off by` is the largest
+difference of a concentration between the page and the script that the page shows, run here, after
+as many steps, against the largest concentration. Medians and smallest of all rounds.
+
+One JSON line per row, then a table. Needs selenium, chromium and chromedriver.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pnpfusion.visualize.lab.page import lab_page, presets
+
+#: Steps after which page and script are compared.
+STEPS = {"implicit": 100, "explicit": 100, "picard": 40, "anderson": 40}
+PAINT = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """A headless browser; ends the program with a word where there is none."""
+    try:
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+    except ImportError:
+        sys.exit("absent: selenium (pip install selenium); nothing was measured.")
+    paths = [shutil.which("chromium"), shutil.which("chromedriver")]
+    if None in paths:
+        sys.exit("absent: a browser (apt install chromium chromium-driver); nothing was measured.")
+    options = webdriver.ChromeOptions()
+    options.binary_location = paths[0]
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,800"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=Service(paths[1]))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def first_paints(driver: Any, url: str, rounds: int) -> list[float]:
+    """In milliseconds, of one loading each."""
+    found = []
+    for _ in range(rounds):
+        driver.get("about:blank")
+        driver.get(url)
+        paint = None
+        while paint is None:
+            paint = driver.execute_script(PAINT)
+        found.append(float(paint))
+    return found
+
+
+def work(driver: Any, url: str, solver: str, rounds: int) -> tuple[list[float], list[float]]:
+    """Milliseconds of 60 steps, and of the drawing after them."""
+    driver.get("about:blank")
+    driver.get(f"{url}#preset=query&cells=256&solver={solver}&step=1e-6")
+    told = [driver.execute_script("return pnp.time(60)") for _ in range(rounds + 1)][1:]
+    return [one["steps"] for one in told], [one["drawing"] for one in told]
+
+
+def off(driver: Any, url: str, preset: dict[str, Any]) -> float:
+    """By how much the page differs from the script that it shows."""
+    driver.get("about:blank")
+    driver.get(f"{url}#preset={preset['name']}")
+    steps = STEPS[preset["settings"]["solver"]]
+    state = driver.execute_script("return pnp.step(arguments[0])", steps)
+    names: dict[str, Any] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(state["python"], names)
+    final = names["run"].final.reshape(6, -1)
+    found = torch.tensor(state["c"], dtype=torch.float64)
+    return float((found - final).abs().max() / final.abs().max())
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=9)
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    rows: list[tuple[str, str, float, float]] = []
+
+    def note(what: str, unit: str, values: list[float]) -> None:
+        median, least = statistics.median(values), min(values)
+        row = {"what": what, "unit": unit, "median": median, "min": least}
+        print(json.dumps(row), flush=True)
+        rows.append((what, unit, median, least))
+
+    with tempfile.TemporaryDirectory() as folder, chromium() as driver:
+        path = Path(folder) / "lab.html"
+        path.write_text(lab_page(), encoding="utf-8")
+        note("the file", "kB", [path.stat().st_size / 1000])
+        note("first paint", "ms", first_paints(driver, path.as_uri(), rounds))
+        for solver in STEPS:
+            steps, drawing = work(driver, path.as_uri(), solver, rounds)
+            note(f"60 steps at N = 256, {solver}", "ms", steps)
+            note(f"drawing after them, {solver}", "ms", drawing)
+        for preset in presets():
+            name, solver = preset["name"], preset["settings"]["solver"]
+            note(
+                f"off by, {name}, {STEPS[solver]} steps {solver}",
+                "relative",
+                [off(driver, path.as_uri(), preset)],
+            )
+    for what, unit, median, least in rows:
+        print(f"{what:<44} {median:>10.3g} {least:>10.3g} {unit}")
+
+
+if __name__ == "__main__":
+    main()
