@@ -8,7 +8,7 @@ holds it back. From a few Debye times on, until diffusion comes to the walls, it
 
 .. math:: \phi_r - \phi_l = V_T\,\frac{D_+ - D_-}{D_+ + D_-}\,\ln\frac{c_l}{c_r}.
 
-Acid has fast cations, KCl has a pair of equals, and in NaCl the anion is faster (Henderson 1907).
+Acid has fast cations, KCl has a pair of equals, and in NaCl the anion is faster [Hen07].
 """
 
 import math

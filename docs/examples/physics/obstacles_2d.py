@@ -8,8 +8,8 @@ ions can enter. In the steady state
 .. math:: J_\pm = -(\nabla c_\pm \pm c_\pm\nabla\phi), \quad \nabla\cdot J_\pm = 0, \quad
           -\varepsilon\nabla^2\phi = c_+ - c_- + \rho_f .
 
-Each post gathers ions of the other sign, and three Debye lengths from its edge nearly all of its
-charge is hidden, although a current passes. Full of ions, they conduct best: lines bend to them.
+Each post gathers ions of the other sign [DH23], and three Debye lengths from its edge nearly all of
+its charge is hidden, although a current passes. Full of ions, posts conduct best: lines bend there.
 """
 
 import matplotlib.pyplot as plt

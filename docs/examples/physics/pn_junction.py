@@ -8,7 +8,7 @@ and electrons are ions of valence ±1, the doping is a fixed charge, and at rest
 .. math:: -\varepsilon\phi'' = p - n + N_d - N_a, \qquad p = n_i e^{-\phi}, \quad n = n_i e^{\phi}.
 
 No voltage is given. Carriers diffuse across until the field that they leave behind holds the others
-back; the voltage of the two sides is then exactly
+back; the voltage of the two sides is then exactly [Sho49]
 
 .. math:: V_{bi} = V_T\,[\operatorname{asinh}(N_a / 2n_i) + \operatorname{asinh}(N_d / 2n_i)].
 

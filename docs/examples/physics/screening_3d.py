@@ -9,7 +9,7 @@ potential is small it is Yukawa's: the power law of a bare charge is cut off,
           \phi \approx q\,f\,\frac{e^{-r/\lambda_D}}{4\pi\varepsilon r}, \qquad
           f = 3\,\frac{a\cosh a - \sinh a}{a^3}
 
-for a ball of :math:`a` Debye lengths. Cells of a box of 64 000, one with three balls and one alone.
+for a ball of :math:`a` Debye lengths. Boxes of 64 000 cells, with three balls and with one [DH23].
 """
 
 import math
