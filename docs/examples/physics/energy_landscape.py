@@ -9,7 +9,7 @@ is given, so a state is two numbers, and the free energy a landscape without any
           \dot F = -\int D c\,|\nabla\mu|^2 \le 0.
 
 It is strictly convex [LW14]: from wherever it starts a run goes down to the one minimum. An
-explicit step :math:`c + \Delta t\,\dot c` that is too long jumps over the valley and lands higher up.
+explicit step :math:`c + \Delta t\,\dot c` that is too long leaps the valley and lands higher up.
 """
 
 import matplotlib.pyplot as plt
