@@ -7,9 +7,9 @@ One sample of a batch is hard, an oscillator of :math:`\omega = 40`; its mates a
 
 .. math:: \dot u = \omega \begin{pmatrix} 0 & 1 \\ -1 & 0 \end{pmatrix} u, \qquad 0 \le t \le 5.
 
-A solver that shares steps and averages the error over the batch, as torchdiffeq does unless told
-otherwise, hides the hard sample behind its mates. KenCarp4 gives every sample steps of its own and
-the same bits in any company; `Odeint` shares steps, but those that the hardest sample needs.
+A solver that shares steps and averages the error over the batch, as torchdiffeq [CRBD18] does if
+not told otherwise, hides the hard sample. KenCarp4 gives every sample steps of its own and the same
+bits in any company; `Odeint` shares steps, but those that the hardest sample needs.
 """
 
 import matplotlib.pyplot as plt

@@ -7,8 +7,8 @@ A charged wall beside salt water. Counter-ions gather and hide its charge: the p
 .. math:: \phi(x) \approx \phi_0\, e^{-x/\lambda_D}, \qquad
           \lambda_D = \sqrt{\varepsilon_r\varepsilon_0 RT / 2F^2 c}
 
-while :math:`\phi_0` is small against :math:`kT/e` = 25.7 mV. At any :math:`\phi_0` it follows Gouy
-and Chapman, :math:`\phi = 2\ln\frac{1 + g}{1 - g}`, :math:`g = \tanh(\phi_0/4)\,e^{-x/\lambda_D}`.
+while :math:`\phi_0` is small against :math:`kT/e` = 25.7 mV. Larger ones follow Gouy and Chapman
+[Cha13], :math:`\phi = 2\ln\frac{1 + g}{1 - g}` with :math:`g = \tanh(\phi_0/4)\,e^{-x/\lambda_D}`.
 More salt screens better: a hundred times as much makes the layer ten times as thin. Dots are
 eight cells, solved in one call, lines theory; the wall is at 2.57 mV (left) and 128 mV (right).
 """

@@ -8,8 +8,8 @@ is given, so a state is two numbers, and the free energy a landscape without any
 .. math:: F[c] = \int c\,(\ln c - 1) + \tfrac12\,(c + \rho_f)(\phi + \phi_w), \qquad
           \dot F = -\int D c\,|\nabla\mu|^2 \le 0.
 
-It is strictly convex: from wherever it starts a run goes down to the one minimum. An explicit step
-:math:`c + \Delta t\,\dot c` that is too long jumps across the valley and lands higher up.
+It is strictly convex [LW14]: from wherever it starts a run goes down to the one minimum. An
+explicit step :math:`c + \Delta t\,\dot c` that is too long leaps the valley and lands higher up.
 """
 
 import matplotlib.pyplot as plt

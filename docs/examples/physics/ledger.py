@@ -8,8 +8,8 @@ A cell between two electrodes is closed: no ion leaves, none is made. So along
           \qquad -\varepsilon\nabla^2\phi = \sum_i z_i c_i
 
 the mass of each species stays, so does the net charge, concentrations stay positive, and the free
-energy, :math:`\dot F = -\int \sum_i D_i c_i |\nabla\mu_i|^2 \le 0`, only falls. `run.ledger` keeps
-these books for every sample of a batch; its smallest concentration counts all steps, not only the
+energy, :math:`\dot F = -\int \sum_i D_i c_i |\nabla\mu_i|^2 \le 0`, only falls [LW14]. A ledger
+has these books of each sample of a batch; its smallest concentration counts all steps, not only
 saved ones. Here a salt of two cations and an anion of valence −2 meets 4 kT/e on either side.
 """
 
