@@ -1,6 +1,5 @@
 """How the documentation site is built; `make docs` calls Sphinx with it."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -52,7 +51,6 @@ myst_heading_anchors = 4
 
 # ---- scripts: the gallery and the lessons; each asserts its claim, and a false one stops the build
 galleries = {"examples": "gallery", "lessons": "lesson"}
-galleries = {k: v for k, v in galleries.items() if (HERE / k / "GALLERY_HEADER.rst").exists()}
 sphinx_gallery_conf = {
     "examples_dirs": list(galleries),
     "gallery_dirs": list(galleries.values()),
@@ -82,22 +80,6 @@ html_last_updated_fmt = None
 pygments_style, pygments_dark_style = "default", "github-dark"
 
 
-def without_missing_pages(app, docname, source):  # until every page of docs/index.md is there
-    if docname == "index":
-        there = app.env.found_docs
-        keep = lambda m: m[0] if m[2] in there else m[1]  # noqa: E731
-        text = re.sub(r"\{doc\}`(.*?) <(.*?)>`", keep, source[0])
-        page = re.compile(r"(how_to|start|gallery|lesson)/[\w*]+|theory|faq|peers|contributing")
-        lines = text.split("\n")
-        source[0] = "\n".join(
-            x
-            for x in lines
-            if not page.fullmatch(x)
-            or x in there
-            or (x == "how_to/*" and any("how_to/" in d for d in there))
-        )
-
-
 def skip_what_points_elsewhere(app, kind, name, thing, skip, options):
     """A method that only says "See ..." is told of there."""
     return True if (getattr(thing, "__doc__", "") or "").startswith("See ") else None
@@ -105,4 +87,3 @@ def skip_what_points_elsewhere(app, kind, name, thing, skip, options):
 
 def setup(app):
     app.connect("autodoc-skip-member", skip_what_points_elsewhere)
-    app.connect("source-read", without_missing_pages)

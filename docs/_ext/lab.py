@@ -13,7 +13,5 @@ def write(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
-    if hasattr(pf.visualize, "lab_page"):
-        app.tags.add("lab")
-        app.connect("build-finished", write)
+    app.connect("build-finished", write)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
