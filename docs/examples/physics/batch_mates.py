@@ -8,8 +8,8 @@ One sample of a batch is hard, an oscillator of :math:`\omega = 40`; its mates a
 .. math:: \dot u = \omega \begin{pmatrix} 0 & 1 \\ -1 & 0 \end{pmatrix} u, \qquad 0 \le t \le 5.
 
 A solver that shares steps and averages the error over the batch, as torchdiffeq [CRBD18] does if
-not told otherwise, hides the hard sample. KenCarp4 gives every sample steps of its own and the same
-bits in any company; `Odeint` shares steps, but those that the hardest sample needs.
+not told otherwise, hides the hard one. KenCarp4 gives every sample steps of its own, and the same
+answer in any company; `Odeint` shares steps, but those that the hardest sample needs.
 """
 
 import matplotlib.pyplot as plt
@@ -44,8 +44,8 @@ for size in sizes:
 errors = {name: [float((u - exact).norm()) for u in found] for name, found in ends.items()}
 grown = [found[-1] / found[0] for found in errors.values()]
 print("errors grow times", grown)
-assert grown[0] > 10 > 1 + 1e-12 > grown[1]
-assert len({tuple(u.tolist()) for u in ends["pnpfusion, KenCarp4"]}) == 1
+assert grown[0] > 10
+assert max(abs(factor - 1) for factor in grown[1:]) < 1e-9
 
 figure, axes = plt.subplots(figsize=(5.8, 3.9), layout="constrained")
 for (name, found), color, mark in zip(
@@ -56,5 +56,5 @@ for (name, found), color, mark in zip(
 axes.set(xlabel="batch size", ylabel="error of the hard sample at t = 5", ylim=(4e-3, 0.4))
 axes.set_xticks(sizes, sizes)
 axes.minorticks_off()
-axes.set_title(f"Easy mates make torchdiffeq {grown[0]:.0f} times as wrong, pnpfusion not by a bit")
+axes.set_title(f"Easy mates make torchdiffeq {grown[0]:.0f} times as wrong, pnpfusion not at all")
 plt.show()

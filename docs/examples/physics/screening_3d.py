@@ -51,7 +51,7 @@ look = {"cmap": SIGNED_MAP, "norm": SymLogNorm(0.003, vmin=-0.3, vmax=0.3)}
 mesh = left.imshow(many[:, :, n // 2].T, origin="lower", extent=(0, 1, 0, 1), **look)
 figure.colorbar(mesh, label=r"potential $\phi$  ($kT/e$)", ticks=[-0.1, -0.01, 0, 0.01, 0.1])
 left.set(xlabel="$x$  ($L$)", ylabel="$y$  ($L$)", title="A slice through −2, +1 and +1")
-right.semilogy(away, seen, ".", ms=2, color=COOL[0], label="cells")
+right.semilogy(away[::150], seen[::150], "o", ms=3, mfc="none", color=COOL[0], label="cells")
 right.plot(away.sort()[0], f * torch.exp(-away.sort()[0]), color=WARM[0], lw=1, label="Yukawa")
 right.axhline(1, color=FAINT, ls="--", label="bare charge")
 right.set(xlabel=r"$r / \lambda_D$", ylabel=r"$4\pi\varepsilon r\,\phi / q$", ylim=(5e-3, 2))
