@@ -117,7 +117,7 @@ class CellObservables(Dynamics):
 
     @abstractmethod
     def electrolyte_of(self, walls: Walls, batch: tuple[int, ...], like: Tensor, t: Time) -> Cell:
-        """The cell's parameters with other conditions at the walls."""
+        """The same (``batch``, ``like``, ``t``) with other conditions at the ``walls``."""
 
     def displacement(self, c: Tensor, x: Input = None, *, axis: int = 0, t: Time = None) -> Tensor:
         r"""The displacement :math:`-\varepsilon\,\partial_n\phi`, in F c_ref L."""
