@@ -134,6 +134,9 @@ class CellObservables(Dynamics):
 
         In F c_ref L^d; on one axis, per area of the wall. The derivative by the wall's potential of
         its value at equilibrium is the differential capacitance (autograd gives it).
+
+        Raises:
+            ValueError: there is no such wall.
         """
         if side not in self.grid.sides:
             raise ValueError(f"`side` must be one of {list(self.grid.sides)}, got {side!r}.")
