@@ -36,9 +36,11 @@ class ContractiveDEQ(DEQLaw):
     :math:`\|z\| = \max_k \|z_k\|_2`: for two states at a distance D, tanh having slopes in [0, 1],
     :math:`\|\Delta z_i^+\| \le \|W_i\| D + \|F_i\| D \le \gamma D`. As σ is in [0, 1] with slopes
     up to 1/4, and clamping to [-1, 1] has slopes in [0, 1],
-    :math:`\|\Delta(\hat z_f \odot a_i)\| \le \|\Delta \hat z_f\| + \|\Delta a_i\|
-    \le D + \tfrac14 \|V\| (D + \gamma D)`; a mean over modalities, whichever are there, is no
-    larger, so :math:`\|\Delta z_f^+\| \le \gamma D`. (An absent modality's z_i^+ is 0.)
+
+    .. math:: \|\Delta(\hat z_f \odot a_i)\| \le \|\Delta \hat z_f\| + \|\Delta a_i\|
+              \le D + \tfrac14 \|V\| (D + \gamma D);
+
+    a mean over modalities, whichever are there, is no larger, so :math:`\|\Delta z_f^+\| \le \gamma D`. (An absent modality's z_i^+ is 0.)
 
     So there is one equilibrium. From z = 0 the k-th evaluation of a Picard iteration has a residual
     of at most :math:`(1 + \gamma) \gamma^{k-1}` of the equilibrium in that norm: with γ = 1/2 it is

@@ -118,7 +118,7 @@ class CellObservables(Dynamics):
 
     @abstractmethod
     def electrolyte_of(self, walls: Walls, batch: tuple[int, ...], like: Tensor, t: Time) -> Cell:
-        """The cell's parameters with other conditions at the walls."""
+        """The same (``batch``, ``like``, ``t``) with other conditions at the ``walls``."""
 
     def displacement(self, c: Tensor, x: Input = None, *, axis: int = 0, t: Time = None) -> Tensor:
         r"""The displacement :math:`-\varepsilon\,\partial_n\phi`, in F c_ref L."""
@@ -135,6 +135,9 @@ class CellObservables(Dynamics):
 
         In F c_ref L^d; on one axis, per area of the wall. The derivative by the wall's potential of
         its value at equilibrium is the differential capacitance (autograd gives it).
+
+        Raises:
+            ValueError: there is no such wall.
         """
         if side not in self.grid.sides:
             raise ValueError(f"`side` must be one of {list(self.grid.sides)}, got {side!r}.")
