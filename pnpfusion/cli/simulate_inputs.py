@@ -18,6 +18,7 @@ from pnpfusion.data import SETS, Features, from_csv, open_set
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.fields import FeatureMap
 from pnpfusion.solvers.boundary import Wall
+from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.grid import Boundary, Grid
 from pnpfusion.solvers.steppers import TRBDF2, BackwardEuler, KenCarp4, Odeint, Stepper
 
@@ -209,7 +210,7 @@ def _discretise(
         if needed > MOST_CELLS:
             raise CommandError(
                 f"--debye {options.debye:g} is {debye:.2g} among these features and needs {needed} "
-                f"cells; choose a larger one, or set --cells yourself."
+                f"cells; choose a larger one, or set --cells yourself {Faq.COARSE_GRID}."
             )
         cells = needed
 
