@@ -53,7 +53,7 @@ assert [name for name, run in runs.items() if run.succeeded[worst]] == ["Broyden
 for k, (name, run) in enumerate(runs.items()):
     look, solved = line_look(k), f"{name}: {int(run.succeeded.sum())} of 8 solved"
     right.semilogy(run.history[:, worst], c=look.color, ls=look.dashes, lw=1.2, label=solved)
-right.set(xlabel="iteration", xlim=(0, 130), ylim=(1e-15, 1e6))
+right.set(xlabel="iteration", xlim=(0, 140), ylim=(1e-15, 1e6))
 right.set_title(f"Paper's cell, ϱ = {radius[worst]:.2f}: only Broyden arrives")
 left.legend(), right.legend(loc="upper right")
 print(f"slopes are log ϱ to {error:.1%}; Picard fails on {int(failed.sum())} of 8")
