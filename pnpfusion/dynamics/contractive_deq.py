@@ -40,7 +40,8 @@ class ContractiveDEQ(DEQLaw):
     .. math:: \|\Delta(\hat z_f \odot a_i)\| \le \|\Delta \hat z_f\| + \|\Delta a_i\|
               \le D + \tfrac14 \|V\| (D + \gamma D);
 
-    a mean over modalities, whichever are there, is no larger, so :math:`\|\Delta z_f^+\| \le \gamma D`. (An absent modality's z_i^+ is 0.)
+    a mean over modalities, whichever are there, is no larger, so
+    :math:`\|\Delta z_f^+\| \le \gamma D`. (An absent modality's z_i^+ is 0.)
 
     So there is one equilibrium. From z = 0 the k-th evaluation of a Picard iteration has a residual
     of at most :math:`(1 + \gamma) \gamma^{k-1}` of the equilibrium in that norm: with γ = 1/2 it is
