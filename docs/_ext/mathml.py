@@ -12,11 +12,21 @@ from sphinx.util.math import get_node_equation_number
 
 NAMES = "(?:ln|log|exp|sin|cos|tan|sinh|cosh|tanh|max|min|arg)"
 ROOM = '<mspace width="0.17em"></mspace>'
+FLAT = '(?: fence="false")?(?: stretchy="false")?'
+TIGHT = 'lspace="0em" rspace="0em"'
 INSIDE = "".join(f"(?<!<{tag}>)" for tag in ("msup", "msub", "msubsup", "munder", "mover", "mfrac"))
 #: What browsers draw otherwise than TeX does, and what they are told instead.
 MENDED = (
-    ("<mi>&#x02032;</mi>", "<mo>&#x02032;</mo>"),  # a prime is no letter
-    ("<mo>&#x0002F;</mo>", '<mo lspace="0em" rspace="0em">/</mo>'),
+    # a prime is high enough as it is
+    ("<msup>(<mi>[^<]*</mi>)<mi>(&#x02032;)</mi></msup>", rf"<mrow>\1<mo {TIGHT}>\2</mo></mrow>"),
+    ("<mo>&#x0002F;</mo>", f"<mo {TIGHT}>/</mo>"),
+    # a sign after "(", ",", "=", "<=" or an arrow
+    (
+        r"(<mo[^>]*>&#x0(?:0028|002C|003D|2264|2190|2192);</mo>)<mo>(&#x02212;)</mo>",
+        r'\1<mo form="prefix">\2</mo>',
+    ),
+    ("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>"),  # \sim
+    (rf"<mo{FLAT}>(&#x0(?:007C|2016);)</mo>", rf'<mo stretchy="false" {TIGHT}>\1</mo>'),
     (rf"{INSIDE}(<mi>{NAMES}</mi>)(?=<m(?:i|n|sub|sup|row|frac|sqrt)\b)", rf"\1{ROOM}"),
     (rf"(?<=</m[in]>)(?=(?:<m(?:sup|sub)>)?<mi>{NAMES}</mi>)", ROOM),
     ('<mstyle scriptlevel="0"><mo>(&#x219[02];)</mo></mstyle>', r"<mo>\1</mo>"),  # \xrightarrow
