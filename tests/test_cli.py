@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 import pnpfusion as pf
 from pnpfusion.cli import main
-from pnpfusion.cli import simulate as command
+from pnpfusion.cli import simulate_options as command
 from pnpfusion.cli.simulate_inputs import IMPLICIT, pick
 from pnpfusion.solvers.steppers.odeint import Method
 from tests.source_tree import ROOT

@@ -15,9 +15,9 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.cli import main
-from pnpfusion.cli.simulate import add_options
 from pnpfusion.cli.simulate_block import Blocks
 from pnpfusion.cli.simulate_cases import cases_of
+from pnpfusion.cli.simulate_options import add_options
 from tests.source_tree import ROOT
 
 QUICK = ["--debye", "0.2", "--duration", "0.001", "--times", "4", "--quiet"]

@@ -80,7 +80,7 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         from pnpfusion.cli.lab_run import played
 
-        page = played(Path(arguments.recorded), arguments.samples)
+        page = played(Path(arguments.recorded), arguments.samples, SAMPLES)
     try:
         target.write_text(page, encoding="utf-8")
     except OSError as error:

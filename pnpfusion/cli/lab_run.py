@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pnpfusion.cli.lab import SAMPLES
 from pnpfusion.cli.messages import CommandError, errors_end_the_command
 from pnpfusion.fusion.pnp import PNP
 from pnpfusion.fusion.pnp_migration import MigratingIons
@@ -24,14 +23,14 @@ RUN = "run.safetensors"  #: in a folder of ``pnpfusion simulate``
 TO_REST = 4.0
 
 
-def played(path: Path, samples: int | None) -> str:
-    """The page that plays what is at ``path``.
+def played(path: Path, samples: int | None, usual: int) -> str:
+    """The page that plays what is at ``path``; ``usual`` samples of a layer, if none are asked.
 
     Raises:
         CommandError: there is nothing that can be played.
     """
     if path.is_dir() and (path / "config.json").is_file():
-        return _trained(path, samples or SAMPLES)
+        return _trained(path, samples or usual)
     if path.is_dir():
         if not (path / RUN).is_file():
             raise CommandError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pnpfusion.cli.messages import CommandError
-from pnpfusion.cli.simulate import VOLTAGE, add_options
+from pnpfusion.cli.simulate_options import VOLTAGE, add_options
 from pnpfusion.data.sets import path_of
 from pnpfusion.sweeps.cases import CASES, GRID, Case, expand
 

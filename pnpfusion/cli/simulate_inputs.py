@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.cli.messages import CommandError
-from pnpfusion.cli.simulate import VOLTAGE
+from pnpfusion.cli.simulate_options import VOLTAGE
 from pnpfusion.data import SETS, Features, from_csv, open_set
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.fields import FeatureMap
