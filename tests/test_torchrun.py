@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot
 import pytest
 from torch import distributed
 
@@ -185,11 +186,17 @@ def test_bad_input_is_said_by_one(here: Path) -> None:
     assert not (here / "out").exists()
 
 
+def run_alone(example: str) -> None:
+    with matplotlib.rc_context():  # which the example's style sheet would outlast
+        runpy.run_path(example, run_name="__main__")
+    matplotlib.pyplot.close("all")
+
+
 def test_the_example_learns_the_same_in_two_processes(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     example = str(ROOT / "docs" / "examples" / "in_your_code" / "data_parallel.py")
-    runpy.run_path(example, run_name="__main__")
+    run_alone(example)
     alone = capsys.readouterr().out.strip()
     assert alone.startswith("loss of the first batch 2.3")
     code, said = torchrun(2, example, here=here)
@@ -201,7 +208,7 @@ def test_the_example_of_the_loop_learns_the_same_in_two_processes(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     example = str(ROOT / "docs" / "examples" / "in_your_code" / "training_in_processes.py")
-    runpy.run_path(example, run_name="__main__")
+    run_alone(example)
     alone = capsys.readouterr().out.strip()
     assert alone.startswith("loss of the last epoch 0.")
     code, said = torchrun(2, example, here=here)
