@@ -188,6 +188,10 @@ def test_a_method_tells_its_arguments_and_errors(name: str) -> None:
 def test_every_key_of_a_source_is_in_the_bibliography() -> None:
     keys = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "docs" / "references.bib").read_text(), re.M))
     files = [*(ROOT / "docs").glob("*.md")]
+    for folder in ("examples", "lessons", "start", "how_to"):
+        files += [
+            path for path in (ROOT / "docs" / folder).rglob("*") if path.suffix in (".py", ".md")
+        ]
     files += [path for folder in FOLDERS.values() for path in sorted(folder.rglob("*.py"))]
     used = {}
     for path in files:

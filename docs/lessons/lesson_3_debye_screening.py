@@ -103,7 +103,9 @@ exact = 4 * torch.atanh(math.tanh(1) * torch.exp(-x / 0.05))
 off = float((phi - exact).abs().max())
 cloud = float((rest[0] - rest[1]).sum() / 400)
 electrode = float(law.electrode_charge(rest, "x-"))
+extra = float((rest[1] - 1).sum() / 400)  # anions more than outside
 assert off < 0.02
+assert abs(extra / -cloud - 0.88) < 0.01
 assert abs(electrode + cloud) < 1e-5 * electrode
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
@@ -121,7 +123,8 @@ right.legend()
 plt.show()
 
 # %%
-# *Seen.* The cloud is all anions: at the wall they are :math:`e^4 = 55` times as many as outside.
+# *Seen.* The cloud is mostly extra anions (88 % of its charge), the rest cations that left: at the
+# wall anions are :math:`e^4 = 55` times as many as outside, and cations cannot be fewer than none.
 # A strong charge is hidden *faster* than a weak one. This bend in the response, :math:`\sinh` and
 # not a straight line, is what will let a cell multiply features in lesson 4.
 #
@@ -174,7 +177,7 @@ plt.show()
 
 # %%
 # *Seen.* A thinner cloud forms sooner, in proportion to :math:`\lambda`. The simple circuit is
-# right to about :math:`\lambda/2L`, the part of the cell that is cloud and not water.
+# right to about :math:`\lambda/2L`, half the share of the cell that is cloud and not water.
 #
 # Your turn
 # ---------

@@ -67,7 +67,7 @@ for axis, (w, x) in zip(axes, ((0.5, 0.5), (2.0, 0.0), (-3.0, 0.5)), strict=True
 assert ends[0.5][1].max() - ends[0.5][1].min() < 1e-6
 assert ends[2.0][1].unique().numel() > 2  # two sides, and the start 0, which stays
 assert (ends[-3.0][1] - ends[-3.0][0]).abs().min() > 1
-titles = ("$w$ = 0.5: one end for all", "$w$ = 2: it depends", "$w$ = −3: no rest")
+titles = ("$w$ = 0.5: one end for all", "$w$ = 2: it depends", "$w$ = −3: the rounds never rest")
 for axis, title in zip(axes, titles, strict=True):
     axis.set_title(title)
 axes[0].set_ylabel("state $u$")

@@ -27,10 +27,11 @@ f64 = torch.float64
 # %%
 # 1. The experiment
 # -----------------
-# A drop of salt lies at 0.4 in a cell of length 1 with Debye length 1/10 (:math:`\varepsilon =
-# 0.02`). The left wall is blocked for ions and carries the unknown charge; the right one is a
-# reservoir. Nobody's eye is perfect: each of :math:`3 \times 2 \times 64` concentrations is
-# measured with an error of standard deviation :math:`\sigma = 0.04`.
+# A drop of salt lies at 0.4 in a cell of length 1 with :math:`\varepsilon = 0.02`: the Debye length
+# is 1/10 at concentration 1, and 0.22 in the thinner salt around the drop. The left wall is
+# blocked for ions and carries the unknown charge; the right one is a reservoir. Nobody's eye is
+# perfect: each of :math:`3 \times 2 \times 64` concentrations is measured with an error of standard
+# deviation :math:`\sigma = 0.04`.
 #
 # .. math::
 #     \frac{\partial c_\pm}{\partial t} = \frac{\partial}{\partial x} D_\pm\left(

@@ -3,16 +3,16 @@ GMF's stages in a simulated cell
 ================================
 
 Generalized multimodal fusion [GMF] speaks of electrolysis: features dissociate, are concentrated
-by a potential and exchange their invariant parts. Its exchange is a change of order, at once and
-complete. Here the same is simulated. Features a and b of two modalities are ions in one cell, a's
-in its left half, b's in its right, positive parts cations, negative ones anions:
+by a potential and exchange their invariant parts. All that is a change of order, at once and
+complete. In a cell it is a motion. Features a and b of two modalities are ions in one cell, a's in
+its left half, b's in its right, positive parts cations, negative ones anions:
 
 .. math:: \partial_t c_i = \partial_x (\partial_x c_i + z_i c_i\,\partial_x \phi), \qquad
           -0.2\,\partial_x^2 \phi = \sum_i z_i c_i, \qquad \phi(0) = 4,\ \phi(2) = -4 .
 
-Cations of a end where b is and those of b stay: an exchange that takes time and leaves some behind,
-since ions diffuse. Masses are conserved to round-off, whatever happens. And unlike GMF's, these
-parts see one another: b's ions displace some of a's, by the potential that they share.
+Cations of both end right, anions left: no exchange, but invariant beside specific parts, as GMF
+with a back end hands on. It takes time and leaves some behind, since ions diffuse. Masses hold to
+round-off. And b's ions displace some of a's, by the potential that they share; in GMF they cannot.
 """
 
 import matplotlib.pyplot as plt

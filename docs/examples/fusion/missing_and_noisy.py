@@ -8,9 +8,9 @@ all there, with one half missing (mean of both), with noise of twice each featur
 are means over three seeds and splits, lines their 95 % intervals (Student's t).
 
 Measured after six epochs: with all there concatenation, GMF, DEQ and PNP are level at .97 and
-progressive fusion has .94. With one half missing each loses a fifth and more of its answers, and
-the ranking is concatenation .75, PNP .75, DEQ .74, GMF .73, progressive .67. Most intervals
-overlap: three seeds are few, and ``pnpfusion compare`` is for careful comparisons.
+progressive fusion has .94. With one half missing each loses a fifth and more of its answers: the
+four are near .74, and progressive fusion, last again, at .67. Most intervals overlap: three seeds
+are few, and ``pnpfusion compare`` is for careful comparisons.
 """
 
 import matplotlib.pyplot as plt
@@ -42,9 +42,12 @@ for name in LAYERS.split():
 
 mean = {name: rows.mean(0) for name, rows in found.items()}
 whole = {name: float(rows[0]) for name, rows in mean.items()}
-assert min(whole, key=whole.get) == "progressive"
+assert all(min(found, key=lambda name: mean[name][k]) == "progressive" for k in (0, 1))
 assert max(whole.values()) - sorted(whole.values())[1] < 0.02
-assert all(rows[0] - rows[1] > 0.15 for rows in mean.values())
+for name, rows in mean.items():
+    wanted = torch.tensor([0.94, 0.67] if name == "progressive" else [0.97, 0.74])
+    assert (rows[:2] - wanted).abs().max() < 0.03
+    assert rows[0] - rows[1] > 0.2
 plt.style.use(pf.visualize.LIGHT)
 _, panels = plt.subplots(1, 3, figsize=(7.4, 3.0), layout="constrained", sharey=True)
 for k, (ax, case) in enumerate(zip(panels, CASES, strict=True)):

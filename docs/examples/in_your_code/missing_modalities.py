@@ -3,9 +3,10 @@ A sensor that fails
 ===================
 
 A model that always saw audio and motion together learns to need both. With modality dropout p,
-each sample of a step lacks either with probability p (never both), so the model learns
+each sample of a step loses either with probability p, and one of them comes back where both would
+be lost. So of two each is absent with probability :math:`p - p^2/2`, and the model learns
 
-.. math:: \min_\theta E_m \big[\ell(f_\theta(m \odot x), y)\big],\qquad P(m_i = 0) = p,
+.. math:: \min_\theta E_m \big[\ell(f_\theta(m \odot x), y)\big],\qquad P(m_i = 0) = p - p^2/2,
 
 that is, to tell what it can from what is there, and loses less accuracy where a sensor fails. It is
 judged by a contiguous fifth of each class of HTAD, home tasks heard and felt [GC21].

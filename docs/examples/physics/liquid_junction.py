@@ -4,11 +4,12 @@ A liquid junction
 
 Two solutions of one salt meet, 0.1 M on the left and 0.01 M on the right. Both ions diffuse to the
 right, but the faster cannot leave the other behind: a tiny separation of charge makes a field that
-holds it back. From a few Debye times on, until diffusion comes to the walls, it is Henderson's,
+holds it back. Its voltage rises in some Debye times to a plateau, which is Henderson's,
 
 .. math:: \phi_r - \phi_l = V_T\,\frac{D_+ - D_-}{D_+ + D_-}\,\ln\frac{c_l}{c_r}.
 
-Acid has fast cations, KCl has a pair of equals, and in NaCl the anion is faster [Hen07].
+and sinks when diffusion comes to the walls, first where it is fast. Acid has fast cations, KCl a
+pair of equals, and in NaCl the anion is faster [Hen07].
 """
 
 import math
@@ -20,8 +21,7 @@ import pnpfusion as pf
 from pnpfusion.units import M, mV, nm, us
 from pnpfusion.visualize.style import COOL, WARM, line_look
 
-torch.set_num_threads(1)
-plt.style.use(pf.visualize.LIGHT)
+torch.set_num_threads(1), plt.style.use(pf.visualize.LIGHT)
 salts = {"HCl": (9.311, 2.032), "KCl": (1.957, 2.032), "NaCl": (1.334, 2.032)}  # D in 1e-9 m²/s
 fast = torch.tensor(list(salts.values())).double()
 scales = pf.Scales(length=200 * nm, concentration=0.1 * M, diffusivity=1e-9)
@@ -36,10 +36,12 @@ phi = scales.to_si("potential", cell.potential(run.states)) / mV
 jump = phi[..., -1] - phi[..., 0]
 henderson = scales.potential / mV * (cation - anion) / (cation + anion) * math.log(10)
 off = float(((jump / henderson).amax(0) - 1).abs().max())
-print(f"within {off:.2%} of Henderson's formula")
-assert off < 0.01
+plateau = (jump / henderson)[(times >= 1e-3) & (times <= 2.5e-3)]
+held = float((plateau - 1).abs().max())
+print(f"within {off:.2%} of Henderson's formula at the top, {held:.1%} on the plateau")
+assert max(off, held / 2) < 0.01
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.6), layout="constrained")
+_, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.6), layout="constrained")
 when = int((jump[:, 0] / henderson[0]).argmax())
 hydrogen, chloride = 100 * run.states[when, 0]
 split = float(((hydrogen - chloride).abs() / chloride).max())
@@ -54,6 +56,5 @@ for k, name in enumerate(salts):
     right.semilogx(scales.time * times[1:] / us, jump[1:, k], color=look.color, label=name)
     right.axhline(henderson[k], color=look.color, ls="--", lw=1)
 right.set(xlabel="time  (µs)", ylabel="right side over left  (mV)")
-right.set_title(f"… make Henderson's voltage, within {off:.1%}")
-right.legend()
+right.set_title(f"… make Henderson's voltage, within {off:.1%}"), right.legend()
 plt.show()
