@@ -6,6 +6,7 @@ STAMP   := $(VENV)/.installed
 DOCS    := $(VENV)/.installed-docs
 HALF    := $(VENV)/.half-made
 PEERS   := .venv-peers
+OLDEST  := .venv-oldest
 # Triton beside .venv's packages and not among them: PyTorch's builds for graphics cards bring one of their own, of
 # just one version (so constraints.txt cannot pin it), whose interpreter stumbles over new NumPy. `make test` looks here.
 TRITON  := $(VENV)/triton
@@ -18,7 +19,7 @@ WORKERS ?= auto
 ARGS    ?=
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help demo test docs verify results bench bench-check peers triton lint types format wheel env clean
+.PHONY: help demo test docs verify results bench bench-check peers oldest pythons triton lint types format wheel env clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -70,6 +71,19 @@ $(TRITON)/.installed-$(RELEASE): | $(STAMP)
 	  "triton==$(RELEASE); platform_system == 'Linux'"
 	@mkdir -p $(TRITON)
 	@touch $@
+
+oldest: $(OLDEST)/.installed  ## run the tests with the oldest packages that pyproject.toml admits, but for PyTorch's
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -W ignore::DeprecationWarning -n $(WORKERS) --dist loadgroup $(ARGS)
+
+$(OLDEST)/.installed: pyproject.toml constraints.txt tests/bounds.py | $(STAMP)
+	$(BIN)/python -m venv --clear $(OLDEST)
+	$(BIN)/python -m tests.bounds oldest >$(OLDEST)/oldest.txt
+	$(OLDEST)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -r $(OLDEST)/oldest.txt torch
+	$(OLDEST)/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+pythons: $(STAMP)  ## can all packages be installed under each Python that pyproject.toml names? asks, installs nothing
+	$(BIN)/python -m tests.bounds newest 3.11 3.12 3.13
 
 lint: $(STAMP)  ## check style and formatting
 	$(BIN)/python -m ruff check .

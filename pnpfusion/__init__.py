@@ -1,8 +1,17 @@
 """Poisson–Nernst–Planck dynamics on PyTorch, and multimodal fusion on top of it.
 
-A `Dynamics`, such as `PNP` on a `Grid`, is a law of motion. Three verbs run one, `simulate`
-through time, `equilibrium` to where it stands still, `unroll` round by round, and each returns a
-`Solution`. ``dir(pnpfusion)`` lists all names, ``help(pnpfusion.simulate)`` tells of one.
+A `Dynamics` is a law of motion. Three verbs run one, `simulate` through time, `equilibrium` to
+where it stands still, `unroll` round by round, and each returns a `Solution`::
+
+    verbs     simulate, equilibrium, unroll; sweep over many cases
+    laws      PNP, DEQ, ContractiveDEQ, Progressive, Coupled; Dynamics is what they share
+    cells     Grid, ChebyshevGrid, Species, Wall, Reaction; Field varies in space; Scales for SI
+    results   Solution, Ledger, Outcome, Sweep, and load for their files
+    errors    SolveError, SweepError, Interrupted
+    learning  FusionClassifier, FusionRegressor
+    rooms     fusion, training, data, comparison, fields, units, visualize, dynamics, solvers
+
+``help(pnpfusion.simulate)`` tells of one name, ``dir(pnpfusion.fusion)`` lists a room.
 """
 
 # Each name stands here twice: for type checkers, and for Python, which imports a name's home at its
@@ -10,7 +19,7 @@ through time, `equilibrium` to where it stands still, `unroll` round by round, a
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.0.1"
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion import comparison as comparison

@@ -1,6 +1,7 @@
 """What is installed equals what stands in the checkout, under one name of our own."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,18 +29,47 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist and the wheel made from it, built in a copy of the checkout."""
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what Git holds, as it stands now, with the links."""
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+    if listed.returncode:
+        pytest.skip("this is no clone")
     copy = tmp_path_factory.mktemp("checkout") / "pnpfusion"
-    copy.mkdir()
-    skip = shutil.ignore_patterns("__pycache__")
-    for name in ("pnpfusion", *ROOMS):
-        shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=skip)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    built = run(sys.executable, "-m", "build", "--no-isolation", cwd=copy)
-    assert built.returncode == 0, built.stdout + built.stderr
+    for name in listed.stdout.splitlines():
+        if name.startswith(("benchmarks/", "docs/")) or not (ROOT / name).exists():
+            continue
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy / name, follow_symlinks=False)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def tracked(checkout: Path) -> dict[str, bytes]:
+    """What Git holds of the three folders, by its path in the checkout."""
+    return {
+        path.relative_to(checkout).as_posix(): path.read_bytes()
+        for folder in ("pnpfusion", *ROOMS)
+        for path in (checkout / folder).rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def dist(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, the wheel made from it, and one made without it in ``direct``."""
+    copy = tmp_path_factory.mktemp("built") / "pnpfusion"
+    shutil.copytree(checkout, copy, symlinks=True)
+    for more in ([], ["--wheel", "--outdir", "dist/direct"]):
+        built = run(sys.executable, "-m", "build", "--no-isolation", *more, cwd=copy)
+        assert built.returncode == 0, built.stdout + built.stderr
     return copy / "dist"
+
+
+def packed(folder: Path) -> dict[str, bytes]:
+    """What is in the wheel of a folder."""
+    (path,) = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        return {name: wheel.read(name) for name in wheel.namelist()}
 
 
 @pytest.fixture(scope="module")
@@ -98,25 +128,53 @@ def test_a_bare_checkout_knows_its_version() -> None:
     assert done.stdout.strip() == pnpfusion.__version__, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("wheel")  # one worker builds for all of these
 class TestWheel:
-    def test_it_has_our_files_under_one_name(self, dist: Path) -> None:
-        (path,) = dist.glob("*.whl")
-        with zipfile.ZipFile(path) as wheel:
-            info = f"pnpfusion-{pnpfusion.__version__}.dist-info"
-            assert {name.split("/")[0] for name in wheel.namelist()} == {"pnpfusion", info}
-            packed = {name: wheel.read(name) for name in wheel.namelist() if name.endswith(".py")}
-            assert "pnpfusion/py.typed" in wheel.namelist()
-            lab = {path.name for path in (ROOT / "visualize" / "lab").iterdir() if path.is_file()}
-            assert {f"pnpfusion/visualize/lab/{name}" for name in lab} <= set(wheel.namelist())
-        assert packed == {name: path.read_bytes() for name, path in source_files().items()}
+    def test_it_has_the_files_of_git_under_one_name(
+        self, dist: Path, tracked: dict[str, bytes]
+    ) -> None:
+        wheel = packed(dist)
+        info = f"pnpfusion-{pnpfusion.__version__}.dist-info"
+        assert {name.split("/")[0] for name in wheel} == {"pnpfusion", info}
+        wanted = {
+            name if name.startswith("pnpfusion/") else f"pnpfusion/{name}": content
+            for name, content in tracked.items()
+        }
+        assert {"pnpfusion/py.typed", "pnpfusion/visualize/lab/page.html"} <= set(wanted)
+        assert {name for name in wheel if not name.startswith(info)} == set(wanted)
+        assert [name for name, content in wanted.items() if wheel[name] != content] == []
 
-    def test_the_sdist_has_each_file_once(self, dist: Path) -> None:
+    def test_the_sdist_has_each_file_once(self, dist: Path, tracked: dict[str, bytes]) -> None:
         (path,) = dist.glob("*.tar.gz")
         with tarfile.open(path) as sdist:
-            names = [member.name.partition("/")[2] for member in sdist if member.isfile()]
-        tree = [path.relative_to(ROOT).as_posix() for path in source_files().values()]
-        assert sorted(name for name in names if name.endswith(".py")) == sorted(tree)
+            found = {
+                member.name.partition("/")[2]: sdist.extractfile(member).read()  # type: ignore[union-attr]
+                for member in sdist
+                if member.isfile()
+            }
+        made = {name for name in found if ".egg-info/" in name} | {"PKG-INFO", "setup.cfg"}
+        beside = {"CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "README.md"}
+        assert set(found) - made == set(tracked) | beside | {"pyproject.toml"}
+        assert [name for name, content in tracked.items() if found[name] != content] == []
+
+    def test_the_sdist_and_the_checkout_make_the_same_wheel(self, dist: Path) -> None:
+        assert packed(dist) == packed(dist / "direct")
+
+    def test_a_bare_checkout_and_the_wheel_are_one_package(
+        self, checkout: Path, installed: Path, elsewhere: Path
+    ) -> None:
+        code = (
+            "import pkgutil, pnpfusion\n"
+            "print(pnpfusion.__version__, dir(pnpfusion), pnpfusion.visualize.lab_page())\n"
+            "print(*(one.name for one in pkgutil.walk_packages(pnpfusion.__path__, 'pnpfusion.')))"
+        )
+        told = [
+            run(sys.executable, "-c", code, cwd=elsewhere, path=p) for p in (checkout, installed)
+        ]
+        assert [done.returncode for done in told] == [0, 0], told[0].stderr + told[1].stderr
+        assert told[0].stdout == told[1].stdout
+        assert "pnpfusion.solvers.kernels.axis" in told[0].stdout.splitlines()[-1].split()
 
     def test_it_lives_beside_a_users_own_modules(self, installed: Path, elsewhere: Path) -> None:
         code = (
@@ -137,3 +195,37 @@ class TestWheel:
         done = run(sys.executable, command, "--help", cwd=elsewhere, path=installed)
         assert done.returncode == 0, done.stderr
         assert "simulate" in done.stdout
+        lab = ["lab", "--no-browser", "--out", "page.html"]
+        done = run(sys.executable, command, *lab, cwd=elsewhere, path=installed)
+        assert done.returncode == 0, done.stderr
+        page = (elsewhere / "page.html").read_text(encoding="utf-8")
+        assert page == pnpfusion.visualize.lab_page()
+
+
+class TestVersion:
+    """It stands in ``pnpfusion/__init__.py``; what must repeat it repeats it."""
+
+    number = pnpfusion.__version__
+
+    def test_the_build_reads_it(self) -> None:
+        settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+        assert "version" not in settings["project"]
+        assert settings["project"]["dynamic"] == ["version"]
+        attribute = {"attr": "pnpfusion.__version__"}
+        assert settings["tool"]["setuptools"]["dynamic"]["version"] == attribute
+
+    def test_the_citation_and_the_changelog_name_it_with_one_date(self) -> None:
+        citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+        cited = dict(re.findall(r"^(version|date-released): (\S+)$", citation, re.M))
+        assert cited["version"] == self.number
+        changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+        released = re.findall(r"^## (\d\S*) \((\d{4}-\d\d-\d\d)\)$", changelog, re.M)
+        assert released[0] == (self.number, cited["date-released"])
+
+    def test_the_readme_names_it(self) -> None:
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        assert re.findall(r"version (\d+\.\d+\.\d+)", readme) == [self.number]
+
+    def test_the_site_reads_it(self) -> None:
+        conf = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
+        assert "version = release = pf.__version__" in conf
