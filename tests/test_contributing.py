@@ -15,7 +15,10 @@ import pytest
 import torch
 
 import pnpfusion as pf
+from pnpfusion.fusion import FusionLayer
+from pnpfusion.solvers import Stepper
 from pnpfusion.solvers.backend import using
+from tests import registry
 from tests.registry import blocking_cell
 from tests.source_tree import ROOT
 
@@ -118,6 +121,36 @@ def test_the_exercises_keep_the_style_of_the_house(house: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("door", "family", "listed", "advice"),
+    [
+        (
+            "dynamics",
+            pf.Dynamics,
+            [type(law) for law, _ in registry.ALL_DYNAMICS],
+            "give all its arguments defaults and say its `state_shape`, or add it to ALL_DYNAMICS",
+        ),
+        (
+            "solvers",
+            Stepper,
+            [type(stepper) for stepper in registry.ALL_STEPPERS],
+            "make it from a tableau, or add it to ALL_STEPPERS",
+        ),
+        (
+            "fusion",
+            FusionLayer,
+            [type(make({"a": 3, "b": 2}, 4)) for make in registry.ALL_LAYERS.values()],
+            "let its arguments begin with `dims, out_dim`, or add it to ALL_LAYERS",
+        ),
+    ],
+    ids=["laws", "steppers", "layers"],
+)
+def test_no_member_is_left_out(door: str, family: type, listed: list[type], advice: str) -> None:
+    left = {*registry.members(getattr(pf, door), family)} - {*listed, *registry.APART}
+    names = sorted(one.__name__ for one in left)
+    assert not names, f"no test takes up {names}: {advice} in tests/registry.py"
 
 
 def called(cell: pf.PNP, c0: torch.Tensor) -> Iterator[tuple[str, str]]:

@@ -93,7 +93,7 @@ def test_the_whole_plan_is_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         if one.data is not None:
             plan = one.plan(plans.FULL)
             assert (len(plan.seeds), len(plan.tuning)) == (5, 1)
-    assert set(plans.FUSED) == set(MODELS)
+    assert set(plans.FUSED) <= set(MODELS)
     asked = {model for plan in ablations.plans(plans.FULL) for model in plan.models}
     for variant in (variant for one in ablations.ABLATIONS for variant in one.variants):
         assert variant.model in asked

@@ -63,6 +63,21 @@ def documented() -> dict[str, Any]:
     return found
 
 
+def entry(name: str) -> str:
+    """Where in the reference a public name belongs, and what to write there."""
+    room, one = name.split(".")[1], look_up(name)
+    if room not in vars(pf)["_ROOMS"]:
+        room = "dynamics"  # or the page of what it goes with
+    page = REFERENCE / f"{room}.rst"
+    match = MODULE.search(page.read_text(encoding="utf-8"))
+    short = name.removeprefix(f"{match[1]}." if match else "")
+    kind = "autofunction" if inspect.isroutine(one) else "data"
+    if isinstance(one, type):
+        kind = "autoexception" if issubclass(one, BaseException) else "autoclass"
+    where = page.relative_to(ROOT).as_posix()
+    return f"- in {where}: `.. {kind}:: {short}`, and `{short}` in the list on top"
+
+
 ENTRIES = documented()
 CALLABLES = {name: one for name, one in ENTRIES.items() if inspect.isroutine(one)}
 CLASSES = {name: one for name, one in ENTRIES.items() if inspect.isclass(one)}
@@ -97,8 +112,8 @@ def raises(function: Any) -> bool:
 
 def test_every_public_name_is_on_a_page_of_the_reference() -> None:
     there = {id(one) for one in ENTRIES.values()}
-    missing = [name for name, one in public_names().items() if id(one) not in there]
-    assert not missing, f"docs/api lacks {missing}"
+    missing = {name: one for name, one in public_names().items() if id(one) not in there}
+    assert not missing, "\n".join(["the reference lacks names; write", *map(entry, missing)])
 
 
 def test_no_name_is_there_twice() -> None:
@@ -199,7 +214,8 @@ def test_every_key_of_a_source_is_in_the_bibliography() -> None:
         for group in re.findall(r"\[((?:[A-Z][A-Za-z]+\d\d\b(?:, )?)+)", text):
             used |= dict.fromkeys(re.findall(r"[A-Z][A-Za-z]+\d\d", group), path.name)
     assert len(used) > 20
-    assert used.keys() <= keys, {key: used[key] for key in used.keys() - keys}
+    unknown = {key: used[key] for key in used.keys() - keys}
+    assert not unknown, f"docs/references.bib has no entry of the key that a file cites: {unknown}"
 
 
 def test_the_check_of_the_finished_site_finds_what_is_wrong(tmp_path: Path) -> None:

@@ -263,7 +263,8 @@ def test_the_options_are_those_of_the_library() -> None:
     parser = argparse.ArgumentParser()
     command.add_what(parser)
     command.add_recipe(parser)
-    assert (*MODELS,) == command.MODELS
+    wanted = (*MODELS,)
+    assert wanted == command.MODELS, f"write in pnpfusion/cli/train.py: MODELS = {wanted}"
     assert get_args(recipes.Schedule) == command.SCHEDULES
     assert get_args(recipes.Precision) == command.PRECISIONS
     assert get_args(recipes.ClassWeights) == command.CLASS_WEIGHTS

@@ -21,7 +21,7 @@ FLOOR = 1e-4  #: of amplitudes, below which a spectrogram does not look
 
 
 def mini_av_mnist(
-    folder: str | Path,
+    folder: str | Path = "fsdd",
     *,
     share: float = 0.25,
     snr: float | None = 0.0,

@@ -6,7 +6,7 @@ import inspect
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
 
@@ -33,7 +33,8 @@ def open_set(text: str) -> Features:
 
     A name may have options: ``digits:parts=quadrants``, ``index:bits=8,samples=5000``,
     ``mini-av-mnist:folder=fsdd,snr=-10``. :data:`SETS` lists names; the options are the arguments
-    of what stands there. A file called like a set is opened by ``./digits``.
+    of what stands there, with ``seed`` for a generator. A file called like a set is opened by
+    ``./digits``.
 
     Args:
         text: a name, a name with options, or a path.
@@ -67,63 +68,46 @@ def path_of(text: str) -> Path | None:
     return None if folder is None else Path(given.get("folder", folder.default))
 
 
-def _index(
-    samples: int = 20000, bits: int = 16, sigma: float = 0.25, channels: int = 1, seed: int = 0
-) -> Features:
-    return index(samples, bits, sigma, channels, generator=_generator(seed))
+def _interaction(samples: int = 4000, width: int = 16, *, generator: torch.Generator) -> Features:
+    return interaction(samples, {"a": width, "b": width}, generator=generator)
 
 
-def _interaction(samples: int = 4000, width: int = 16, seed: int = 0) -> Features:
-    return interaction(samples, {"a": width, "b": width}, generator=_generator(seed))
-
-
-def _volatility(assets: int = 20, days: int = 500, seed: int = 0) -> Features:
-    return volatility(assets, days, generator=_generator(seed))
-
-
-def _mini_av_mnist(
-    folder: str = "fsdd",
-    share: float = 0.25,
-    snr: float = 0.0,
-    train: int = 3000,
-    test: int = 1000,
-    seed: int = 0,
-) -> Features:
-    return mini_av_mnist(
-        folder, share=share, snr=snr, train=train, test=test, generator=_generator(seed)
-    )
-
-
-def _digits(parts: Literal["halves", "quadrants"] = "halves") -> Features:
-    return digits(parts)
-
-
-#: What makes each set that has a name; its arguments have defaults, which tell their types.
+#: What makes each set that has a name. Its options are the arguments with a default that is a word
+#: or a number, and ``seed`` in the place of a ``generator``.
 SETS: dict[str, Callable[..., Features]] = {
     "htad": htad,
-    "digits": _digits,
+    "digits": digits,
     "interaction": _interaction,
-    "index": _index,
-    "volatility": _volatility,
-    "mini-av-mnist": _mini_av_mnist,
+    "index": index,
+    "volatility": volatility,
+    "mini-av-mnist": mini_av_mnist,
 }
 
 
 def _named(name: str, options: str) -> Features:
-    known = inspect.signature(SETS[name]).parameters
-    settings: dict[str, str | int | float] = {}
+    arguments = inspect.signature(SETS[name]).parameters
+    known = {
+        key: one.default
+        for key, one in arguments.items()
+        if isinstance(one.default, str | int | float)
+    }
+    if "generator" in arguments:
+        known["seed"] = 0
+    settings: dict[str, Any] = {}
     for option in filter(None, options.split(",")):
         key, _, value = option.partition("=")
         if key not in known:
             has = f"options {list(known)}" if known else "no options"
             raise ValueError(f"the set {name!r} has {has}, got {option!r}.")
-        kind = type(known[key].default)
+        kind = type(known[key])
         try:
             settings[key] = kind(value)
         except ValueError:
             raise ValueError(
                 f"{name}: option {key!r} must be of type {kind.__name__}, got {value!r}."
             ) from None
+    if "generator" in arguments:
+        settings["generator"] = _generator(settings.pop("seed", 0))
     return SETS[name](**settings)
 
 
@@ -135,7 +119,7 @@ def _folder(folder: Path) -> Features:
     if (film := folder / "multimodal_imdb.hdf5").exists():
         return from_mm_imdb(film)
     if holds_recordings(folder):
-        return _mini_av_mnist(str(folder))
+        return mini_av_mnist(folder, generator=_generator(0))
     raise ValueError(
         f"{folder} is no set that is known: looked for 1_tr.csv (MOGONET), image/train_data.npy "
         f"(AV-MNIST), multimodal_imdb.hdf5 (MM-IMDB), 0_name_0.wav or recordings.zip (spoken "
@@ -149,7 +133,8 @@ def _file(path: Path) -> Features:
     if start.startswith(HDF5):
         return from_mm_imdb(path)
     if zipfile.is_zipfile(path):
-        return _mini_av_mnist(str(path)) if holds_recordings(path) else from_npz(path)
+        spoken = holds_recordings(path)
+        return mini_av_mnist(path, generator=_generator(0)) if spoken else from_npz(path)
     pickled = path.suffix.lower() in (".pkl", ".pickle")
     if not pickled and (path.suffix.lower() == ".safetensors" or start[8:9] == b"{"):
         return from_safetensors(path)

@@ -51,7 +51,7 @@ class FusionLayer(nn.Module, ABC):
     """Features of several modalities in, one feature of width ``out_dim`` out.
 
     A subclass writes :meth:`fuse`, row by row: what is done for one sample, or one token of it,
-    does not depend on the others.
+    does not depend on the others. It says its law, :attr:`dynamics`; None without one.
 
     Args:
         dims: the width of each modality, by name.
