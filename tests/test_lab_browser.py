@@ -88,6 +88,8 @@ class TestClaims:
             assert state["ledger"]["rises"]
             assert state["ledger"]["energy"] > state["ledger"]["energyStart"] + 3
             assert "Δt is too long" in lab.js(note)
+        lab.open("#preset=too-far").step(160)
+        assert lab.js(note).startswith("Where a concentration is negative there is no free energy")
         state = lab.open("#preset=screening").step(800)
         lab.click("tab-ledger")
         assert not state["ledger"]["rises"]

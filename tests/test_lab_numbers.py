@@ -84,6 +84,7 @@ class TestNumbers:
         assert shown == state["python"]
         names: dict = {}
         with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
             exec(shown, names)
         assert bool(heard) == (name == "too-far")
         assert capsys.readouterr().out

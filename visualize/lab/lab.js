@@ -1,5 +1,6 @@
 // The lab: an experiment that is computed here, with everything that can be set.
 
+const LOST = "Where a concentration is negative there is no free energy: Δt is too long. Take a shorter one.";
 const RISEN = "The free energy has risen, which it does in no closed cell: Δt is too long. Take a shorter one.";
 
 class Lab {
@@ -151,10 +152,15 @@ class Lab {
     return dissociation > 0 === recombination > 0 && !this.run.seeks;
   }
 
+  /** What a free energy that does not fall says of the step. */
+  get fault() {
+    return Number.isNaN(this.run.ledger().energy) ? LOST : RISEN;
+  }
+
   books() {
     const ledger = this.run.ledger(), bad = this.falls && ledger.rises;
     const note = bad
-      ? RISEN
+      ? this.fault
       : this.falls
         ? "Atoms are neither made nor lost; with steps short enough the free energy only falls."
         : this.run.seeks
@@ -167,7 +173,7 @@ class Lab {
     return {
       path: this.run.path, xTitle: this.run.seeks ? "rounds" : "time, L²/D",
       note: this.falls && this.run.ledger().rises
-        ? `<span class="bad">${RISEN}</span>`
+        ? `<span class="bad">${this.fault}</span>`
         : 'Full line: the sum. <span style="color:var(--soft)">Dashed: mixing and reactions.</span> <span style="color:var(--cool-a)">Dotted: electric.</span>',
     };
   }

@@ -25,7 +25,7 @@ function looksOf(species) {
 /** A number for people: 0.406, 12.3, 2·10⁻¹⁶, with a true minus. */
 function say(value, digits = 3) {
   if (value === 0) return "0";
-  if (!Number.isFinite(value)) return Number.isNaN(value) ? "undefined" : value > 0 ? "∞" : `${MINUS}∞`;
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? "–" : value > 0 ? "∞" : `${MINUS}∞`;
   const size = Math.abs(value);
   let text;
   if (size >= 1e-3 && size < 1e5) text = String(Number(size.toPrecision(digits)));
