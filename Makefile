@@ -36,7 +36,7 @@ test: $(STAMP)  ## run the tests; some of them: make test ARGS="-k poisson"
 	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 docs: $(DOCS)  ## build the documentation site; without running its scripts: make docs ARGS="-D plot_gallery=0"
-	@rm -rf docs/_build/html  # pages of what is gone; what is read of the others is kept
+	@rm -rf docs/_build/html  # and what was read: -W says nothing of pages that are not read again
 	$(ONE_THREAD) $(BIN)/python -m sphinx -W --keep-going -q $(ARGS) docs docs/_build/html
 	@echo "Open docs/_build/html/index.html in a browser."
 

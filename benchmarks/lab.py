@@ -17,43 +17,20 @@ import argparse
 import contextlib
 import io
 import json
-import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.chromium import absent, chromium
 from pnpfusion.visualize.lab.page import lab_page, presets
 
 #: Steps after which page and script are compared.
 STEPS = {"implicit": 100, "explicit": 100, "picard": 40, "anderson": 40}
 PAINT = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
-
-
-@contextlib.contextmanager
-def chromium() -> Iterator[Any]:
-    """A headless browser; ends the program with a word where there is none."""
-    try:
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-    except ImportError:
-        sys.exit("absent: selenium (pip install selenium); nothing was measured.")
-    paths = [shutil.which("chromium"), shutil.which("chromedriver")]
-    if None in paths:
-        sys.exit("absent: a browser (apt install chromium chromium-driver); nothing was measured.")
-    options = webdriver.ChromeOptions()
-    options.binary_location = paths[0]
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,800"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(paths[1]))
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 def first_paints(driver: Any, url: str, rounds: int) -> list[float]:
@@ -98,6 +75,8 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
+    if absent():
+        sys.exit(f"absent: {absent()}; nothing was measured.")
     torch.set_num_threads(1)
     rows: list[tuple[str, str, float, float]] = []
 

@@ -49,7 +49,12 @@ def test_every_address_has_an_entry_that_quotes_an_error_with_it(entry: Faq):
 
 @pytest.mark.parametrize("entry", Faq, ids=lambda entry: entry.name)
 def test_every_address_is_used(entry: Faq):
-    sources = [path.read_text(encoding="utf-8") for path in source_files().values()]
+    sources = [
+        path.read_text(encoding="utf-8")
+        for name, path in source_files().items()
+        if name != "pnpfusion/solvers/faq.py"  # where they are made
+    ]
+    assert len(sources) == len(source_files()) - 1
     assert any(f"Faq.{entry.name}" in source for source in sources)
 
 

@@ -1,5 +1,5 @@
 """The interactive page as a text, and the command that writes it. The page itself is played with in
-tests/test_lab_browser.py."""
+tests/test_lab_browser.py and the files beside it."""
 
 import base64
 import json
@@ -101,6 +101,48 @@ class TestRecording:
         told = given(pf.visualize.lab_page(run))["run"]
         np.testing.assert_allclose(unpacked(told["fixed"], "<f4", 40), charge, atol=1e-6)
 
+    def test_each_sample_has_its_own_valences(self):
+        cell = pf.PNP(
+            pf.Grid((64,), (1.0,), ("wall",)),
+            [pf.Species("cation", torch.tensor([1.0, 3.0])), pf.Species("anion", -1)],
+            permittivity=0.05,
+            walls={"x-": pf.Wall(potential=0.5), "x+": pf.Wall(potential=-0.5)},
+        )
+        c0 = torch.ones(2, 2, 64, dtype=torch.float64)
+        run = pf.simulate(cell, c0, torch.tensor([0.0, 0.01], dtype=torch.float64))
+        told = given(pf.visualize.lab_page(run))["run"]
+        assert told["valences"] == [[1, -1], [3, -1]]
+        assert told["fixed"] is None  # what a mean valence would have left over
+
+    def test_it_says_what_its_times_are(self):
+        run = a_run()
+        assert given(pf.visualize.lab_page(run))["run"]["clock"] == "time"
+        cell, c0 = run.dynamics, run.states[0]
+        rounds = pf.unroll(cell, c0, 3, step=1e-6)
+        assert given(pf.visualize.lab_page(rounds))["run"]["clock"] == "rounds"
+        rest = pf.equilibrium(cell, c0)
+        told = given(pf.visualize.lab_page(rest))["run"]
+        assert (told["clock"], told["answered"]) == ("rest", [True, True])
+
+    def test_walls_that_move_are_told_at_each_time(self, tmp_path):
+        cell = pf.PNP(
+            pf.Grid((64,), (1.0,), ("wall",)),
+            [pf.Species("cation", 1), pf.Species("anion", -1)],
+            permittivity=0.05,
+            walls={"x-": pf.Wall(potential=lambda t: 10 * t), "x+": pf.Wall(potential=0.0)},
+        )
+        c0 = torch.ones(2, 64, dtype=torch.float64)
+        times = torch.tensor([0.0, 0.05, 0.1], dtype=torch.float64)
+        run = pf.simulate(cell, c0, times)
+        for one in (run, pf.load(run.save(tmp_path / "run.safetensors"))):
+            told = given(pf.visualize.lab_page(one))["run"]
+            left, right = told["walls"][0]
+            assert left == pytest.approx([0, 0.5, 1])
+            assert right == 0
+            phi = unpacked(told["potentials"], "<f4", 3, 64)
+            wanted = cell.potential(run.final, t=times[-1])
+            np.testing.assert_allclose(phi[-1], wanted, atol=1e-5)
+
     @pytest.mark.parametrize(
         "sizes", [(5, 6, 2, 40), (2001, 1, 2, 64), (61, 500, 4, 128), (3, 1, 6, 100_000)]
     )
@@ -135,7 +177,7 @@ class TestRecording:
         ions = [pf.Species("cation", 1), pf.Species("anion", -1)]
         plane = pf.PNP(grid, ions, permittivity=1.0)
         c0 = torch.ones(2, 8, 8, dtype=torch.float64)
-        with pytest.raises(ValueError, match="one axis of space"):
+        with pytest.raises(ValueError, match=r"`run` must have one axis of space.*Grid\(\(8,\)"):
             pf.visualize.lab_page(pf.simulate(plane, c0, torch.tensor([0.0, 0.1]).double()))
         law = pf.ContractiveDEQ(modalities=1, width=2)
         rest = pf.unroll(law, torch.zeros(1, 2, 2), 2, x=torch.zeros(1, 1, 2))
@@ -208,6 +250,44 @@ class TestCommand:
         assert code == 2
         assert words in capsys.readouterr().err
         assert Path("pnpfusion-lab.html").read_text() == "mine"
+
+    def test_a_run_in_a_plane_is_refused_with_what_to_do(self, capsys):
+        ions = [pf.Species("cation", 1), pf.Species("anion", -1)]
+        plane = pf.PNP(pf.Grid((8, 8), (1.0, 1.0), ("periodic", "periodic")), ions, permittivity=1)
+        c0 = torch.ones(2, 8, 8, dtype=torch.float64)
+        pf.simulate(plane, c0, torch.tensor([0.0, 0.1]).double()).save("plane.safetensors")
+        assert main(["lab", "--run", "plane.safetensors", "--no-browser"]) == 2
+        said = capsys.readouterr().err
+        assert "--run plane.safetensors must have one axis of space" in said
+        assert "`solution`" not in said
+        assert "such as `pnpfusion simulate` makes" in said
+        assert main(["simulate", "--times", "3", "--out", "line", "--quiet", "--no-gif"]) == 0
+        assert main(["lab", "--run", "line", "--no-browser"]) == 0
+
+    def test_any_name_can_be_written(self):
+        run = a_run(())
+        odd = [pf.Species("\ud800", 1), pf.Species("</script><b>", -1)]
+        cell = pf.PNP(run.dynamics.grid, odd, permittivity=0.05, walls=run.dynamics.walls)
+        page = pf.visualize.lab_page(replace(run, dynamics=cell))
+        page.encode()
+        names = [one["name"] for one in given(page)["run"]["species"]]
+        assert names == ["\ud800", "</script><b>"]
+
+    def test_a_page_is_written_as_a_whole_or_not_at_all(self, monkeypatch, capsys):
+        assert main(["lab", "--no-browser"]) == 0
+        before = Path("pnpfusion-lab.html").read_bytes()
+
+        def full(self, data):
+            with self.open("wb") as file:
+                file.write(data[:100])
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", full)
+            assert main(["lab", "--no-browser"]) == 1
+        assert "No space left on device" in capsys.readouterr().err
+        assert [one.name for one in Path().iterdir()] == ["pnpfusion-lab.html"]
+        assert Path("pnpfusion-lab.html").read_bytes() == before
 
     def test_a_run_without_a_cell_is_refused(self, capsys):
         law = pf.ContractiveDEQ(modalities=1, width=2)

@@ -85,8 +85,8 @@ class Trace:
         return np.asarray((values * widths).sum(-1) / widths.sum())
 
 
-def pnp_law(solution: Solution) -> PNP:
-    """The law of the run.
+def pnp_law(solution: Solution, name: str = "`solution`") -> PNP:
+    """The law of the run, which messages call ``name``.
 
     Raises:
         ValueError: it is no PNP cell of one axis.
@@ -95,12 +95,13 @@ def pnp_law(solution: Solution) -> PNP:
     if not isinstance(law, PNP):
         got = "no law" if law is None else type(law).__name__
         raise ValueError(
-            f"`solution` must be a run of a pnpfusion.PNP cell, got {got}; draw runs of "
+            f"{name} must be a run of a pnpfusion.PNP cell, got {got}; draw runs of "
             "other laws with `plot_path` and `plot_residuals`."
         )
     if law.grid.ndim != 1:
         raise ValueError(
-            f"`solution` must have one axis of space, got a grid of shape {law.grid.shape}."
+            f"{name} must have one axis of space, got a grid of shape {law.grid.shape}; make the "
+            f"cell on one axis, such as `Grid(({law.grid.shape[0]},), (1.0,), ('wall',))`."
         )
     return law
 
@@ -120,14 +121,20 @@ def _find_fields(solution: Solution) -> tuple[Array, Array, Array]:
     law = pnp_law(solution)
     with torch.no_grad():
         c = solution.states.detach().double()
-        phi = torch.stack([law.potential(one, solution.x) for one in c])
-        rho = torch.stack([law.charge(one, solution.x) for one in c])
+        moments = [*zip(c, moments_of(solution).to(c), strict=True)]
+        phi = torch.stack([law.potential(one, solution.x, t=t) for one, t in moments])
+        rho = torch.stack([law.charge(one, solution.x, t=t) for one, t in moments])
     cells = c.shape[-1]
     return (
         _array(c.reshape(len(c), -1, *c.shape[-2:])),
         _array(phi.reshape(len(c), -1, cells)),
         _array(rho.reshape(len(c), -1, cells)),
     )
+
+
+def moments_of(solution: Solution) -> Tensor:
+    """The time of the law at each saved state, ``(T,)``: 0 in rounds and in search of rest."""
+    return solution.times if Clock.of(solution).kind == "time" else torch.zeros_like(solution.times)
 
 
 def trace(solution: Solution, sample: Sample = 0) -> Trace:

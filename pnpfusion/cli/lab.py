@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
         page = played(Path(arguments.recorded), arguments.samples, SAMPLES)
     try:
-        target.write_text(page, encoding="utf-8")
+        _write(target, page)
     except OSError as error:
         raise CommandError(
             f"{target} cannot be written: {error.strerror}; choose another place by --out.", FAILED
@@ -103,6 +104,16 @@ def _target(out: str | None, *, overwrite: bool) -> Path:
     if target.exists() and not overwrite and (out is not None or not _is_ours(target)):
         raise CommandError(f"--out {target} is there already; add --overwrite to replace it.")
     return target
+
+
+def _write(target: Path, page: str) -> None:
+    """Write the page as a whole or not at all."""
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(page.encode())
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _is_ours(target: Path) -> bool:

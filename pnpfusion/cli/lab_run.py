@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pnpfusion.cli.messages import CommandError, errors_end_the_command
+from pnpfusion.dynamics.pnp import PNP as CellLaw
 from pnpfusion.fusion.pnp import PNP
 from pnpfusion.fusion.pnp_migration import MigratingIons
 from pnpfusion.run.simulate import simulate
@@ -44,7 +45,23 @@ def played(path: Path, samples: int | None, usual: int) -> str:
 
     with errors_end_the_command():
         run = load(path)
+        _check(path, run)
         return lab_page(run, title=f"{_short(path)}: {run.outcome.value}.")
+
+
+def _check(path: Path, run: Solution) -> None:
+    law = run.dynamics
+    if not isinstance(law, CellLaw):
+        got = "no law" if law is None else type(law).__name__
+        raise CommandError(
+            f"--run {path} must be a run of a PNP cell, got one of {got}; the page plays what "
+            f"`pnpfusion simulate` writes."
+        )
+    if law.grid.ndim != 1:
+        raise CommandError(
+            f"--run {path} must have one axis of space, got a grid of shape {law.grid.shape}; play "
+            f"a run along one axis, such as `pnpfusion simulate` makes."
+        )
 
 
 def _trained(folder: Path, count: int) -> str:

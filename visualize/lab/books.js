@@ -61,25 +61,26 @@ class Books {
     if (this.chosen === "python") $("code").textContent = subject.python();
   }
 
-  drawLedger({ rows, charge, energy, energyStart, lowest, note, falls, open }) {
+  drawLedger({ rows, charge, energy, energyStart, lowest, note, bad: risen = false, open, turned }) {
     const cells = [
       ...rows.map(({ name, start, now, free }) => [name, say(start, 5), say(now, 5), say(now - start, free ? 3 : 1), !free && Math.abs(now - start) > 1e-9 * Math.max(1, Math.abs(start))]),
       ["net charge", "", say(Math.abs(charge) < 1e-12 ? 0 : charge, 3), "", !open && Math.abs(charge) > 1e-9],
-      ["free energy", say(energyStart, 5), say(energy, 5), say(energy - energyStart, 3), falls && !(energy <= energyStart + 1e-9)],
+      [turned ? "free energy, since the last change" : "free energy", say(energyStart, 5), say(energy, 5), say(energy - energyStart, 3), risen],
       ["smallest concentration so far", "", say(lowest, 3), "", lowest < 0],
     ];
     const body = cells.map(([name, start, now, change, bad]) => `<tr><th scope="row">${plain(name)}</th><td>${start}</td><td${bad && !change ? ' class="bad"' : ""}>${now}</td><td${bad && change ? ' class="bad"' : ""}>${change}</td></tr>`);
     $("table").innerHTML = `<table><thead><tr><th scope="col">What</th><th scope="col">at the start</th><th scope="col">now</th><th scope="col">change</th></tr></thead><tbody>${body.join("")}</tbody></table>`;
     $("note").textContent = note;
+    $("note").classList.toggle("bad", risen);
   }
 
-  drawEnergy({ path, xTitle, now, note }) {
+  drawEnergy({ path, xTitle, xTicks, now, note }) {
     const paper = sheet($("curve")), { pen } = paper;
     const span = path[path.length - 1].at - path[0].at || 1;
     const totals = path.map(({ total }) => total);
     const parts = path[0].mixing === undefined ? [] : ["mixing", "electric"];
     const shown = parts.length ? path.flatMap(({ mixing, electric, total }) => [mixing, electric, total]) : totals;
-    const box = frame(paper, { x: [path[0].at, path[0].at + span], y: rangeOf(shown.filter(Number.isFinite)), title: "free energy, RT c₀ L", xTitle });
+    const box = frame(paper, { x: [path[0].at, path[0].at + span], y: rangeOf(shown.filter(Number.isFinite)), title: "free energy, RT c₀ L", xTitle, xTicks });
     const xs = path.map(({ at }) => at);
     const looks = { mixing: { name: "grey-b", dashes: [6, 3], width: 1.6 }, electric: { name: "cool-a", dashes: [2, 2.5], width: 1.8 } };
     for (const part of parts) {

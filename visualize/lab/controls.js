@@ -6,8 +6,8 @@ class Controls {
     this.fields = new Map();
     const parts = [this.features("A"), this.features("B")];
     for (const control of CONTROLS) parts.push(control.choice ? this.choice(control) : this.slider(control));
-    $("controls").replaceChildren(...parts);
-    $("speed").replaceChildren(...SPEED.values.map((value) => element("option", { value, textContent: value })));
+    $("controls").replaceChildren(...parts, this.help());
+    $("speed").replaceChildren(...SPEED.values.map((value) => element("option", { value, textContent: 60 * value })));
     $("speed").addEventListener("change", () => changed("speed", Number($("speed").value)));
   }
 
@@ -18,6 +18,20 @@ class Controls {
     for (const key of FEATURES) this.fields.get(key)(settings[key], settings.missing === key.slice(-1));
   }
 
+  /** What each control is, for who has nothing to hover with. */
+  help() {
+    const list = element("dl", {});
+    for (const { key, label, symbol, help } of CONTROLS) {
+      if (key === "valenceB") continue; // as A's
+      const name = element("dt", {});
+      name.innerHTML = label + (symbol && key !== "valenceA" ? ` ${symbol}` : "");
+      list.append(name, element("dd", { textContent: help }));
+    }
+    const whole = element("details", { id: "help" });
+    whole.append(element("summary", { textContent: "What the controls do" }), list);
+    return whole;
+  }
+
   slider({ key, label, symbol, unit, values, help }) {
     const field = element("div", { className: "field" });
     const input = element("input", { type: "range", id: key, min: 0, max: values.length - 1, step: 1, title: help });
@@ -25,9 +39,9 @@ class Controls {
     const told = element("label", { htmlFor: key, title: help });
     told.innerHTML = label + (symbol ? ` ${symbol}` : "");
     output.setAttribute("for", key);
+    output.setAttribute("aria-live", "off"); // the slider says it
     const show = (value) => {
-      const at = values.indexOf(value);
-      input.value = at < 0 ? nearest(values, value) : at;
+      input.value = values.indexOf(value);
       output.textContent = `${key === "voltage" && value > 0 ? "+" : ""}${say(value)}${unit ? " " + unit : ""}`;
       input.setAttribute("aria-valuetext", output.textContent);
     };
@@ -83,13 +97,4 @@ class Controls {
 
 function element(kind, properties) {
   return Object.assign(document.createElement(kind), properties);
-}
-
-/** The place of the value that is closest. */
-function nearest(values, value) {
-  let best = 0;
-  values.forEach((one, k) => {
-    if (Math.abs(one - value) < Math.abs(values[best] - value)) best = k;
-  });
-  return best;
 }

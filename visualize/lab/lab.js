@@ -1,10 +1,14 @@
 // The lab: an experiment that is computed here, with everything that can be set.
 
+const LOST = "Where a concentration is negative there is no free energy: Δt is too long. Take a shorter one.";
+const RISEN = "The free energy has risen, which it does in no closed cell: Δt is too long. Take a shorter one.";
+
 class Lab {
-  constructor(presets, { changed, announce }) {
+  constructor(presets, { changed, announce, warn }) {
     this.presets = presets;
     this.changed = changed;
     this.announce = announce;
+    this.warn = warn;
     this.controls = new Controls((key, value) => this.set(key, value));
     $("presets").replaceChildren(
       ...presets.map(({ name, title }, k) => {
@@ -59,17 +63,27 @@ class Lab {
 
   reset() {
     this.run = new Simulation(copyOf(this.settings));
+    this.due = 0; // steps, of which a part may be left from the last picture
     drawLegend(this.run.species);
     this.refresh();
     this.changed(true);
   }
 
   refresh() {
-    this.run.settings.speed = this.settings.speed;
     this.controls.show(this.settings);
-    const hash = hashOf(this.settings, this.preset);
-    if (location.hash !== hash) history.replaceState(null, "", hash);
+    this.address();
     this.changed(false);
+  }
+
+  /** Makes the address say the settings; a moment later where the browser bears no more changes now. */
+  address() {
+    clearTimeout(this.later);
+    const hash = hashOf(this.settings, this.preset);
+    try {
+      if (location.hash !== hash) history.replaceState(null, "", hash);
+    } catch {
+      this.later = setTimeout(() => this.address(), 1000);
+    }
   }
 
   get done() {
@@ -80,9 +94,11 @@ class Lab {
     return this.settings.solver;
   }
 
-  /** One picture's worth of steps. */
-  forward(budget) {
-    this.run.advance(this.settings.speed, budget);
+  /** The steps of so many milliseconds, or fewer where they take longer than the budget. */
+  forward(elapsed, budget) {
+    this.due += (elapsed * 60 * this.settings.speed) / 1000;
+    this.run.advance(Math.floor(this.due), budget);
+    this.due %= 1;
   }
 
   step(count = 1) {
@@ -106,7 +122,7 @@ class Lab {
     const { shown, text } = MEASURES[this.preset.measure](run);
     $("measure").innerHTML = `<b>${shown}</b> ${text}`;
     const where = run.seeks ? `round ${run.steps}` : `t = ${say(run.time, 4)} L²/D, step ${run.steps}`;
-    $("clock").textContent = run.seeks && run.done ? `${where}: at rest` : where;
+    $("clock").textContent = run.ending ? `${where}: ${run.ending}` : where;
     this.alarm();
   }
 
@@ -114,28 +130,51 @@ class Lab {
     const { run } = this, alarm = $("alarm"), { excess } = run;
     const explicit = this.settings.solver === "explicit";
     alarm.hidden = !(explicit && (excess > 1 || run.blown));
-    if (alarm.hidden) return;
+    if (alarm.hidden) return this.warnOnce("");
     const growth = say(Math.abs(1 - 2 * excess), 3);
     const why = run.blown
       ? `It has blown up after ${run.steps} steps.`
-      : run.ledger().lowest < 0 ? "It is blowing up." : "It will blow up.";
-    const words = `<b>Δt / Δt<sub>max</sub> = ${say(excess, 3)}</b> ${why} Each step overshoots: it turns the shortest ripple over and makes it ${growth} times as high. Stable up to Δt<sub>max</sub> = 2 / (4D/h² + D Σz²c/ε) = ${say(run.limit, 2)}; implicit steps have no such limit.`;
+      : run.lowest < 0 ? "It is blowing up." : "It will blow up.";
+    const words = `<b>Δt / Δt<sub>max</sub> = ${say(excess, 3)}</b> ${why} Each step overshoots: it turns the shortest ripple over and makes it up to ${growth} times as high. Stable up to Δt<sub>max</sub> = 2 / (4D/h² + D Σz²c/ε) = ${say(run.limit, 2)}; implicit steps have no such limit.`;
     if (alarm.innerHTML !== words) alarm.innerHTML = words;
+    this.warnOnce(`The step is too long. ${why}`);
+  }
+
+  /** Says a warning aloud when it changes, not with every picture. */
+  warnOnce(text) {
+    if (text !== this.warned) this.warn(text);
+    this.warned = text;
+  }
+
+  /** Whether the free energy must fall: with detailed balance, and of a motion, which rounds are not. */
+  get falls() {
+    const { dissociation, recombination } = this.settings;
+    return dissociation > 0 === recombination > 0 && !this.run.seeks;
+  }
+
+  /** What a free energy that does not fall says of the step. */
+  get fault() {
+    return Number.isNaN(this.run.ledger().energy) ? LOST : RISEN;
   }
 
   books() {
-    const both = this.settings.dissociation > 0 && this.settings.recombination > 0;
-    const none = this.settings.dissociation === 0 && this.settings.recombination === 0;
-    const note = both || none // then detailed balance holds
-      ? "Atoms are neither made nor lost; in a closed cell the free energy only falls."
-      : "Atoms are neither made nor lost. A reaction that runs one way has no detailed balance: the free energy shown leaves it out.";
-    return { ...this.run.ledger(), note, falls: both || none };
+    const ledger = this.run.ledger(), bad = this.falls && ledger.rises;
+    const note = bad
+      ? this.fault
+      : this.falls
+        ? "Atoms are neither made nor lost; with steps short enough the free energy only falls."
+        : this.run.seeks
+          ? "Atoms are neither made nor lost. Rounds are no motion: on the way to rest the free energy may rise."
+          : "Atoms are neither made nor lost. A reaction that runs one way has no detailed balance: the free energy shown leaves it out.";
+    return { ...ledger, note, bad };
   }
 
   energies() {
     return {
       path: this.run.path, xTitle: this.run.seeks ? "rounds" : "time, L²/D",
-      note: 'Full line: the sum. <span style="color:var(--soft)">Dashed: mixing and reactions.</span> <span style="color:var(--cool-a)">Dotted: electric.</span>',
+      note: this.falls && this.run.ledger().rises
+        ? `<span class="bad">${this.fault}</span>`
+        : 'Full line: the sum. <span style="color:var(--soft)">Dashed: mixing and reactions.</span> <span style="color:var(--cool-a)">Dotted: electric.</span>',
     };
   }
 
@@ -165,7 +204,7 @@ class Lab {
       preset: this.preset.name, settings: copyOf(this.settings), steps: run.steps, time: run.time,
       species: run.species.map(({ name }) => name), c: run.c.map((one) => [...one]), phi: [...run.cell.phi],
       ledger: run.ledger(), energy: run.path[run.path.length - 1].total, residuals,
-      limit: run.limit, excess: run.excess, blown: run.blown, done: run.done, measure: MEASURES[this.preset.measure](run),
+      limit: run.limit, excess: run.excess, blown: run.blown, done: run.done, ending: run.ending, measure: MEASURES[this.preset.measure](run),
       python: this.python(),
     };
   }

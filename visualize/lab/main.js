@@ -1,11 +1,14 @@
 // The page: one subject (the lab, or a run that is played), its pictures, and the clock that moves it.
 
 const given = JSON.parse($("given").textContent);
-const FRAME_BUDGET = 24; // milliseconds of computing for a picture, so that slow machines stay smooth
-const CALM_PAUSE = 500; // milliseconds between pictures where motion is unwelcome
+// In milliseconds:
+const FRAME_BUDGET = 24; // of computing for a picture, so that slow machines stay smooth
+const CALM_PAUSE = 500; // between pictures where motion is unwelcome
+const CALM_BUDGET = 250; // of computing for each of those
+const LONGEST_PICTURE = 1000; // that the film makes up for, after a pause of the browser
 
 const page = {
-  playing: false, stale: true, stage: new Stage(), subject: null, books: null,
+  playing: false, stale: true, before: 0, stage: new Stage(), subject: null, books: null,
 
   begin() {
     const mode = given.run ? "player" : "lab";
@@ -14,7 +17,7 @@ const page = {
       this.stale = true;
       if (this.subject) this.draw(performance.now());
     });
-    const told = { changed: (anew) => this.changed(anew), announce: (text) => this.announce(text) };
+    const told = { changed: (anew) => this.changed(anew), announce: (text) => this.announce(text), warn: (text) => this.warn(text) };
     this.subject = given.run ? new Player(given.run, told) : new Lab(given.presets, told);
     $("play").addEventListener("click", () => this.play(!this.playing));
     $("onward").addEventListener("click", () => this.once(1));
@@ -24,7 +27,10 @@ const page = {
     window.addEventListener("keydown", (event) => this.onKey(event));
     new ResizeObserver(() => this.changed(false)).observe(document.body);
     for (const query of ["(prefers-color-scheme: dark)", "(prefers-reduced-motion: reduce)"]) {
-      window.matchMedia(query).addEventListener("change", () => this.changed(false));
+      window.matchMedia(query).addEventListener("change", () => {
+        COLOURS.clear();
+        this.changed(false);
+      });
     }
     this.draw(performance.now());
     this.loop();
@@ -43,8 +49,8 @@ const page = {
     if (on && this.subject.done) this.subject.reset();
     this.playing = on;
     this.stale = true;
+    this.before = performance.now();
     $("play").textContent = on ? "Pause" : "Play";
-    $("play").setAttribute("aria-pressed", on);
     this.announce(on ? "Playing." : `Paused. ${this.subject.summary()}`);
   },
 
@@ -91,10 +97,15 @@ const page = {
     $("live").textContent = text;
   },
 
+  warn(text) {
+    $("warning").textContent = text;
+  },
+
   loop() {
     const calm = this.stage.calm.matches;
     const next = (time) => {
-      if (this.playing) this.tick();
+      if (this.playing) this.tick(Math.max(0, Math.min(time - this.before, LONGEST_PICTURE)), calm ? CALM_BUDGET : FRAME_BUDGET);
+      this.before = time;
       const moves = !calm && !document.hidden; // dots tremble
       if (this.playing || this.stale || moves) this.draw(time);
       this.loop();
@@ -103,20 +114,19 @@ const page = {
     else requestAnimationFrame(next);
   },
 
-  tick() {
-    this.subject.forward(FRAME_BUDGET);
+  tick(elapsed, budget) {
+    this.subject.forward(elapsed, budget);
     if (!this.subject.done) return;
     this.play(false);
     this.announce(`Ended. ${this.subject.summary()}`);
   },
 
   draw(time) {
+    if (!this.stale && !this.playing) return this.stage.tremble(time);
     this.stage.draw(this.subject.scene(), { now: time, playing: this.playing });
-    if (this.stale || this.playing) {
-      this.subject.tell();
-      this.books.draw(this.subject);
-    }
-    if (this.stale && !this.playing) this.stage.describe();
+    this.subject.tell();
+    this.books.draw(this.subject);
+    if (!this.playing) this.stage.describe();
     this.stale = false;
   },
 
@@ -130,6 +140,12 @@ const page = {
         return this.subject.state();
       },
       state: () => ({ ...this.subject.state(), playing: this.playing }),
+      film: (milliseconds) => {
+        this.subject.forward(milliseconds, Infinity);
+        this.stale = true;
+        this.draw(performance.now());
+        return this.subject.state();
+      },
       reset: () => this.reset(),
       choose: (name) => this.subject.choose(name),
       choices: (key) => CONTROLS.find((one) => one.key === key).values,

@@ -17,10 +17,28 @@ function shareRight(run, kind) {
   return right / all;
 }
 
+/** What ions screen by, Σ z² c, on average over the cell. */
+function strengthOf(run, c) {
+  return run.species.reduce((total, { z }, s) => total + z * z * run.mass(s, c), 0);
+}
+
+/** How much the ions of the two modalities change from each cell to the next and back: smooth curves count little. */
+function rippleOf(run, c) {
+  let total = 0;
+  for (const s of [0, 1, 3, 4]) {
+    let values = c[s];
+    for (let k = 0; k < 3; k++) values = values.slice(2).map((value, i) => value - 2 * values[i + 1] + values[i]);
+    for (const value of values) total += value * value;
+  }
+  return Math.sqrt(total);
+}
+
 /** How far the ledger is off, relatively. */
 function bookError(run) {
   return Math.max(...run.ledger().rows.map(({ now, start }) => (start ? Math.abs(now - start) / start : 0)));
 }
+
+const NOTHING = { value: null, shown: "–" }; // where there is no such number
 
 const MEASURES = {
   dissociated(run) {
@@ -36,8 +54,9 @@ const MEASURES = {
     const { phi, n } = run.cell, { voltage } = run.settings, middle = n / 2;
     run.cell.solvePotential(run.c, phi);
     const field = (phi[middle - 1] - phi[middle]) / run.cell.h;
-    const value = voltage ? field / voltage : 0;
-    return { value, text: "of the applied field is left in the middle", shown: percent(Math.max(0, value)) };
+    if (!voltage) return { ...NOTHING, text: "no field is applied: set a voltage" };
+    const value = field / voltage;
+    return { value, text: "of the applied field is left in the middle", shown: percent(value) };
   },
   borrowed(run) {
     const values = run.c[3], mean = run.mass(3);
@@ -46,22 +65,25 @@ const MEASURES = {
   },
   twice(run) {
     const drop = (s) => Math.log(run.c[s][run.n - 1] / run.c[s][0]);
-    const value = drop(0) ? drop(3) / drop(0) : 1;
+    if (!(Math.abs(drop(0)) > 1e-9)) return { ...NOTHING, text: "A’s cations do not differ from wall to wall" };
+    const value = drop(3) / drop(0);
     return { value, text: "is B’s change of ln c from wall to wall, against A’s", shown: say(value) };
   },
   missing(run) {
-    const { permittivity } = run.cell;
-    const strength = run.species.reduce((total, { z }, s) => total + z * z * run.mass(s), 0);
-    const value = Math.sqrt(permittivity / strength) / run.settings.debye;
+    const first = strengthOf(run, run.start);
+    if (!first) return { ...NOTHING, text: "no ion carries charge, so nothing screens" };
+    const value = Math.sqrt(first / strengthOf(run, run.c));
     return { value, text: "times its first value is the Debye length now", shown: say(value) };
   },
   growth(run) {
-    const value = Math.abs(1 - 2 * run.excess);
-    return { value, text: "times as high is the shortest ripple after each step", shown: say(value) };
+    const text = "times as high becomes the ions’ ripple in a step", before = rippleOf(run, run.c);
+    if (run.seeks || run.blown || !(before > 1e-9)) return { ...NOTHING, text };
+    const value = Math.sqrt(rippleOf(run, run.ahead(2)) / before);
+    return { value, text, shown: say(value) };
   },
   rounds(run) {
     const { picard, anderson } = run.iterations;
-    if (!picard) return { value: 0, text: "choose Picard or Anderson to look for rest", shown: "–" };
+    if (!picard) return { ...NOTHING, text: "choose Picard or Anderson to look for rest" };
     const last = (one) => one.residuals[one.residuals.length - 1];
     const value = last(anderson);
     return { value, text: `is Anderson’s residual after ${anderson.residuals.length - 1} rounds; Picard’s is ${say(last(picard), 1)}`, shown: say(value, 1) };

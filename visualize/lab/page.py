@@ -56,7 +56,7 @@ def lab_page(
         given = {"run": recording(run, title, samples)}
     page = _part("page.html")
     script = "\n".join(_part(f"{name}.js") for name in SCRIPTS)
-    told = json.dumps(given, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    told = json.dumps(given, allow_nan=False, separators=(",", ":"))  # in ASCII, whatever the names
     for name, text in (
         ("version", pnpfusion.__version__),
         ("style", _part("look.css")),

@@ -5,8 +5,11 @@ const DASHES = [[], [7, 3], [2, 2.5], [9, 3, 2, 3]];
 const $ = (id) => document.getElementById(id);
 const MINUS = "\u2212";
 
+const COLOURS = new Map(); // those of the theme as it is; cleared when it changes
+
 function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  if (!COLOURS.has(name)) COLOURS.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  return COLOURS.get(name);
 }
 
 /** The look of every species: its hue by the sign of z, its dashes by its place among those of that sign. */
@@ -22,7 +25,7 @@ function looksOf(species) {
 /** A number for people: 0.406, 12.3, 2·10⁻¹⁶, with a true minus. */
 function say(value, digits = 3) {
   if (value === 0) return "0";
-  if (!Number.isFinite(value)) return Number.isNaN(value) ? "undefined" : value > 0 ? "∞" : `${MINUS}∞`;
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? "–" : value > 0 ? "∞" : `${MINUS}∞`;
   const size = Math.abs(value);
   let text;
   if (size >= 1e-3 && size < 1e5) text = String(Number(size.toPrecision(digits)));
@@ -37,4 +40,4 @@ function say(value, digits = 3) {
 const plain = (text) => text.replace(/[&<>"]/g, (one) => `&#${one.charCodeAt(0)};`);
 
 const superscript = (n) => [...String(n)].map((one) => (one === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[one])).join("");
-const percent = (value) => `${Number((100 * value).toPrecision(value < 0.995 ? 2 : 3))} %`;
+const percent = (value) => !Number.isFinite(value) ? "–" : `${value < 0 ? MINUS : ""}${Number((100 * Math.abs(value)).toPrecision(value < 0.995 ? 2 : 3))} %`;

@@ -1,6 +1,15 @@
 // A run that was saved, or the cells of a trained layer, played: nothing is computed here.
 
 const CYCLE = 9; // seconds for a whole run
+const SLOWEST = 3; // pictures a second, of short runs
+const NOT_MOVING = "Only a motion must let it fall: rounds may raise it.";
+
+/** How the "times" of a run are spoken of, by what they are. */
+const CLOCKS = {
+  time: { label: "Time", title: "time, L²/D", note: "In a closed cell between fixed potentials it falls, if steps are short enough; walls that change or let something through may feed it.", at: (time) => `t = ${say(time, 4)} L²/D` },
+  rounds: { label: "Round", title: "rounds", note: NOT_MOVING, at: (round) => `round ${round}` },
+  rest: { label: "State", title: "start and end of the search", note: "In a closed cell rest has the least of all states.", at: (count, answered) => (count === 0 ? "at the start" : answered ? "at rest" : "not at rest") },
+};
 
 /** Numbers from their base64. */
 function unpack(text, kind) {
@@ -14,6 +23,7 @@ class Player {
     this.announce = announce;
     this.run = run;
     this.times = unpack(run.times, Float64Array);
+    this.clock = CLOCKS[run.clock];
     this.edges = unpack(run.edges, Float64Array);
     this.x = unpack(run.x, Float64Array);
     this.widths = this.edges.slice(1).map((edge, i) => edge - this.edges[i]);
@@ -27,13 +37,20 @@ class Player {
     this.sample = 0;
     $("origin").textContent = run.title;
     $("when").max = this.frames - 1;
+    $("when").labels[0].textContent = this.clock.label;
     $("when").addEventListener("input", () => this.go(Number($("when").value)));
     $("sample").replaceChildren(...run.samples.map((name, k) => element("option", { value: k, textContent: name })));
     $("sample").addEventListener("change", () => {
       this.sample = Number($("sample").value);
+      drawLegend(this.species, Boolean(run.fixed));
       this.changed(true);
     });
-    drawLegend(run.species, Boolean(run.fixed));
+    drawLegend(this.species, Boolean(run.fixed));
+  }
+
+  /** The species with the valences that they have in this sample. */
+  get species() {
+    return this.run.species.map((one, s) => ({ ...one, z: this.run.valences[this.sample][s] }));
   }
 
   get done() {
@@ -54,8 +71,8 @@ class Player {
     this.go(this.at + count);
   }
 
-  forward() {
-    this.place = Math.min(this.frames - 1, this.place + Math.max(0.05, this.frames / (CYCLE * 60)));
+  forward(elapsed) {
+    this.place = Math.min(this.frames - 1, this.place + (elapsed / 1000) * Math.max(SLOWEST, this.frames / CYCLE));
     this.at = Math.floor(this.place + 1e-9);
   }
 
@@ -63,15 +80,15 @@ class Player {
     const { run, at, sample, x } = this, n = x.length, s = run.species.length, all = run.samples.length;
     const from = (at * all + sample) * s * n;
     return {
-      species: run.species, edges: this.edges, widths: this.widths, x,
+      species: this.species, edges: this.edges, widths: this.widths, x,
       c: run.species.map((_, k) => this.values.subarray(from + k * n, from + (k + 1) * n)),
       phi: this.potentials.subarray((at * all + sample) * n, (at * all + sample + 1) * n),
-      fixed: this.fixed && this.fixed.subarray(sample * n, (sample + 1) * n), walls: run.walls[sample],
+      fixed: this.fixed && this.fixed.subarray(sample * n, (sample + 1) * n), walls: run.walls[sample].map((volt) => (Array.isArray(volt) ? volt[at] : volt)),
     };
   }
 
   tell() {
-    const words = `t = ${say(this.times[this.at], 4)} L²/D, ${this.at + 1} of ${this.frames}`;
+    const words = `${this.clock.at(this.times[this.at], this.run.answered[this.sample])}, ${this.at + 1} of ${this.frames}`;
     $("clock").textContent = words;
     $("when").value = this.at;
     $("when").setAttribute("aria-valuetext", words);
@@ -94,7 +111,8 @@ class Player {
 
   energies() {
     const path = [...this.times].map((time, k) => ({ at: time, total: this.told("energy", k) }));
-    return { path, xTitle: "time, L²/D", now: this.times[this.at], note: ENERGY_NOTE };
+    const xTicks = this.run.clock === "rest" ? [] : undefined; // they count evaluations
+    return { path, xTitle: this.clock.title, xTicks, now: this.times[this.at], note: this.clock.note };
   }
 
   iterations() {
@@ -106,13 +124,11 @@ class Player {
   }
 
   state() {
-    const { c, phi, x } = this.scene();
+    const { c, phi, x, walls } = this.scene();
     return {
       at: this.at, frames: this.frames, time: this.times[this.at], sample: this.sample, x: [...x],
-      c: c.map((one) => [...one]), phi: [...phi], species: this.run.species.map(({ name }) => name), done: this.done,
+      c: c.map((one) => [...one]), phi: [...phi], walls, species: this.species, done: this.done,
       books: this.books(),
     };
   }
 }
-
-const ENERGY_NOTE = "In a closed cell it only falls; walls that let something through may feed it.";

@@ -2,11 +2,12 @@
 
 const STEPPERS = {
   explicit: (step, steps) => [
-    `run = pf.unroll(cell, c0, ${steps}, step=${step})  # forward Euler`,
+    `times = torch.tensor([0, ${steps} * ${step}], dtype=torch.float64)`,
+    `run = pf.simulate(cell, c0, times, stepper=pf.solvers.Euler(dt=${step}))`,
     "print(run.final)",
   ],
   implicit: (step, steps) => [
-    `times = ${step} * torch.arange(${steps + 1}, dtype=torch.float64)`,
+    `times = torch.tensor([0, ${steps} * ${step}], dtype=torch.float64)`,
     `run = pf.simulate(cell, c0, times, stepper=pf.solvers.AsymptoticPreserving(dt=${step}))`,
     "print(run.ledger)",
   ],

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from pnpfusion.visualize.trace import advice, believable, fields_of, pnp_law, wall_potentials
-
-if TYPE_CHECKING:
-    from pnpfusion.solution import Solution
+from pnpfusion.dynamics.pnp import PNP
+from pnpfusion.solution import Solution
+from pnpfusion.solvers.boundary import Wall
+from pnpfusion.visualize.clock import Clock
+from pnpfusion.visualize.trace import (
+    advice,
+    believable,
+    fields_of,
+    moments_of,
+    pnp_law,
+    wall_potentials,
+)
 
 #: What a run may take in the page, in bytes; base64 adds a third.
 ROOM = 270_000
@@ -76,10 +85,10 @@ def recording(run: Solution, title: str | None, samples: Sequence[str] | None) -
     Raises:
         ValueError: it is no such run, or not as many names as samples.
     """
-    law = pnp_law(run)
+    law = pnp_law(run, "`run`")
     if not run.succeeded.numel() or not len(run.times):
         raise ValueError("`run` holds no sample, so there is nothing to play.")
-    c, phi, rho = fields_of(run)  # (T, B, S, N), (T, B, N)
+    c, phi, _ = fields_of(run)  # (T, B, S, N), (T, B, N)
     times, batch, species, cells = c.shape
     names = _names(tuple(run.succeeded.shape)) if samples is None else [*samples]
     if len(names) != batch:
@@ -87,9 +96,7 @@ def recording(run: Solution, title: str | None, samples: Sequence[str] | None) -
     thin = Thinning.of(times, batch, species, cells)
     rows, columns, kept = thin.rows(times), thin.columns(cells), slice(thin.samples)
     faces = law.grid.faces(0).numpy()
-    valences = np.array([_mean(one.valence) for one in law.species])
-    fixed = rho[0] - np.einsum("s,bsn->bn", valences, c[0])
-    has_fixed = bool(np.abs(fixed).max() > 1e-6 * np.abs(c[0]).max())
+    fixed = _fixed_charge(law, run)
     book, told = run.ledger, [thin.told(times, batch, cells)]
     if not bool(run.succeeded.all()) or not bool(believable(c).all()):
         told.append(f"Not every sample has an answer: {advice(run, failed=True)}.")
@@ -101,21 +108,20 @@ def recording(run: Solution, title: str | None, samples: Sequence[str] | None) -
     }
     return {
         "title": title or "A saved run.",
-        "species": [
-            {"name": one.name, "z": float(z), "kind": "species"}
-            for one, z in zip(law.species, valences, strict=True)
-        ],
+        "species": [{"name": one.name, "kind": "species"} for one in law.species],
+        "valences": _valences(law, run)[kept],
+        "clock": Clock.of(run).kind,
+        "answered": run.succeeded.reshape(-1).tolist()[kept],
         "closed": [*book.closed],
         "samples": names[kept],
         "times": _packed(run.times.detach().double().cpu().numpy()[rows], "<f8"),
         "edges": _packed(np.append(faces[: -1 : thin.cells], faces[-1]), "<f8"),
         "x": _packed(law.grid.coordinates(0).numpy()[columns], "<f8"),
         "walls": [
-            [wall_potentials(law, run, np.array([b])).get(side) for side in ("x-", "x+")]
-            for b in range(thin.samples)
+            [_wall(law, run, side, b, rows) for side in ("x-", "x+")] for b in range(thin.samples)
         ],
         "concentrations": _packed(c[rows][:, kept][..., columns], "<f4"),
-        "fixed": _packed(fixed[kept][:, columns], "<f4") if has_fixed else None,
+        "fixed": _packed(fixed[kept][:, columns], "<f4") if fixed.any() else None,
         "potentials": _packed(phi[rows][:, kept][..., columns], "<f4"),
         "ledger": {
             name: _packed(value.cpu().numpy()[rows][:, kept], "<f8") for name, value in flat.items()
@@ -131,10 +137,38 @@ def _names(batch: tuple[int, ...]) -> list[str]:
     return [f"sample {', '.join(map(str, place))}" for place in np.ndindex(batch)]
 
 
-def _mean(value: Any) -> float:
-    import torch
+def _fixed_charge(law: PNP, run: Solution) -> NDArray[np.float64]:
+    """The charge that is there without ions, ``(B, N)``."""
+    with torch.no_grad():
+        none = torch.zeros_like(run.states[0], dtype=torch.float64)
+        charge: NDArray[np.float64] = law.charge(none, run.x, t=moments_of(run)[0]).cpu().numpy()
+    return charge.reshape(-1, charge.shape[-1])
 
-    return float(torch.as_tensor(value).detach().double().mean())
+
+def _valences(law: PNP, run: Solution) -> list[list[float]]:
+    """Of each sample, those of its species."""
+    each = [
+        torch.as_tensor(one.valence).detach().double().cpu().expand(run.succeeded.shape)
+        for one in law.species
+    ]
+    found: list[list[float]] = torch.stack(each, -1).reshape(-1, len(each)).tolist()
+    return found
+
+
+def _wall(
+    law: PNP, run: Solution, side: str, sample: int, rows: NDArray[np.int_]
+) -> float | list[float] | None:
+    """The potential of an electrode; where it is a function of time, at each time; or None."""
+    own = law.walls.get(side)
+    potential = own.potential if isinstance(own, Wall) else None
+    if not callable(potential) or (isinstance(run.x, Mapping) and f"potential:{side}" in run.x):
+        return wall_potentials(law, run, np.array([sample])).get(side)
+    return [_at(potential(t), run, sample) for t in moments_of(run)[rows]]
+
+
+def _at(value: Any, run: Solution, sample: int) -> float:
+    tensor = torch.as_tensor(value).detach().double().cpu()
+    return float(tensor.expand(run.succeeded.shape).reshape(-1)[sample])
 
 
 def _packed(values: NDArray[Any], kind: str) -> str:

@@ -6,6 +6,7 @@ const FLOOR = 1e-3; // a smaller state counts as this
 const GROWTH = 100; // a residual this many times the best one sends Anderson back there
 const RIDGE = 1e-10;
 const MEMORY = 5;
+const MOST_ROUNDS = 5000; // of an iteration that comes nowhere
 
 const dot = (a, b) => {
   let total = 0;
@@ -30,7 +31,11 @@ class FixedPoint {
   }
 
   get done() {
-    return this.converged || this.failed;
+    return this.converged || this.failed || this.rounds >= MOST_ROUNDS;
+  }
+
+  get rounds() {
+    return this.residuals.length - 1;
   }
 
   /** Notes the residual f at u; then, unless it is small enough, moves u on. */

@@ -11,15 +11,15 @@ function decades(low, high) {
 
 const CONTROLS = [
   { key: "valenceA", group: "Modality A", label: "Valence", symbol: "<i>z</i><sub>A</sub>", values: [0, 1, 2, 3], choice: true,
-    help: "Charges of a cation of A, and of an anion with the other sign. With 0 it feels no field and makes none." },
+    help: "Charges of a cation of this modality, and of an anion with the other sign. With 0 it feels no field and makes none." },
   { key: "valenceB", group: "Modality B", label: "Valence", symbol: "<i>z</i><sub>B</sub>", values: [0, 1, 2, 3], choice: true,
-    help: "The same of modality B." },
+    help: "As the valence of A." },
   { key: "voltage", label: "Voltage, the query", unit: "kT/e",
     values: Array.from({ length: 81 }, (_, k) => (k - 40) / 2),
     help: "Potential of the left electrode less that of the right." },
   { key: "debye", label: "Debye length", symbol: "<i>λ</i><sub>D</sub>", unit: "L",
     values: [0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3],
-    help: "How far a charge is felt among the ions that are there at the start." },
+    help: "How far a charge is felt among the ions that are there at the start, where all have valence 1; ions of higher valence screen more." },
   { key: "ratio", label: "Diffusivities", symbol: "<i>D</i><sub>−</sub>/<i>D</i><sub>+</sub>",
     values: [0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10],
     help: "Diffusivity of anions against that of cations. Ions of different speed pull each other along by the field between them." },
@@ -37,7 +37,7 @@ const CONTROLS = [
   { key: "cells", label: "Grid cells", symbol: "<i>N</i>", values: [64, 128, 256], choice: true,
     help: "A finer grid needs shorter explicit steps: the limit falls with the square of the cell." },
 ];
-const SPEED = { key: "speed", values: [1, 2, 5, 10, 20, 60] }; // steps for each picture; changes no number
+const SPEED = { key: "speed", values: [1, 2, 5, 10, 20, 60] }; // steps in each sixtieth of a second; changes no number
 const FEATURES = ["featuresA", "featuresB"]; // eight whole numbers from 0 to 9 each
 
 const copyOf = (settings) => ({ ...settings, featuresA: [...settings.featuresA], featuresB: [...settings.featuresB] });

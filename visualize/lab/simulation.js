@@ -38,8 +38,9 @@ class Simulation {
     this.cell = new Cell(this.settings);
     this.species = this.cell.species;
     this.turned = true;
+    this.limit = this.cell.longestExplicitStep(this.c);
     this.record();
-    this.books.energyStart = this.path[this.path.length - 1].total;
+    this.books.energyStart = this.least = this.path[this.path.length - 1].total;
   }
 
   views(u) {
@@ -48,6 +49,15 @@ class Simulation {
 
   get done() {
     return this.blown || (this.seeks && this.iterations[this.settings.solver].done);
+  }
+
+  /** How it ended, in words; nothing while it goes on. */
+  get ending() {
+    if (this.blown) return "blown up";
+    if (!this.done) return "";
+    const { converged, failed } = this.iterations[this.settings.solver];
+    if (converged) return this.deceived ? "the map stands still" : "at rest";
+    return failed ? "failed" : "given up";
   }
 
   /** How many times too long an explicit step is. */
@@ -93,7 +103,18 @@ class Simulation {
 
   /** Whether the map stands still where the cell would not: long steps may undo motion by reaction. */
   get deceived() {
-    return this.seeks && this.done && this.cell.rate(this.c).some((slopes) => slopes.some((slope) => Math.abs(slope) > 1));
+    return this.seeks && this.iterations[this.settings.solver].converged && this.cell.rate(this.c).some((slopes) => slopes.some((slope) => Math.abs(slope) > 1));
+  }
+
+  /** The concentrations so many steps from here, which is not left. */
+  ahead(count) {
+    const c = this.views(this.u.slice()), { solver, step } = this.settings;
+    for (let k = 0; k < count; k++) {
+      if (solver === "explicit") this.cell.explicitStep(c, step);
+      else this.cell.implicitStep(c, step);
+    }
+    this.cell.solvePotential(this.c, this.cell.phi);
+    return c;
   }
 
   /** Moves an iteration on, and asks for the residual where it comes to. */
@@ -111,6 +132,7 @@ class Simulation {
   record() {
     if (this.lowest >= 0) this.limit = this.cell.longestExplicitStep(this.c);
     const energy = this.cell.energies(this.c);
+    this.least = Math.min(this.least ?? Infinity, energy.total);
     this.path.push({ at: this.seeks ? this.steps : this.time, ...energy });
     if (this.path.length > MOST_POINTS) this.path = this.path.filter((_, i) => i % 2 === 0 || i === this.path.length - 1);
   }
@@ -131,7 +153,10 @@ class Simulation {
     const charge = this.species.reduce((sum, { z }, s) => sum + z * this.mass(s), 0);
     const rowsThen = this.books?.rows;
     rows.forEach((row, i) => (row.start = rowsThen ? rowsThen[i].start : row.now));
-    const energy = this.path[this.path.length - 1], first = this.path[0];
-    return { rows, charge, energy: energy.total, energyStart: this.books?.energyStart ?? first.total, lowest: this.lowest };
+    const { total: energy } = this.path[this.path.length - 1];
+    return {
+      rows, charge, energy, energyStart: this.books?.energyStart ?? this.path[0].total, lowest: this.lowest,
+      rises: !(energy <= this.least + 1e-9 * Math.max(1, Math.abs(energy))), turned: Boolean(this.turned),
+    };
   }
 }

@@ -33,8 +33,13 @@ class Stage {
     this.scene = scene;
     this.looks = looksOf(scene.species);
     this.drawCell(scene, now, playing);
-    this.drawDensities(scene);
+    this.drawDensities(scene, playing);
     this.drawPotential(scene);
+  }
+
+  /** Lets the dots of the last scene tremble; all else stands as it is. */
+  tremble(now) {
+    this.drawCell(this.scene, now, false);
   }
 
   /** Says what the pictures show to who does not see them. */
@@ -117,7 +122,7 @@ class Stage {
     pen.restore();
   }
 
-  drawDensities({ species, c, x, edges, start }) {
+  drawDensities({ species, c, x, edges, start }, playing) {
     const paper = sheet($("densities"));
     const { pen } = paper;
     let high = 0, low = 0;
@@ -127,7 +132,7 @@ class Stage {
     }
     const wild = low < -1e-3;
     const wanted = wild ? 6 : Math.min(Math.max(1.15 * high, 2.6), 6.5);
-    this.top = this.top === null || wild ? wanted : this.top + 0.12 * (wanted - this.top);
+    this.top = this.top === null || wild || !playing || this.calm.matches ? wanted : this.top + 0.12 * (wanted - this.top);
     const box = frame(paper, { x: [edges[0], edges[edges.length - 1]], y: [wild ? -4 : 0, this.top], title: `concentration, c₀${this.peaks(c)}`, right: MARGIN.right, bottom: 6, xTicks: [] });
     if (start) start.forEach((one, s) => species[s].kind === "salt" && this.fillUnder(pen, box, x, one, "grey-b", 0.13));
     if (wild) {
