@@ -225,6 +225,7 @@ def test_short_floats_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("about", "message"),
     [
+        ({"pnpfusion": "{}"}, "is a saved run, which holds no features; `pnpfusion lab --run"),
         ({"class_names": "low"}, "class_names in its metadata is no JSON"),
         ({"class_names": '{"a": 1}'}, "class_names in its metadata must be a list of names"),
         ({"class_names": "[1, 2]"}, "class_names must be a list of names"),

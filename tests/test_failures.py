@@ -41,6 +41,8 @@ ONES = torch.ones(4, 3, dtype=torch.bool)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: pf.Species("ion", "+1"), "`valence` of 'ion' must be a number .*, got '\\+1'"),
+        (lambda: pf.Species(1, 1), "`name` of a Species must be a word, got 1"),
         (lambda: pf.Wall(mask=torch.ones(3)), "`mask` must be a bool tensor"),
         (lambda: pf.Wall(mask=[True, False, False]), "`mask` must be a bool tensor"),
         (

@@ -136,6 +136,20 @@ def test_a_small_fall_of_charge_is_not_called_neutralising() -> None:
     assert titles(visualize.plot_space_time(run, "cation"))[0].startswith("Charges move and stay")
 
 
+def test_what_does_not_move_is_not_said_to_gather() -> None:
+    grid = pf.Grid((CELLS,), (1.0,), ("wall",))
+    ends = [{"cation": c, "anion": c} for c in (1.0, 0.1)]
+    walls = {
+        side: pf.Wall(potential=0.0, concentration=held)
+        for side, held in zip(("x-", "x+"), ends, strict=True)
+    }
+    ions = [pf.Species("cation", 1), pf.Species("anion", -1)]
+    law = pf.PNP(grid, ions, permittivity=0.2, walls=walls)
+    rest = pf.equilibrium(law, torch.ones(2, CELLS, dtype=f64)).require_success().final
+    run = pf.simulate(law, rest, times(0.1, 3))
+    assert "cation stays as it was" in titles(visualize.plot_space_time(run, "cation"))[1]
+
+
 def test_the_walls_carry_their_potentials(run: Solution) -> None:
     for figure in (visualize.plot_space_time(run, "cation"), visualize.plot_profiles(run)):
         labels = [text.get_text() for axes in figure.axes for text in axes.get_xticklabels()]

@@ -16,6 +16,8 @@ def gathering(trace: Trace, index: int) -> str:
     at = int(last.argmax())
     if peak < 1.05 and start < 1.05:
         return f"{name} stays even"
+    if np.abs(last - first).max() < 0.02 * max(float(first.max()), float(last.max())):
+        return f"{name} stays as it was"
     place = _place(trace, last, at)
     if "wall" in place and peak > 1.05 and last[at] > 1.05 * first[at]:
         return f"{name} gathers {place}: {peak:.2g}× its mean"

@@ -28,8 +28,8 @@ def from_safetensors(path: str | Path, *, dtype: torch.dtype = torch.float64) ->
 
     Raises:
         FileNotFoundError: the file is not there.
-        ValueError: no safetensors file, one that is cut short, metadata that is not what it should
-            be, and as :func:`~pnpfusion.data.from_npz`.
+        ValueError: no safetensors file, one that is cut short, a saved run, metadata that is
+            not what it should be, and as :func:`~pnpfusion.data.from_npz`.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -49,6 +49,11 @@ def from_safetensors(path: str | Path, *, dtype: torch.dtype = torch.float64) ->
             f"{path} is no whole safetensors file of numbers ({error}); write it again with "
             f"safetensors.torch.save_file(tensors, path) {Faq.DAMAGED_FILE}."
         ) from None
+    if "pnpfusion" in about:  # the header of a run
+        raise ValueError(
+            f"{path} is a saved run, which holds no features; `pnpfusion lab --run {path}` plays "
+            f"it and `pnpfusion.load` reads it."
+        )
     return from_arrays(
         path,
         arrays,
