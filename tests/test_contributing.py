@@ -32,6 +32,7 @@ MEMBERS = {
     },
     "Kutta3": {
         "test_order_in_time_on_a_nonlinear_oscillator",
+        "test_decay_within_reach_is_followed_and_beyond_it_is_not",
         "test_every_stepper_follows_every_law",
         "test_batch_equals_loop_to_round_off_with_fixed_steps",
         "test_gradcheck_in_every_parameter",
@@ -106,7 +107,10 @@ def test_a_wrong_weight_is_found(house: Path) -> None:
         found, _ = carried_out(house, "Kutta3", "orders")
     finally:
         path.write_text(good, encoding="utf-8")
-    assert found["failed"] == {"test_order_in_time_on_a_nonlinear_oscillator[Kutta3]"}
+    assert found["failed"] == {
+        "test_order_in_time_on_a_nonlinear_oscillator[Kutta3]",
+        "test_decay_within_reach_is_followed_and_beyond_it_is_not[Kutta3]",
+    }
 
 
 def test_the_exercises_keep_the_style_of_the_house(house: Path) -> None:

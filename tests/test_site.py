@@ -65,17 +65,17 @@ def documented() -> dict[str, Any]:
 
 def entry(name: str) -> str:
     """Where in the reference a public name belongs, and what to write there."""
-    room, one = name.split(".")[1], look_up(name)
+    (module, _, last), room, one = name.rpartition("."), name.split(".")[1], look_up(name)
     if room not in vars(pf)["_ROOMS"]:
         room = "dynamics"  # or the page of what it goes with
     page = REFERENCE / f"{room}.rst"
-    match = MODULE.search(page.read_text(encoding="utf-8"))
-    short = name.removeprefix(f"{match[1]}." if match else "")
+    here = MODULE.findall(page.read_text(encoding="utf-8"))[0]
+    written, listed = last if here == module else name, name.removeprefix(f"{here}.")
     kind = "autofunction" if inspect.isroutine(one) else "data"
     if isinstance(one, type):
         kind = "autoexception" if issubclass(one, BaseException) else "autoclass"
     where = page.relative_to(ROOT).as_posix()
-    return f"- in {where}: `.. {kind}:: {short}`, and `{short}` in the list on top"
+    return f"- in {where}: `.. {kind}:: {written}`, and `{listed}` in the list on top"
 
 
 ENTRIES = documented()
