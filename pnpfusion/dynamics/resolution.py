@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.dynamics.pnp_bound import BoundPNP
+from pnpfusion.solvers.callers import users_level
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
@@ -44,7 +45,7 @@ def warn_if_coarse(cell: Electrolyte, c: Tensor) -> bool:
             f"layers need cells of a quarter of it, which is {needed}, or a larger `permittivity`"
             f" {Faq.COARSE_GRID}.",
             ResolutionWarning,
-            stacklevel=4,
+            stacklevel=users_level(),
         )
         return True
     return False
@@ -66,7 +67,7 @@ def warn_if_steep(law: BoundPNP, c: Tensor) -> bool:
             f'keep concentrations positive; use scheme="scharfetter-gummel" or more cells'
             f" {Faq.COARSE_GRID}.",
             ResolutionWarning,
-            stacklevel=4,
+            stacklevel=users_level(),
         )
         return True
     return False
@@ -99,5 +100,5 @@ def warn_if_long(cell: Electrolyte, c: Tensor, dt: float, reach: float) -> None:
             f"grow without bound; use dt <= {limit:.1g} or an implicit stepper, e.g. KenCarp4()"
             f" {Faq.LONG_EXPLICIT_STEPS}.",
             StabilityWarning,
-            stacklevel=4,
+            stacklevel=users_level(),
         )

@@ -17,6 +17,7 @@ from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.fusion.dissociation import Dissociation
 from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_inputs
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
+from pnpfusion.solvers.callers import users_level
 
 #: The closed choices, by argument.
 CHOICES = {
@@ -131,7 +132,7 @@ class GMF(FusionLayer):
                 f"`boundary` {boundary} splits {', '.join(short)}: too few for parts of full rank, "
                 f"which are {shared} invariants and as many specifics as `dims` says; raise "
                 f"`magnification` or move `boundary`.",
-                stacklevel=2,
+                stacklevel=users_level(),
             )
         self.reconstructions: nn.ModuleList | None = nn.ModuleList(
             nn.Linear(shared + specific, width, bias=bias)

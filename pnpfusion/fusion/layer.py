@@ -17,6 +17,7 @@ from pnpfusion.dynamics.like_parameters import check_like_parameters
 from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_inputs
 from pnpfusion.run.equilibrium import equilibrium
 from pnpfusion.solution import Solution
+from pnpfusion.solvers.callers import users_level
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.fixed_point.base import ConvergenceWarning, FixedPointSolver
 from pnpfusion.solvers.fixed_point.gradient import Gradient
@@ -234,7 +235,7 @@ def warn_unsolved(failed: int, samples: int, instead: str, advice: str) -> None:
         f"{failed} of {samples} samples did not reach their equilibrium and have {instead} "
         f"(`info.succeeded` names them); {advice} {Faq.UNSOLVED_IN_TRAINING}.",
         ConvergenceWarning,
-        stacklevel=7,  # solve, fuse, forward, two of nn.Module's, the caller
+        stacklevel=users_level(),
     )
 
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from pnpfusion.solvers.callers import users_level
 from pnpfusion.sweeps.carry_out import Work, finished
 from pnpfusion.sweeps.cases import Case, name_of
 from pnpfusion.sweeps.records import Record, columns_of
@@ -40,5 +41,5 @@ def _warn(folder: Path, what: str) -> None:
     warnings.warn(
         f"{folder} has finished cases without {what}, and finished cases are not observed again: "
         f"set `overwrite=True`, or another `folder`, if `observe` has changed.",
-        stacklevel=4,
+        stacklevel=users_level(),
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pnpfusion.data.feature_set import Features
 from pnpfusion.data.splits import holdout
+from pnpfusion.solvers.callers import users_level
 from pnpfusion.training.estimator_table import (
     Columns,
     columns_of,
@@ -249,7 +250,7 @@ def of_samples(estimator: FusionEstimator, y: Any, samples: int) -> NDArray[Any]
             warnings.warn(
                 "A column-vector y was passed when a 1d array was expected; y.ravel() is one.",
                 of_sklearn("DataConversionWarning", UserWarning),
-                stacklevel=3,
+                stacklevel=users_level(),
             )
         values = values[:, 0]
     return values

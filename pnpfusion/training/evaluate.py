@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.data.feature_set import Features
+from pnpfusion.solvers.callers import users_level
 from pnpfusion.training.metrics import Reliability, reliability
 from pnpfusion.training.model import FusionModel
 from pnpfusion.training.noise import noised
@@ -139,7 +140,7 @@ def without_each(model: FusionModel, data: Features) -> dict[str, dict[str, floa
     if lone := [name for name in data.dims if name not in able]:
         warnings.warn(
             f"no sample has another modality than {lone}, so nothing is told of what is without.",
-            stacklevel=2,
+            stacklevel=users_level(),
         )
     return {name: evaluate(model, data.without([name])) for name in able}
 

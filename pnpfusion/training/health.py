@@ -11,6 +11,7 @@ import torch
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
 from pnpfusion.fusion.pnp import PNP
 from pnpfusion.fusion.pnp_migration import MigratingIons
+from pnpfusion.solvers.callers import users_level
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.training.tally import Tally
 
@@ -118,7 +119,7 @@ def warn_if_worse(history: Sequence[dict[str, Any]]) -> None:
         f'`learning_rate`, a larger `loss_weights["jacobian"]` or the model "deq", whose cell '
         f"always contracts, help {Faq.UNSOLVED_IN_TRAINING}.",
         HealthWarning,
-        stacklevel=2,
+        stacklevel=users_level(),
     )
 
 

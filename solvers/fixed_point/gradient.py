@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.callers import users_level
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.fixed_point.base import (
     ConvergenceWarning,
@@ -265,7 +266,7 @@ def _warn(forward: Tensor, good: Tensor | None, masked: bool) -> None:
         + ("" if masked else ", or leave them out with mask_unconverged=True")
         + f" {Faq.UNSOLVED_IN_TRAINING}.",
         ConvergenceWarning,
-        stacklevel=3,
+        stacklevel=users_level(),
     )
 
 
