@@ -34,6 +34,7 @@ def oldest() -> None:
     for name, version in bounds("fast", "data", "dev").items():
         if name not in {TORCH, "selenium", "setuptools"}:
             print(f"{name}=={version}")
+    print("pyparsing<3.3")  # of old matplotlib, which warns beside a newer one
 
 
 def interpreter(version: str) -> str | None:
