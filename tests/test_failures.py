@@ -38,7 +38,9 @@ def honest(run):
 ONES = torch.ones(4, 3, dtype=torch.bool)
 
 
-@pytest.mark.parametrize("verb", [pf.equilibrium, lambda cell, u: pf.simulate(cell, u, times(0.0, 0.01))])
+@pytest.mark.parametrize(
+    "verb", [pf.equilibrium, lambda cell, u: pf.simulate(cell, u, times(0.0, 0.01))]
+)
 def test_a_warning_names_the_line_of_the_user(verb):
     cell = box({"x-": pf.Wall(potential=1.0)}, permittivity=1e-3)
     with pytest.warns(ResolutionWarning) as heard:
