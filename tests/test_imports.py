@@ -13,6 +13,7 @@ from tests.source_tree import ROOT, parse
 
 HOMES: dict[str, str] = vars(pf)["_HOMES"]
 ROOMS: set[str] = vars(pf)["_ROOMS"]
+COMMANDS = ("simulate", "train", "compare", "lab")
 HEAVY = {"matplotlib", "numba", "numpy", "pandas", "scipy", "sklearn", "torch", "torchdiffeq"}
 
 
@@ -36,7 +37,7 @@ def test_import_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["simulate", "--help"], ["train", "--help"], ["lab", "--help"]],
+    [["--help"], ["--version"], *([one, "--help"] for one in COMMANDS)],
     ids=" ".join,
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
