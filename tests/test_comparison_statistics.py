@@ -37,6 +37,8 @@ def test_an_interval_ends_where_its_values_must() -> None:
     assert free.low is not None
     assert free.low < 0
     assert (bound.mean, bound.low, bound.high) == (free.mean, 0.0, 1.0)
+    less = paired_difference([0.9, 0.1], [0.1, 0.9], within=(-1.0, 1.0)).interval
+    assert (less.low, less.high) == (-1.0, 1.0)
     narrow = [0.5, 0.51, 0.52]
     assert mean_interval(narrow, within=(0.0, 1.0)) == mean_interval(narrow)
 

@@ -76,7 +76,12 @@ def mean_interval(
 
 
 def paired_difference(
-    values: ArrayLike, reference: ArrayLike, *, level: float = LEVEL, seed: int = 0
+    values: ArrayLike,
+    reference: ArrayLike,
+    *,
+    level: float = LEVEL,
+    seed: int = 0,
+    within: tuple[float, float] = (-math.inf, math.inf),
 ) -> Difference:
     """How much larger ``values`` are than ``reference``, seed by seed and fold by fold.
 
@@ -85,6 +90,7 @@ def paired_difference(
         reference: the same seeds and folds of another model.
         level: of both intervals.
         seed: of bootstraps, and of signs where there are too many to try all.
+        within: what differences cannot leave; see :func:`mean_interval`.
 
     Raises:
         ValueError: shapes that differ, or see :func:`mean_interval`.
@@ -97,7 +103,7 @@ def paired_difference(
         )
     differences = ours - theirs
     return Difference(
-        mean_interval(differences, level),
+        mean_interval(differences, level, within=within),
         bootstrap_interval(differences, level, seed=seed),
         sign_flip_p(differences, seed=seed),
         min(1.0, 2.0 ** (1 - differences.size)),

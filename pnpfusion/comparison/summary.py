@@ -227,7 +227,8 @@ def _difference(
     whole = ~(np.isnan(pair[0]) | np.isnan(pair[1])).any(1)
     if not whole.any():
         return None
-    return paired_difference(pair[0][whole], pair[1][whole])
+    low, high = RANGES.get(score, (-math.inf, math.inf))
+    return paired_difference(pair[0][whole], pair[1][whole], within=(low - high, high - low))
 
 
 def _grid(
