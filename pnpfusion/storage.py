@@ -126,7 +126,8 @@ def load(path: str | Path) -> Solution:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no run of this package, is damaged, or is of a newer format.
+        ValueError: the file is no run of this package (a trained model has
+            ``FusionModel.from_pretrained``), is damaged, or is of a newer format.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -135,11 +136,21 @@ def load(path: str | Path) -> Solution:
         raise FileNotFoundError(f"there is no file {source} {Faq.DATA_NOT_FOUND}.")
     try:
         with safe_open(source, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["pnpfusion"])
+            metadata = file.metadata() or {}
+            if "pnpfusion_model" in metadata:
+                raise ValueError(
+                    f"{source} holds a trained model, as `pnpfusion train` and save_pretrained "
+                    f"write it, and no run; load its folder: pnpfusion.training.FusionModel"
+                    f".from_pretrained({str(source.parent)!r}) {Faq.DAMAGED_FILE}."
+                )
+            if "pnpfusion" not in metadata:
+                raise KeyError("its metadata have no entry `pnpfusion`")
+            header = json.loads(metadata["pnpfusion"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
         raise ValueError(
-            f"{source} is not a run saved by pnpfusion, or is damaged: {error} {Faq.DAMAGED_FILE}."
+            f"{source} is not a run saved by pnpfusion, or is damaged: "
+            f"{error.args[0] if isinstance(error, KeyError) else error} {Faq.DAMAGED_FILE}."
         ) from None
     if not isinstance(header, dict):
         raise ValueError(f"{source} is damaged: its header is no JSON object {Faq.DAMAGED_FILE}.")

@@ -81,6 +81,13 @@ class Scales:
     diffusivity D is ``pf.Species(..., diffusivity=scales.from_si("diffusivity", D))``; a medium of
     relative permittivity e has ``scales.permittivity * e / scales.relative_permittivity``.
 
+    Args:
+        length: L, in m: a grid of ``lengths=(1.0,)`` is that long.
+        concentration: c_ref, in mol/m^3, which is mM.
+        temperature: T, in K; 298.15 if not given.
+        relative_permittivity: eps_r, a pure number; that of water at 25 °C, 78.5, if not given.
+        diffusivity: D_ref, in m^2/s; 1e-9, like that of small ions in water, if not given.
+
     Raises:
         ValueError: an argument that is not a finite number above 0.
 

@@ -251,6 +251,10 @@ def test_a_record_has_all_that_is_compared(whole: tuple[Path, Comparison]) -> No
         assert some["lost without one"].mean == pytest.approx(lost)
         assert np.mean(row.scores) == pytest.approx(some["accuracy"].mean)
     assert untimed(Comparison.load(folder)) == untimed(found)
+    shares = ("accuracy", "f1_macro", "calibration_error", "without a", "without one")
+    bounds = [row.measures[name] for row in one.rows for name in shares]
+    assert all(0 <= each.low <= each.mean <= each.high <= 1 for each in bounds)
+    assert "Of two seeds such an interval is 18 times" in found.table
     for text in ("| concat", "| gmf", "accuracy", "less concat", "1 variation"):
         assert text in found.table
 

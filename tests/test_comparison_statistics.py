@@ -32,6 +32,17 @@ def drawn(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).normal(0.7, 0.1, shape)
 
 
+def test_an_interval_ends_where_its_values_must() -> None:
+    free, bound = mean_interval([0.7, 0.9]), mean_interval([0.7, 0.9], within=(0.0, 1.0))
+    assert free.low is not None
+    assert free.low < 0
+    assert (bound.mean, bound.low, bound.high) == (free.mean, 0.0, 1.0)
+    less = paired_difference([0.9, 0.1], [0.1, 0.9], within=(-1.0, 1.0)).interval
+    assert (less.low, less.high) == (-1.0, 1.0)
+    narrow = [0.5, 0.51, 0.52]
+    assert mean_interval(narrow, within=(0.0, 1.0)) == mean_interval(narrow)
+
+
 @pytest.mark.parametrize("level", [0.9, 0.95])
 @pytest.mark.parametrize("seeds", [2, 5, 20])
 def test_the_interval_of_a_mean_is_students(seeds: int, level: float) -> None:

@@ -144,6 +144,29 @@ def test_too_few_evaluations_are_reported(make: Callable[..., DEQLaw]) -> None:
         run.final.sum().backward()
 
 
+def test_wrong_gradients_of_the_cascade_say_of_which_block_they_are() -> None:
+    law = paper()
+    run = rest(law, features(law), solver=Picard(max_evaluations=2))
+    with pytest.warns(ConvergenceWarning) as said:
+        run.final.sum().backward()
+    words = [str(one.message) for one in said]
+    for block in (*(f"the block of modality {k + 1} of {N}" for k in range(N)), "the fused block"):
+        assert sum(f"may be wrong in {block}: " in one for one in words) == 1
+
+
+@each_law
+def test_a_gradient_that_comes_broken_is_not_laid_to_the_solve(make: Callable[..., DEQLaw]) -> None:
+    law = make()
+    run = rest(law, features(law)).require_success()
+    worth = torch.ones(len(run.final), dtype=run.final.dtype)
+    worth[1] = torch.nan
+    with pytest.warns(ConvergenceWarning) as said:
+        (run.final.flatten(1).sum(1) * worth).sum().backward()
+    words = [str(one.message) for one in said]
+    assert any(f"not finite in 1 of {len(worth)} samples before it goes" in one for one in words)
+    assert not any("max_evaluations" in one for one in words)
+
+
 @each_law
 def test_a_sample_that_is_not_finite_is_reported_and_spares_others(
     make: Callable[..., DEQLaw],

@@ -74,3 +74,25 @@ def test_an_example_runs_and_draws(example: Path, tmp_path: Path, record_propert
         content = picture.read_bytes()
         assert content.startswith((b"\x89PNG", b"GIF8")), f"{picture.name} is no picture"
         assert len(content) < LARGEST, f"{picture.name} of {example.name} is too large"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "setting", "other"),
+    [
+        ("pn_junction", "acceptors, donors, intrinsic = 1e16, 1e16", "1e15, 3e17"),
+        ("debye_screening", "salts, volts = (1, 10, 100, 1000)", "(0.1, 1, 10)"),
+    ],
+)
+def test_an_example_follows_its_settings(name: str, setting: str, other: str, tmp_path: Path):
+    text = (GALLERY / "physics" / f"{name}.py").read_text(encoding="utf-8")
+    assert setting in text
+    script = tmp_path / f"{name}.py"
+    script.write_text(text.replace(setting, setting.split("=")[0] + "= " + other), encoding="utf-8")
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    subprocess.run(
+        [sys.executable, str(script)],
+        env=os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": paths},
+        timeout=300,
+        check=True,
+    )

@@ -101,6 +101,15 @@ def test_what_is_no_run_is_refused(tmp_path):
             pf.load(path)
 
 
+def test_a_trained_model_is_told_how_to_be_loaded(tmp_path):
+    rows = {"a": torch.randn(6, 3), "b": torch.randn(6, 2)}
+    data = pf.data.Features("few", rows, target=torch.arange(6) % 2, class_names=("no", "yes"))
+    pf.training.FusionModel.build(data, "concat").save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"holds a trained model, .*from_pretrained\(") as told:
+        pf.load(tmp_path / "model.safetensors")
+    assert "damaged:" not in str(told.value)
+
+
 def test_a_newer_format_and_a_damaged_header_are_refused(tmp_path):
     path = run_of_everything().save(tmp_path / "run.safetensors")
     with safe_open(path, framework="pt") as file:

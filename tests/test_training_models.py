@@ -253,3 +253,23 @@ def test_float64_comes_back_as_float64(tmp_path: Path) -> None:
     again = FusionModel.from_pretrained(tmp_path)
     assert again.head.weight.dtype == torch.float64
     torch.testing.assert_close(predict(again, data), predict(model, data), rtol=0, atol=0)
+
+
+def test_a_dict_of_tensors_is_told_as_a_set_is() -> None:
+    data = tiny("classes")
+    model = FusionModel.build(data, "concat", hidden=8, width=8)
+    rows = dict(data.modalities)
+    first = next(iter(rows))
+    assert torch.equal(predict(model, rows), predict(model, data))
+    without = predict(model, rows | {first: None})
+    assert torch.equal(without, predict(model, data, missing=[first]))
+    assert not torch.equal(without, predict(model, data))
+    wrong = {
+        "None for one that is missing; got": {first: rows[first]},
+        "lacks every modality": dict.fromkeys(rows),
+        "must have the modalities": rows | {first: rows[first][:, :1]},
+        r"Features or a dict of tensors, .* got list": [*rows.values()],
+    }
+    for words, given in wrong.items():
+        with pytest.raises(ValueError, match=words):
+            predict(model, given)  # type: ignore[arg-type]

@@ -150,6 +150,8 @@ def test_runs_without_iterations_are_refused() -> None:
     cell = blocking_cell(8, debye=0.5)
     rest = pf.equilibrium(cell, torch.ones(2, 8, dtype=f64))
     path = pf.simulate(Turn(), torch.zeros(2, dtype=f64), ALONG, x=FACTORS[0])
+    with pytest.raises(ValueError, match=r"of this run draw .* `plot_profiles`"):
+        visualize.plot_residuals(panel(), rest)
     for run in (rest, path):
         with pytest.raises(ValueError, match=r"`runs\['a'\]` has no iterations .* `unroll`"):
             visualize.plot_residuals(panel(), {"a": run})

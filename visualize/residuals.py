@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from pnpfusion.dynamics.pnp import PNP as CellLaw
 from pnpfusion.solution import Solution
 from pnpfusion.visualize.band import draw_band
 from pnpfusion.visualize.clock import Clock
@@ -84,9 +85,17 @@ def _residuals(name: str, run: Solution) -> _Residuals:
         sizes = run.states[1:].detach().square().mean(axes).sqrt()
         values = (run.residuals / sizes.clamp_min(LEAST)).double()
     else:
+        advice = (
+            "give equilibria with a `solver`, such as pnpfusion.solvers.Anderson(), or runs of "
+            "`unroll`"
+        )
+        if isinstance(run.dynamics, CellLaw):
+            advice = (
+                "cells keep none on their own way; of this run draw its concentrations and "
+                "potential by `plot_profiles`, and print its work, or here " + advice
+            )
         raise ValueError(
-            f"`runs[{name!r}]` has no iterations ({run.choice or 'no rounds'}); give equilibria "
-            "with a `solver`, such as pnpfusion.solvers.Anderson(), or runs of `unroll`."
+            f"`runs[{name!r}]` has no iterations ({run.choice or 'no rounds'}); {advice}."
         )
     array = values.cpu().reshape(len(values), -1).numpy()
     if not array.size:

@@ -14,6 +14,7 @@ folds of a seed are one look at the whole set, and it is seeds that repeat it. H
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,12 @@ class Difference:
     least_p: float  #: that so few differences can give: 2 / 2**n
 
 
-def mean_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
+def mean_interval(
+    values: ArrayLike,
+    level: float = LEVEL,
+    *,
+    within: tuple[float, float] = (-math.inf, math.inf),
+) -> Interval:
     r"""The mean and Student's interval over means of seeds.
 
     .. math:: \bar y \pm t_{S-1} \, s / \sqrt S, \qquad s^2 = \tfrac1{S-1} \sum_s (y_s - \bar y)^2
@@ -53,6 +59,7 @@ def mean_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     Args:
         values: (seeds,) or (seeds, folds).
         level: how much of the distribution it holds.
+        within: what the values cannot leave, as shares [0, 1]; the interval ends there.
 
     Raises:
         ValueError: no values, other shapes, or some that are not finite.
@@ -65,11 +72,16 @@ def mean_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     if seeds == 1:
         return Interval(mean, None, None, 1)
     half = float(t.ppf((1 + level) / 2, seeds - 1)) * float(means.std(ddof=1)) / seeds**0.5
-    return Interval(mean, mean - half, mean + half, seeds)
+    return Interval(mean, max(mean - half, within[0]), min(mean + half, within[1]), seeds)
 
 
 def paired_difference(
-    values: ArrayLike, reference: ArrayLike, *, level: float = LEVEL, seed: int = 0
+    values: ArrayLike,
+    reference: ArrayLike,
+    *,
+    level: float = LEVEL,
+    seed: int = 0,
+    within: tuple[float, float] = (-math.inf, math.inf),
 ) -> Difference:
     """How much larger ``values`` are than ``reference``, seed by seed and fold by fold.
 
@@ -78,6 +90,7 @@ def paired_difference(
         reference: the same seeds and folds of another model.
         level: of both intervals.
         seed: of bootstraps, and of signs where there are too many to try all.
+        within: what differences cannot leave; see :func:`mean_interval`.
 
     Raises:
         ValueError: shapes that differ, or see :func:`mean_interval`.
@@ -90,7 +103,7 @@ def paired_difference(
         )
     differences = ours - theirs
     return Difference(
-        mean_interval(differences, level),
+        mean_interval(differences, level, within=within),
         bootstrap_interval(differences, level, seed=seed),
         sign_flip_p(differences, seed=seed),
         min(1.0, 2.0 ** (1 - differences.size)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
@@ -22,6 +23,14 @@ from pnpfusion.comparison.statistics import (
 )
 
 Found = Mapping[str, Any]
+#: What a measure cannot leave, where there is such; without a modality it is that of the score.
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("accuracy", "balanced_accuracy", "calibration_error"), (0.0, 1.0)),
+    **dict.fromkeys(("f1_macro", "f1_micro", "f1_weighted", "unconverged"), (0.0, 1.0)),
+    "brier": (0.0, 2.0),
+    "r2": (-math.inf, 1.0),
+    **dict.fromkeys(("loss", "mse", "mae", "iterations", "ms_per_sample"), (0.0, math.inf)),
+}
 Grid = NDArray[np.float64]  #: (seeds, folds), NaN where there is nothing
 
 
@@ -139,7 +148,8 @@ def _row(
     def add(name: str, read: Callable[[Found], float | None]) -> None:
         grid = _complete(_grid(shape, ours, read))
         if grid is not None:
-            measures[name] = mean_interval(grid)
+            kind = score if name.startswith("without ") else name
+            measures[name] = mean_interval(grid, within=RANGES.get(kind, (-math.inf, math.inf)))
 
     first = next(iter(ours.values()), {})
     for name in first.get("test", {}):
@@ -217,7 +227,8 @@ def _difference(
     whole = ~(np.isnan(pair[0]) | np.isnan(pair[1])).any(1)
     if not whole.any():
         return None
-    return paired_difference(pair[0][whole], pair[1][whole])
+    low, high = RANGES.get(score, (-math.inf, math.inf))
+    return paired_difference(pair[0][whole], pair[1][whole], within=(low - high, high - low))
 
 
 def _grid(

@@ -79,10 +79,17 @@ def _notes(plan: Plan, summaries: Sequence[SetSummary]) -> str:
             default=1.0,
         )
         tests = f" The smallest p that so many differences can give is {_p(least)}."
+    few = ""
+    if any(value.seeds == 2 for one in sets for row in one.rows for value in row.measures.values()):
+        few = (
+            " Of two seeds such an interval is 18 times as wide as their standard deviation (with "
+            "five 2.5 times) and tells next to nothing: take five."
+        )
     return (
         f"Scores are of test samples: mean and, in brackets, the 95 % interval over means of seeds "
-        f"(Student); the difference is paired by seed and fold, its p by flipping signs, corrected "
-        f"for all models on the set (Holm).{tests} Selected on validation alone: the epoch, and of "
+        f"(Student), which ends where a score can go no further.{few} The difference is paired by "
+        f"seed and fold, its p by flipping signs, corrected for all models on the set (Holm)."
+        f"{tests} Selected on validation alone: the epoch, and of "
         f"each trained model, for each seed and fold, one of {number} "
         f"variation{'s' if number > 1 else ''} ({variations}); of classical models, fitted to the "
         f"same samples, the strength of regularisation. One modality missing: the mean score where "

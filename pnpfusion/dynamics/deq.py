@@ -120,7 +120,14 @@ class DEQ(DEQLaw):
         def solve(k: int, residual: Residual) -> None:
             found.append(
                 solve_fixed_point(
-                    residual, start[:, k], solver=solver, tolerance=tolerance, gradient=gradient
+                    residual,
+                    start[:, k],
+                    solver=solver,
+                    tolerance=tolerance,
+                    gradient=gradient,
+                    name=f"the block of modality {k + 1} of {self.modalities}"
+                    if k < self.modalities
+                    else "the fused block",
                 )
             )
 

@@ -63,7 +63,6 @@ def read_inputs(dims: Mapping[str, int], inputs: Inputs, present: Present = None
             raise ValueError(
                 f"`inputs[{name!r}]` must be (batch, {width}) or (batch, tokens, {width}), got "
                 f"{tuple(values.shape)} {Faq.WRONG_SHAPE}."
-                f" {Faq.WRONG_SHAPE}."
             )
         if values.dtype != kind:
             raise ValueError(

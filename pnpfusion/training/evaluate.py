@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ BATCH = 512  #: samples in one call
 
 def predict(
     model: FusionModel,
-    data: Features,
+    data: Features | Mapping[str, Tensor | None],
     *,
     missing: Sequence[str] = (),
     batch: int = BATCH,
@@ -29,13 +29,22 @@ def predict(
 
     Args:
         model: a trained one.
-        data: samples with its modalities; ``data.present`` says who lacks which.
+        data: samples with its modalities; ``data.present`` says who lacks which. Or a dict of
+            tensors, (n, d) or (n, tokens, d) each, None for a modality that none of them has.
         missing: modalities that none of them has.
         batch: samples in one call.
 
     Raises:
         ValueError: data with other modalities, or nothing left to go by.
     """
+    if isinstance(data, Mapping):
+        data, absent = _features(model, data)
+        missing = [*missing, *absent]
+    if not isinstance(data, Features):
+        raise ValueError(
+            f"`data` must be a pnpfusion.data.Features or a dict of tensors, one for each of "
+            f"{[*model.config.dims]}, got {type(data).__name__}."
+        )
     if dict(data.dims) != dict(model.config.dims):
         raise ValueError(
             f"`data` must have the modalities {dict(model.config.dims)}, got {data.dims}."
@@ -62,6 +71,25 @@ def predict(
     finally:
         model.train(before)
     return torch.cat(parts).clone()  # an ordinary tensor
+
+
+def _features(model: FusionModel, given: Mapping[str, Tensor | None]) -> tuple[Features, list[str]]:
+    """The rows that are given by modality, zeros where one is None, and the names of those."""
+    dims = model.config.dims
+    if given.keys() != dims.keys():
+        raise ValueError(
+            f"`data` must have the modalities {[*dims]}, None for one that is missing; got "
+            f"{[*given]}."
+        )
+    there = {name: values for name, values in given.items() if values is not None}
+    if not there:
+        raise ValueError("`data` lacks every modality; at least one must be there.")
+    first = next(iter(there.values()))
+    rows = {
+        name: there[name] if name in there else first.new_zeros(len(first), width)
+        for name, width in dims.items()
+    }
+    return Features("new rows", rows), [name for name in dims if name not in there]
 
 
 def objective_for(model: FusionModel) -> Objective:

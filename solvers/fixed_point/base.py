@@ -129,6 +129,7 @@ class FixedPoint:
     rates: Tensor  #: RMS of f(u), at ``u``, (B,)
     history: Tensor  #: the same at every iterate, (K, B); NaN once a row has ended
     backward: GradientReport | None = None  #: filled in by the backward pass; None without gradient
+    name: str = ""  #: what was solved for, in warnings of laws that solve one thing after another
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ class Implicit(Gradient):
         # What failed may not be finite inside f, where not even a gradient of zero would pass:
         rows = found.converged.nonzero().squeeze(1) if self.mask_unconverged else None
         if rows is not None and not len(rows):
-            _warn(found.converged, None, True)
+            _warn(found, None, True)
             return found.u, replace(report, converged=found.converged)
         if rows is not None and len(rows) == len(found.u):
             rows = None
@@ -151,7 +151,7 @@ class Phantom(Gradient):
         start = u = (found.u if rows is None else found.u[rows]).detach()
         for _ in range(self.steps):
             u = u + self.damping * residual(u, rows)
-        _warn(good, None, self.mask_unconverged)
+        _warn(found, None, self.mask_unconverged)
         value = start + (u - u.detach())
         if rows is not None:
             value = found.u.index_copy(0, rows, value)
@@ -165,6 +165,7 @@ def solve_fixed_point(
     solver: FixedPointSolver,
     tolerance: Tolerance | float,
     gradient: Gradient | None = None,
+    name: str = "",
 ) -> FixedPoint:
     r"""Solve f(u) = 0 from ``u0``, sample by sample, with a gradient to all that f depends on.
 
@@ -175,6 +176,7 @@ def solve_fixed_point(
         tolerance: when it has converged; a number is that of the RMS of f(u) relative to that of
             u + f(u).
         gradient: None is :class:`Implicit`.
+        name: what is solved for, if a law solves for one thing after another; for warnings.
 
     Returns:
         The solution; its ``u`` carries the gradient, its ``backward`` is filled in by the backward
@@ -189,7 +191,7 @@ def solve_fixed_point(
             f"{Faq.SECOND_DERIVATIVES}."
         )
     goal = Tolerance.of(tolerance)
-    found = solver.solve(residual, u0, goal)
+    found = replace(solver.solve(residual, u0, goal), name=name)
     gradient = Implicit() if gradient is None else gradient
     if not torch.is_grad_enabled():
         return found
@@ -228,7 +230,16 @@ class _Adjoint:
         report.residuals = torch.full_like(whole.flatten(1)[:, 0], torch.nan).index_copy(
             0, everybody, residuals
         )
-        _warn(self.found.converged, good, self.mask)
+        lost = ~whole.flatten(1).isfinite().all(1)
+        if lost.any():
+            warnings.warn(
+                f"the gradient that comes to the solution is not finite in {int(lost.sum())} of "
+                f"{len(lost)} samples before it goes through the solve, so look at what is "
+                f"computed from the solution, such as the loss; more evaluations do not help.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        _warn(self.found, good | lost, self.mask)
         w = w * size
         return torch.where(per_state(converged, w), w, 0.0) if self.mask else w
 
@@ -252,16 +263,18 @@ class _Adjoint:
         return solved.u, solved.evaluations, solved.converged, solved.residuals
 
 
-def _warn(forward: Tensor, good: Tensor | None, masked: bool) -> None:
+def _warn(found: FixedPoint, good: Tensor | None, masked: bool) -> None:
     """Say how many gradients are wrong; ``good`` is None where there is no linear system."""
+    forward = found.converged
     failed = int((~(forward if good is None else good)).sum())
     if not failed:
         return
-    unsolved = int((~forward).sum())
+    unsolved = int((~(forward if good is None else forward | good)).sum())
     backward = "" if good is None else f", {failed - unsolved} more backward"
     warnings.warn(
         f"{failed} of {len(forward)} samples have "
         + ("had their gradient set to zero" if masked else "a gradient that may be wrong")
+        + (f" in {found.name}" if found.name else "")
         + f": {unsolved} did not converge forward{backward}; raise `max_evaluations`"
         + ("" if masked else ", or leave them out with mask_unconverged=True")
         + f" {Faq.UNSOLVED_IN_TRAINING}.",
