@@ -39,7 +39,8 @@ MODULES = (
     "benchmarks.peers.scipy_cell",
 )
 FOLDER = ROOT / "benchmarks"
-SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+SHARED = {"__init__", "chromium"}  # no scripts: what scripts and tests take from there
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
 
 
 # ---- problems and programs
