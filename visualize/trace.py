@@ -36,6 +36,7 @@ class Trace:
     species: tuple[Species, ...]
     walls: dict[str, float]  #: potential of each electrode by side, in kT/e
     periodic: bool
+    open: bool  #: whether something crosses a wall: a reservoir, or an inflow
     clock: Clock  #: what the times are
     samples: npt.NDArray[np.int_]  #: those shown, indices into the flattened batch
     who: str  #: "sample 3 of 64", "mean of 64 samples"; empty without a batch
@@ -176,6 +177,7 @@ def trace(solution: Solution, sample: Sample = 0) -> Trace:
         species=law.species,
         walls=wall_potentials(law, solution, samples),
         periodic=law.grid.boundaries[0] == "periodic",
+        open=any(is_open(law, side) for side in law.walls),
         clock=clock,
         samples=samples,
         who=who(batch, sample, len(samples)),
@@ -227,6 +229,13 @@ def wall_potentials(
             tensor = torch.as_tensor(value).detach().double().cpu()
             found[side] = float(_array(tensor.expand(batch).reshape(-1))[samples].mean())
     return found
+
+
+def is_open(law: PNP, side: str) -> bool:
+    """Whether a species is held or flows in at this wall."""
+    given = law.walls.get(side, ())
+    walls = [given] if isinstance(given, Wall) else given
+    return any(wall.concentration or wall.flux for wall in walls)
 
 
 def _array(values: Tensor) -> Array:
