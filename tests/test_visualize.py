@@ -146,7 +146,7 @@ def test_between_reservoirs_nothing_is_said_of_gathering_or_screening() -> None:
     run = pf.simulate(law, torch.ones(2, CELLS, dtype=f64), times(1.0))
     told = " ".join(titles(visualize.plot_profiles(run)))
     assert "cation is highest at the left wall" in told
-    assert "Between reservoirs the mean of |ρ| goes" in told
+    assert "With open walls the mean of |ρ| goes" in told
     assert "In the middle half potential differences go" in told
     assert not any(word in told for word in ("gathers", "screened", "separate", "neutralise"))
 

@@ -46,7 +46,7 @@ def separation(trace: Trace) -> str:
         return "No charge separates: the cell is neutral everywhere"
     numbers = f"the mean of |ρ| {{}} from {number(_zero(before, scale))} to {number(after)}"
     if trace.open:
-        return f"Between reservoirs {numbers.format('goes')}"
+        return f"With open walls {numbers.format('goes')}"
     if after > 1.05 * before:
         return f"Charges separate: {numbers.format('grows')}"
     if after < 0.8 * before:

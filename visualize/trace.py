@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
@@ -177,7 +177,7 @@ def trace(solution: Solution, sample: Sample = 0) -> Trace:
         species=law.species,
         walls=wall_potentials(law, solution, samples),
         periodic=law.grid.boundaries[0] == "periodic",
-        open=any(is_open(law, side) for side in law.walls),
+        open=any(one.concentration or one.flux for side in law.walls for one in _walls(law, side)),
         clock=clock,
         samples=samples,
         who=who(batch, sample, len(samples)),
@@ -231,11 +231,14 @@ def wall_potentials(
     return found
 
 
-def is_open(law: PNP, side: str) -> bool:
-    """Whether a species is held or flows in at this wall."""
+def is_reservoir(law: PNP, side: str) -> bool:
+    """Whether a species is held at this wall."""
+    return any(wall.concentration for wall in _walls(law, side))
+
+
+def _walls(law: PNP, side: str) -> Sequence[Wall]:
     given = law.walls.get(side, ())
-    walls = [given] if isinstance(given, Wall) else given
-    return any(wall.concentration or wall.flux for wall in walls)
+    return [given] if isinstance(given, Wall) else given
 
 
 def _array(values: Tensor) -> Array:

@@ -20,7 +20,7 @@ from pnpfusion.visualize.trace import (
     advice,
     believable,
     fields_of,
-    is_open,
+    is_reservoir,
     moments_of,
     pnp_law,
     wall_potentials,
@@ -122,7 +122,7 @@ def recording(run: Solution, title: str | None, samples: Sequence[str] | None) -
         "walls": [
             [_wall(law, run, side, b, rows) for side in ("x-", "x+")] for b in range(thin.samples)
         ],
-        "reservoirs": [is_open(law, side) for side in ("x-", "x+")],
+        "reservoirs": [is_reservoir(law, side) for side in ("x-", "x+")],
         "concentrations": _packed(c[rows][:, kept][..., columns], "<f4"),
         "fixed": _packed(fixed[kept][:, columns], "<f4") if fixed.any() else None,
         "potentials": _packed(phi[rows][:, kept][..., columns], "<f4"),
