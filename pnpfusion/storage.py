@@ -118,6 +118,12 @@ def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Pa
     return target
 
 
+def _is_safetensors(source: Path) -> bool:
+    """Whether it begins as one: the length of a header, then its opening brace."""
+    with source.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
 def load(path: str | Path) -> Solution:
     """The run that :meth:`Solution.save` wrote to ``path``, with its law.
 
@@ -134,6 +140,12 @@ def load(path: str | Path) -> Solution:
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(f"there is no file {source} {Faq.DATA_NOT_FOUND}.")
+    if not _is_safetensors(source):
+        raise ValueError(
+            f"{source} is not a run saved by pnpfusion: it is no safetensors file; wanted is what "
+            f"`Solution.save` or `pnpfusion simulate` wrote, such as run.safetensors "
+            f"{Faq.DAMAGED_FILE}."
+        )
     try:
         with safe_open(source, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -84,7 +84,7 @@ class TestRecording:
         run = a_run((2, 3))
         told = given(pf.visualize.lab_page(run, title="mine"))["run"]
         assert told["title"] == "mine"
-        assert told["samples"][4] == "sample 1, 1"
+        assert told["samples"][4] == "5 of 6 (index (1, 1))"
         c = unpacked(told["concentrations"], "<f4", 5, 6, 2, 40)
         np.testing.assert_array_equal(c, run.states.reshape(5, 6, 2, 40).float().numpy())
         phi = run.dynamics.potential(run.states).reshape(5, 6, 40).float().numpy()
@@ -172,6 +172,16 @@ class TestRecording:
         columns = np.searchsorted(own, x)
         np.testing.assert_array_equal(c[-1, 0], run.final[0].float().numpy()[:, columns])
 
+    def test_walls_that_let_through_are_told(self):
+        bath = {"cation": 1.0, "anion": 1.0}
+        walls = {"x-": pf.Wall(potential=1.0), "x+": pf.Wall(concentration=bath)}
+        ions = [pf.Species("cation", 1), pf.Species("anion", -1)]
+        cell = pf.PNP(pf.Grid((64,), (1.0,), ("wall",)), ions, permittivity=0.1, walls=walls)
+        c0 = torch.full((2, 64), 0.5, dtype=torch.float64)
+        run = pf.simulate(cell, c0, torch.tensor([0.0, 0.1], dtype=torch.float64))
+        assert given(pf.visualize.lab_page(run))["run"]["reservoirs"] == [False, True]
+        assert given(pf.visualize.lab_page(a_run()))["run"]["reservoirs"] == [False, False]
+
     def test_other_runs_are_refused(self):
         grid = pf.Grid((8, 8), (1.0, 1.0), ("periodic", "periodic"))
         ions = [pf.Species("cation", 1), pf.Species("anion", -1)]
@@ -231,7 +241,7 @@ class TestCommand:
         [
             (["--run", "nowhere", "--overwrite"], "there is no file nowhere"),
             (["--run", ".", "--overwrite"], "holds neither run.safetensors"),
-            (["--run", "text", "--overwrite"], "not a run saved by pnpfusion"),
+            (["--run", "text", "--overwrite"], "wanted is what `Solution.save`"),
             (["--out", "."], "is a folder"),
             (["--out", "no/page.html"], "is not there; make it first"),
             (["--samples", "0"], "--samples"),

@@ -103,6 +103,7 @@ class TestClaims:
         alarm = "const one = document.getElementById('alarm'); return [one.hidden, one.textContent]"
         assert lab.js(alarm)[0] is False
         assert "It will blow up" in lab.js(alarm)[1]
+        assert any(0.9 < v / lab.state()["limit"] < 1 for v in lab.js("return pnp.choices('step')"))
         state = lab.step(1000)
         assert state["blown"]
         assert state["steps"] < 500
@@ -116,6 +117,8 @@ class TestClaims:
         assert not state["blown"]
         assert state["ledger"]["lowest"] >= 0
         assert lab.js(alarm)[0] is True
+        lab.slide("step", lab.js("return pnp.choices('step').indexOf(1.3e-4)"))
+        assert "It will blow up" in lab.js("pnp.step(0); " + alarm)[1]
 
 
 class TestControls:
@@ -258,6 +261,8 @@ class TestControls:
         assert "free energy" in lab.js("return document.getElementById('table').textContent")
 
     def test_the_keyboard(self, lab):
+        from selenium.webdriver import ActionChains
+
         lab.open()
         lab.press("3")
         assert lab.state()["preset"] == "screening"
@@ -269,6 +274,13 @@ class TestControls:
         assert not lab.state()["playing"]
         lab.press("r")
         assert lab.state()["steps"] == 0
+        lab.click("preset-screening")
+        ActionChains(lab.browser).send_keys(" ").perform()
+        assert lab.state()["playing"]
+        lab.press("r")
+        lab.browser.find_element("id", "debye").send_keys(" ")
+        assert lab.state()["playing"]
+        lab.press("r")
         slider = lab.browser.find_element("id", "voltage")
         slider.send_keys("\ue014")  # moves the slider, not the run
         state = lab.state()

@@ -30,6 +30,40 @@ class TestPage:
         state = lab.open(hash_).step(1)
         assert state["settings"] == PRESETS["dissociation"]["settings"]
 
+    def test_a_bad_address_is_told_with_what_may_be(self, lab):
+        said = "const one = document.getElementById('alarm'); return [one.hidden, one.textContent]"
+        lab.open("#preset=query&voltage=99&step=<b>x&debye=0.1")
+        hidden, text = lab.js(said)
+        assert not hidden
+        assert "voltage=99, which was not taken: Voltage is from −20 to 20" in text
+        assert "step=<b>x, which" in text
+        assert "debye" not in text
+        assert lab.js("return document.getElementById('warning').textContent") == text
+        lab.slide("voltage", 3)
+        assert lab.js(said)[0]
+
+    @pytest.mark.parametrize(
+        ("width", "height"), [(1280, 577), (1280, 720), (1366, 768), (390, 844), (844, 390)]
+    )
+    def test_the_buttons_are_always_in_view(self, lab, width, height):
+        for hash_ in ("#preset=too-far", "#preset=meeting"):
+            lab.open(hash_, width=width, height=height)
+            low = "return document.getElementById('reset').getBoundingClientRect().bottom"
+            assert lab.js(low) <= height
+        seen = "return document.getElementById('potential').getBoundingClientRect().bottom"
+        dock = "return document.getElementById('dock').getBoundingClientRect().top"
+        if (width, height) == (390, 844):
+            assert lab.js(seen) <= lab.js(dock)
+
+    def test_the_experiment_of_a_link_is_in_sight_on_a_phone(self, lab):
+        lab.open("#preset=rest", width=390)
+        left, right = lab.js(
+            "const one = document.getElementById('preset-rest').getBoundingClientRect();"
+            "return [one.left, one.right]"
+        )
+        assert left >= 0
+        assert right <= 390
+
     @pytest.mark.parametrize("width", [360, 820, 1280])
     def test_it_fits_the_screen(self, lab, width):
         lab.open("#preset=too-far", width=width).step(60)

@@ -23,7 +23,11 @@ COMPILES = re.compile(r"compiling \w+ for this machine, once")  # of a kernel's 
 #: Wrong answers to each lesson's exercises, near enough to be made: none may pass its check.
 WRONG = {
     1: ("0.02", "lambda n, d: math.log(2) / (n * math.pi**2 * d)"),
-    2: ("10.0", "lambda z, volts, distance: distance / abs(volts)"),
+    2: (
+        "10.0",
+        "lambda z, volts, distance: distance / abs(volts)",
+        "lambda z, volts, distance: distance / (z * volts)",
+    ),
     3: ("10 * 3.042 / 3", "lambda volts, length: 2 * length * volts"),
     4: ("1 / math.pi**2", "lambda density, a, b: density(a + b) - density(0.0)"),
     5: ("0.5", "lambda u, w: (1 - u**2) * u"),
@@ -34,8 +38,10 @@ WRONG = {
 DRIVER = """
 import runpy, sys
 lesson = runpy.run_path(sys.argv[1], run_name="__main__")
-for check, wrong in zip(("check_1", "check_2"), sys.argv[2:], strict=True):
-    assert not lesson[check](eval(wrong, {**lesson, "math": __import__("math")})), check
+names = {**lesson, "math": __import__("math")}
+for check, wrong in [("check_1", sys.argv[2]), *(("check_2", one) for one in sys.argv[3:])]:
+    assert not lesson[check](eval(wrong, names)), check
+assert not lesson["check_1"]("59 mV"), "a text is no answer"
 """
 
 

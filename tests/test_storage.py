@@ -96,8 +96,11 @@ def test_what_is_no_run_is_refused(tmp_path):
     text.write_text("hello, this is not it")
     other = tmp_path / "other"
     save_file({"weights": torch.ones(3)}, other)
-    for path in (text, other):
-        with pytest.raises(ValueError, match="is not a run saved by pnpfusion, or is damaged"):
+    for path, words in (
+        (text, "is not a run saved by pnpfusion: it is no safetensors file; wanted is"),
+        (other, "is not a run saved by pnpfusion, or is damaged"),
+    ):
+        with pytest.raises(ValueError, match=words):
             pf.load(path)
 
 

@@ -136,6 +136,21 @@ def test_a_small_fall_of_charge_is_not_called_neutralising() -> None:
     assert titles(visualize.plot_space_time(run, "cation"))[0].startswith("Charges move and stay")
 
 
+def test_between_reservoirs_nothing_is_said_of_gathering_or_screening() -> None:
+    held = ({"cation": 1.5, "anion": 1.5}, {"cation": 0.5, "anion": 0.5})
+    walls = {
+        side: pf.Wall(potential=volts, concentration=one)
+        for side, volts, one in zip(("x-", "x+"), (2.0, 0.0), held, strict=True)
+    }
+    law = cell(walls=walls)
+    run = pf.simulate(law, torch.ones(2, CELLS, dtype=f64), times(1.0))
+    told = " ".join(titles(visualize.plot_profiles(run)))
+    assert "cation is highest at the left wall" in told
+    assert "With open walls the mean of |ρ| goes" in told
+    assert "In the middle half potential differences go" in told
+    assert not any(word in told for word in ("gathers", "screened", "separate", "neutralise"))
+
+
 def test_what_does_not_move_is_not_said_to_gather() -> None:
     grid = pf.Grid((CELLS,), (1.0,), ("wall",))
     ends = [{"cation": c, "anion": c} for c in (1.0, 0.1)]

@@ -19,6 +19,8 @@ def gathering(trace: Trace, index: int) -> str:
     if np.abs(last - first).max() < 0.02 * max(float(first.max()), float(last.max())):
         return f"{name} stays as it was"
     place = _place(trace, last, at)
+    if trace.open:  # what is there came through a wall, and nothing may have moved to it
+        return f"{name} is highest {place}: {peak:.2g}× its mean"
     if "wall" in place and peak > 1.05 and last[at] > 1.05 * first[at]:
         return f"{name} gathers {place}: {peak:.2g}× its mean"
     if peak < start:
@@ -43,6 +45,8 @@ def separation(trace: Trace) -> str:
     if max(before, after) < 1e-9 * scale:
         return "No charge separates: the cell is neutral everywhere"
     numbers = f"the mean of |ρ| {{}} from {number(_zero(before, scale))} to {number(after)}"
+    if trace.open:
+        return f"With open walls {numbers.format('goes')}"
     if after > 1.05 * before:
         return f"Charges separate: {numbers.format('grows')}"
     if after < 0.8 * before:
@@ -62,6 +66,8 @@ def screening(trace: Trace) -> str:
     if max(before, after) < 1e-9:
         return f"No field in the {where}"
     numbers = f"potential differences {{}} from {number(_zero(before, 1))} to {number(after)} kT/e"
+    if trace.open:
+        return f"In the {where} {numbers.format('go')}"
     if after < 0.9 * before:
         done, begun = "is screened", "begins to be screened"
         if trace.periodic:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
@@ -36,6 +36,7 @@ class Trace:
     species: tuple[Species, ...]
     walls: dict[str, float]  #: potential of each electrode by side, in kT/e
     periodic: bool
+    open: bool  #: whether something crosses a wall: a reservoir, or an inflow
     clock: Clock  #: what the times are
     samples: npt.NDArray[np.int_]  #: those shown, indices into the flattened batch
     who: str  #: "sample 3 of 64", "mean of 64 samples"; empty without a batch
@@ -176,6 +177,7 @@ def trace(solution: Solution, sample: Sample = 0) -> Trace:
         species=law.species,
         walls=wall_potentials(law, solution, samples),
         periodic=law.grid.boundaries[0] == "periodic",
+        open=any(one.concentration or one.flux for side in law.walls for one in _walls(law, side)),
         clock=clock,
         samples=samples,
         who=who(batch, sample, len(samples)),
@@ -227,6 +229,16 @@ def wall_potentials(
             tensor = torch.as_tensor(value).detach().double().cpu()
             found[side] = float(_array(tensor.expand(batch).reshape(-1))[samples].mean())
     return found
+
+
+def is_reservoir(law: PNP, side: str) -> bool:
+    """Whether a species is held at this wall."""
+    return any(wall.concentration for wall in _walls(law, side))
+
+
+def _walls(law: PNP, side: str) -> Sequence[Wall]:
+    given = law.walls.get(side, ())
+    return [given] if isinstance(given, Wall) else given
 
 
 def _array(values: Tensor) -> Array:

@@ -242,6 +242,9 @@ bell = torch.exp(-(((x - 0.5) / 0.05) ** 2) / 2)
 
 def check_1(t):
     """Let the drop spread until t, and measure."""
+    if not (isinstance(t, int | float | torch.Tensor) and t > 0):
+        print(f"Wanted is a number above 0, got {t!r}.")
+        return False
     run = pf.simulate(law, bell[None], torch.tensor([0, t], dtype=f64), rtol=1e-6)
     c = run.final[0]
     width = float(((x - 0.5).square() * c).sum() / c.sum()) ** 0.5

@@ -232,6 +232,9 @@ plt.show()
 
 def check_1(volts):
     """Let the ions come to rest, and compare the two walls."""
+    if not isinstance(volts, int | float | torch.Tensor):
+        print(f"Wanted is a number in kT/e, such as 1.5; got {volts!r}.")
+        return False
     law = box(valence=1.0, volts=volts)
     c = pf.equilibrium(law, torch.ones(1, 200, dtype=f64)).final[0]
     at_walls = (
@@ -247,7 +250,11 @@ def check_2(travel_time):
     right = True
     for z, volts, distance in ((1, 60.0, 0.2), (-1, 40.0, 0.15), (2, -50.0, 0.25)):
         law = box(valence=float(z), volts=volts)
-        times = torch.tensor([0, travel_time(z, volts, distance)], dtype=f64)
+        time = travel_time(z, volts, distance)
+        if not (isinstance(time, int | float | torch.Tensor) and 0 < time < math.inf):
+            print(f"z = {z}, {volts:g} kT/e: wanted is a time, a number above 0; got {time!r}.")
+            return False
+        times = torch.tensor([0, time], dtype=f64)
         run = pf.simulate(law, drop[0], times, rtol=1e-6)
         mean, _ = mean_and_variance(x, run.states[:, 0])
         came = float((mean[1] - mean[0]).abs())

@@ -193,6 +193,9 @@ plt.show()
 
 def check_1(millimolar):
     """Put an electrode into that water, in a cell of 20 nm, and measure how its field falls."""
+    if not (isinstance(millimolar, int | float | torch.Tensor) and millimolar > 0):
+        print(f"Wanted is a number above 0, got {millimolar!r}.")
+        return False
     from pnpfusion.units import mM, nm
 
     scales = pf.Scales(length=20 * nm, concentration=millimolar * mM)

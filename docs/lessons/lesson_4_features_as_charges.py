@@ -248,6 +248,9 @@ plt.show()
 
 def check_1(debye_length):
     """Measure how fast that wave is forgotten, in units of its rate without the field."""
+    if not (isinstance(debye_length, int | float | torch.Tensor) and debye_length > 0):
+        print(f"Wanted is a number above 0, got {debye_length!r}.")
+        return False
     left = share_left(debye_length, 1, torch.tensor([0, 0.02, 0.06], dtype=f64))
     rate = float((left[1] / left[2]).log()) / 0.04
     print(f"λ = {debye_length:.4f}: {rate / math.pi**2:.3f} times as fast; wanted is 2.")

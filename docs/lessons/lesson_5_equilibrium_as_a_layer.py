@@ -223,6 +223,9 @@ plt.show()
 
 def check_1(step):
     """Unroll with a step a little below the border, and one a little above."""
+    if not (isinstance(step, int | float | torch.Tensor) and step > 0):
+        print(f"Wanted is a number above 0, got {step!r}.")
+        return False
     start, x = torch.tensor([0.01], dtype=f64), torch.zeros(1, dtype=f64)
     below, above = (
         abs(float(pf.unroll(Loop(-2.0), start, 400, x=x, step=share * step).final))

@@ -235,6 +235,9 @@ assert found[1] < task.bound() < 0.98 < found[2]
 
 def check_1(gain):
     """Let the loop run for 200 rounds, and measure."""
+    if not isinstance(gain, int | float | torch.Tensor):
+        print(f"Wanted is a number, got {gain!r}.")
+        return False
     volts = torch.tensor([1e-3], dtype=f64)
     for _ in range(200):
         volts = 1e-3 + gain * probe(volts)

@@ -258,6 +258,9 @@ def resting_charge(volts):
 
 def check_1(volts):
     """Let the cell come to rest."""
+    if not isinstance(volts, int | float | torch.Tensor):
+        print(f"Wanted is a number, got {volts!r}.")
+        return False
     charge = float(resting_charge(volts))
     print(f"V = {float(volts):.4f}: the charge is {charge:.5f}; wanted is 0.5.")
     return abs(charge - 0.5) < 5e-4

@@ -237,6 +237,9 @@ def error_at(t):
 
 def check_1(sigma):
     """The standard error of D₊ in an experiment with that noise."""
+    if not (isinstance(sigma, int | float | torch.Tensor) and sigma > 0):
+        print(f"Wanted is a number above 0, got {sigma!r}.")
+        return False
     error = float(standard_errors(TRUE[None], sigma=sigma)[0, 0])
     print(f"With σ = {sigma:.4f} the standard error is {error:.4f}; wanted is 0.0133.")
     return abs(error - 0.0133) < 2e-4

@@ -14,7 +14,10 @@ class Lab {
       ...presets.map(({ name, title }, k) => {
         const button = element("button", { id: `preset-${name}`, title: `Key ${k + 1}` });
         button.append(element("span", { className: "number", textContent: k + 1 }), title);
-        button.addEventListener("click", () => this.choose(name));
+        button.addEventListener("click", ({ detail }) => {
+          this.choose(name);
+          if (detail) $("play").focus({ preventScroll: true }); // after a click Space plays; keys stay where they are
+        });
         return button;
       }),
     );
@@ -26,8 +29,8 @@ class Lab {
   /** Takes the settings that the address says. */
   follow() {
     if (this.preset && location.hash === hashOf(this.settings, this.preset)) return;
-    const { preset, settings } = readHash(location.hash, this.presets);
-    this.begin(preset, settings);
+    const { preset, settings, refused } = readHash(location.hash, this.presets);
+    this.begin(preset, settings, refused);
     if (preset.tab) $(`tab-${preset.tab}`)?.click();
   }
 
@@ -38,17 +41,26 @@ class Lab {
     this.announce(`${preset.title}. ${preset.claim}`);
   }
 
-  begin(preset, settings) {
+  begin(preset, settings, refused = "") {
     this.preset = preset;
     this.settings = settings;
+    this.refused = refused;
     $("claim").textContent = preset.claim;
     for (const { name } of this.presets) $(`preset-${name}`).setAttribute("aria-pressed", name === preset.name);
+    this.reveal($(`preset-${preset.name}`));
     this.reset();
+  }
+
+  /** Brings a tab to the middle of its row, where the row is wider than the screen. */
+  reveal(tab) {
+    const row = $("presets").parentElement, [own, whole] = [tab, row].map((one) => one.getBoundingClientRect());
+    row.scrollLeft += own.left + own.width / 2 - whole.left - whole.width / 2;
   }
 
   /** Changes one setting: a run in time goes on under it where it can, else all begins anew. */
   set(key, value) {
     this.settings[key] = value;
+    this.refused = "";
     const live = ["voltage", "dissociation", "recombination", "ratio", "debye", "valenceA", "valenceB", "step"];
     if (key === "speed") this.refresh();
     else if (live.includes(key) && !this.run.seeks && !this.run.blown && this.run.steps) this.turn();
@@ -110,7 +122,7 @@ class Lab {
     cell.solvePotential(run.c, cell.phi);
     const edges = Float64Array.from({ length: n + 1 }, (_, i) => i / n);
     return {
-      species: run.species, c: run.c, start: run.start, phi: cell.phi, edges, blown: run.blown,
+      species: run.species, c: run.c, start: run.start, lens: this.preset.measure === "borrowed" && "B", phi: cell.phi, edges, blown: run.blown,
       x: Float64Array.from({ length: n }, (_, i) => (i + 0.5) / n),
       widths: new Float64Array(n).fill(1 / n), walls: [cell.left, cell.right],
     };
@@ -129,15 +141,24 @@ class Lab {
   alarm() {
     const { run } = this, alarm = $("alarm"), { excess } = run;
     const explicit = this.settings.solver === "explicit";
-    alarm.hidden = !(explicit && (excess > 1 || run.blown));
-    if (alarm.hidden) return this.warnOnce("");
+    const tooLong = explicit && (excess > 1 || run.blown);
+    alarm.hidden = !tooLong && !this.refused;
+    if (!tooLong) {
+      this.alarmed = "";
+      if (alarm.textContent !== this.refused) alarm.textContent = this.refused;
+      return this.warnOnce(this.refused);
+    }
     const growth = say(Math.abs(1 - 2 * excess), 3);
     const why = run.blown
       ? `It has blown up after ${run.steps} steps.`
       : run.lowest < 0 ? "It is blowing up." : "It will blow up.";
     const words = `<b>Δt / Δt<sub>max</sub> = ${say(excess, 3)}</b> ${why} Each step overshoots: it turns the shortest ripple over and makes it up to ${growth} times as high. Stable up to Δt<sub>max</sub> = 2 / (4D/h² + D Σz²c/ε) = ${say(run.limit, 2)}; implicit steps have no such limit.`;
-    if (alarm.innerHTML !== words) alarm.innerHTML = words;
-    this.warnOnce(`The step is too long. ${why}`);
+    if (this.alarmed !== words + this.refused) {
+      alarm.innerHTML = words;
+      if (this.refused) alarm.append(` ${this.refused}`); // what an address says is no markup
+    }
+    this.alarmed = words + this.refused;
+    this.warnOnce(`The step is too long. ${why}${this.refused && ` ${this.refused}`}`);
   }
 
   /** Says a warning aloud when it changes, not with every picture. */

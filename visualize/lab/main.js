@@ -7,6 +7,9 @@ const CALM_PAUSE = 500; // between pictures where motion is unwelcome
 const CALM_BUDGET = 250; // of computing for each of those
 const LONGEST_PICTURE = 1000; // that the film makes up for, after a pause of the browser
 
+// What does something else with Space; sliders, choices and the tab that is open have no use for it.
+const OWN_SPACE = "button:not([aria-selected=true]), select, textarea, summary, pre, input:not([type=range], [type=radio])";
+
 const page = {
   playing: false, stale: true, before: 0, stage: new Stage(), subject: null, books: null,
 
@@ -81,11 +84,14 @@ const page = {
 
   onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === " ") {
+      if (event.target.closest?.(OWN_SPACE)) return;
+      event.preventDefault();
+      return this.play(!this.playing);
+    }
     const busy = event.target.closest?.("input, select, textarea, [role=tablist], pre");
-    const onButton = event.target.closest?.("button");
-    if (busy || (onButton && (event.key === " " || event.key === "Enter"))) return;
-    if (event.key === " ") this.play(!this.playing);
-    else if (event.key === "ArrowRight") this.once(1);
+    if (busy || (event.key === "Enter" && event.target.closest?.("button"))) return;
+    if (event.key === "ArrowRight") this.once(1);
     else if (event.key === "ArrowLeft" && given.run) this.once(-1);
     else if (event.key === "r" || event.key === "R") this.reset();
     else if (/^[1-9]$/.test(event.key) && given.presets[event.key - 1] && !given.run) this.subject.choose(given.presets[event.key - 1].name);

@@ -83,7 +83,7 @@ class Player {
       species: this.species, edges: this.edges, widths: this.widths, x,
       c: run.species.map((_, k) => this.values.subarray(from + k * n, from + (k + 1) * n)),
       phi: this.potentials.subarray((at * all + sample) * n, (at * all + sample + 1) * n),
-      fixed: this.fixed && this.fixed.subarray(sample * n, (sample + 1) * n), walls: run.walls[sample].map((volt) => (Array.isArray(volt) ? volt[at] : volt)),
+      fixed: this.fixed && this.fixed.subarray(sample * n, (sample + 1) * n), reservoirs: run.reservoirs, walls: run.walls[sample].map((volt) => (Array.isArray(volt) ? volt[at] : volt)),
     };
   }
 

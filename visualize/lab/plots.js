@@ -41,7 +41,7 @@ function frame({ pen, width, height, em }, { x, y, top = 14 * em, bottom = 18 * 
   pen.lineWidth = 1;
   pen.textBaseline = "middle";
   pen.textAlign = "right";
-  const marks = log ? ticks(low, high).filter(Number.isInteger).map((one) => 10 ** one) : height < 145 ? fewTicks(y[0], y[1]) : ticks(y[0], y[1], 4);
+  const marks = log ? ticks(low, high).filter(Number.isInteger).map((one) => 10 ** one) : height - top - bottom < 110 ? fewTicks(y[0], y[1]) : ticks(y[0], y[1], 4);
   for (const value of marks) {
     pen.strokeStyle = colour(value === 0 && !log ? "faint" : "line");
     line(pen, [left, width - right], [py(value), py(value)]);

@@ -15,10 +15,12 @@ from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.boundary import Wall
 from pnpfusion.visualize.clock import Clock
+from pnpfusion.visualize.samples import name_of
 from pnpfusion.visualize.trace import (
     advice,
     believable,
     fields_of,
+    is_reservoir,
     moments_of,
     pnp_law,
     wall_potentials,
@@ -120,6 +122,7 @@ def recording(run: Solution, title: str | None, samples: Sequence[str] | None) -
         "walls": [
             [_wall(law, run, side, b, rows) for side in ("x-", "x+")] for b in range(thin.samples)
         ],
+        "reservoirs": [is_reservoir(law, side) for side in ("x-", "x+")],
         "concentrations": _packed(c[rows][:, kept][..., columns], "<f4"),
         "fixed": _packed(fixed[kept][:, columns], "<f4") if fixed.any() else None,
         "potentials": _packed(phi[rows][:, kept][..., columns], "<f4"),
@@ -131,10 +134,11 @@ def recording(run: Solution, title: str | None, samples: Sequence[str] | None) -
 
 
 def _names(batch: tuple[int, ...]) -> list[str]:
-    """Samples of a batch by their place in it; one sample alone is the run."""
+    """Samples of a batch, counted as people do; one sample alone is the run."""
     if not batch:
         return ["the run"]
-    return [f"sample {', '.join(map(str, place))}" for place in np.ndindex(batch)]
+    size = int(np.prod(batch))
+    return [f"{k + 1} of {size} (index {name_of(batch, k)})" for k in range(size)]
 
 
 def _fixed_charge(law: PNP, run: Solution) -> NDArray[np.float64]:

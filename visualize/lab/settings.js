@@ -2,10 +2,10 @@
 
 const NOUGHT_TO_HUNDRED = [0, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200];
 
-/** Ten to a decade, rounded to two digits, from 10^low to 10^high. */
+/** Twenty to a decade, rounded to two digits, from 10^low to 10^high. */
 function decades(low, high) {
   const found = [];
-  for (let k = 0; k <= 10 * (high - low); k++) found.push(Number((10 ** (low + k / 10)).toPrecision(2)));
+  for (let k = 0; k <= 20 * (high - low); k++) found.push(Number((10 ** (low + k / 20)).toPrecision(2)));
   return found;
 }
 
@@ -14,9 +14,9 @@ const CONTROLS = [
     help: "Charges of a cation of this modality, and of an anion with the other sign. With 0 it feels no field and makes none." },
   { key: "valenceB", group: "Modality B", label: "Valence", symbol: "<i>z</i><sub>B</sub>", values: [0, 1, 2, 3], choice: true,
     help: "As the valence of A." },
-  { key: "voltage", label: "Voltage, the query", unit: "kT/e",
+  { key: "voltage", label: "Voltage", unit: "kT/e",
     values: Array.from({ length: 81 }, (_, k) => (k - 40) / 2),
-    help: "Potential of the left electrode less that of the right." },
+    help: "Potential of the left electrode less that of the right. It sorts ions by charge; a fusion layer calls it the query." },
   { key: "debye", label: "Debye length", symbol: "<i>λ</i><sub>D</sub>", unit: "L",
     values: [0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3],
     help: "How far a charge is felt among the ions that are there at the start, where all have valence 1; ions of higher valence screen more." },
@@ -55,18 +55,29 @@ function hashOf(settings, preset) {
   return "#" + parts.join("&");
 }
 
-/** Preset and settings of an address; what it does not say, or says wrongly, is as in the preset. */
+const NAME = ({ label, key }) => (key.startsWith("valence") ? `${label} of ${key.slice(-1)}` : label ?? "Speed");
+
+/** What a setting may be, in words. */
+function rangeWords(values) {
+  return values.length <= 12 ? `one of ${values.join(", ")}` : `from ${say(values[0])} to ${say(values[values.length - 1])}, at a stop of its slider`;
+}
+
+/** Preset and settings of an address; what it does not say, or says wrongly, is as in the preset; and what was wrong. */
 function readHash(hash, presets) {
   const told = new URLSearchParams(hash.replace(/^#/, ""));
+  const refused = [], refuse = (key, text, range) => refused.push(`The address says ${key}=${text.slice(0, 24)}, which was not taken: ${range}.`);
   const preset = presets.find(({ name }) => name === told.get("preset")) ?? presets[0];
+  if (told.has("preset") && told.get("preset") !== preset.name) refuse("preset", told.get("preset"), `an experiment is one of ${presets.map(({ name }) => name).join(", ")}`);
   const settings = copyOf(preset.settings);
-  for (const { key, values } of [...CONTROLS, SPEED]) {
-    const text = told.get(key);
+  for (const control of [...CONTROLS, SPEED]) {
+    const { key, values } = control, text = told.get(key);
     const value = text && values.find((one) => (typeof one === "number" ? Number(text) === one : text === one));
     if (value !== undefined && value !== null && value !== "") settings[key] = value;
+    else if (text !== null) refuse(key, text, `${NAME(control)} is ${rangeWords(values)}`);
   }
   for (const key of FEATURES) {
     if (/^[0-9]{8}$/.test(told.get(key) ?? "")) settings[key] = [...told.get(key)].map(Number);
+    else if (told.has(key)) refuse(key, told.get(key), "features are eight digits");
   }
-  return { preset, settings };
+  return { preset, settings, refused: refused.join(" ") };
 }

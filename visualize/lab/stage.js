@@ -1,6 +1,7 @@
 // The three pictures of the cell: dots between electrodes, concentrations, potential. All share one axis.
 //
-// A scene is { species, x, edges, c, phi, walls: [left, right], start }, a wall that is no electrode being null.
+// A scene is { species, x, edges, c, phi, walls: [left, right], start, lens, reservoirs }, a wall that is no electrode being
+// null; the ions of modality `lens` are shown once more, enlarged.
 
 const DOTS_PER_UNIT = 34; // of each species, for each unit of its mass in a cell of length 1
 const MOST_DOTS = 90; // of each species
@@ -50,7 +51,7 @@ class Stage {
     $("potential").setAttribute("aria-label", `Electric potential along the cell: ${range(phi)} kT/e`);
   }
 
-  drawCell({ species, c, edges, walls, widths }, now, playing) {
+  drawCell({ species, c, edges, walls, widths, reservoirs = [] }, now, playing) {
     const { pen, width, height } = sheet($("cell"));
     const left = MARGIN.left, right = width - MARGIN.right, top = 8, bottom = height - 8;
     pen.fillStyle = colour("card");
@@ -59,7 +60,7 @@ class Stage {
     pen.fillRect(left, top, right - left, bottom - top);
     pen.strokeRect(left, top, right - left, bottom - top);
     if (!(this.calm.matches && playing)) this.drawDots(pen, { species, c, edges, widths, left, right, top, bottom, now, playing }); // no moving dots
-    walls.forEach((volt, end) => volt !== null && this.drawElectrode(pen, volt, end === 0 ? left : right, end, top, bottom));
+    walls.forEach((volt, end) => (volt !== null || reservoirs[end]) && this.drawWall(pen, volt, end === 0 ? left : right, end, top, bottom, reservoirs[end]));
   }
 
   drawDots(pen, { species, c, edges, widths, left, right, top, bottom, now, playing }) {
@@ -108,21 +109,35 @@ class Stage {
     pen.globalAlpha = 1;
   }
 
-  drawElectrode(pen, volt, x, end, top, bottom) {
+  /** An electrode, a wall that lets a bath of ions through, or both. */
+  drawWall(pen, volt, x, end, top, bottom, reservoir) {
     const name = volt > 0 ? "warm-a" : volt < 0 ? "cool-a" : "faint", side = end === 0 ? -1 : 1;
     pen.strokeStyle = colour(name);
     pen.lineWidth = 4;
-    line(pen, [x + 2 * side, x + 2 * side], [top + 1, bottom - 1]);
     pen.save();
+    if (reservoir) pen.setLineDash([5, 9]);
+    line(pen, [x + 2 * side, x + 2 * side], [top + 1, bottom - 1]);
+    pen.restore();
+    pen.save();
+    if (reservoir) {
+      pen.save();
+      pen.translate(x + 15 * side, (top + bottom) / 2 + (volt === null ? 0 : 10));
+      pen.rotate(-Math.PI / 2);
+      pen.textAlign = "center";
+      pen.textBaseline = "middle";
+      pen.fillStyle = colour("soft");
+      pen.fillText("reservoir", 0, 0);
+      pen.restore();
+    }
     pen.font = `600 ${pen.font}`;
     pen.textBaseline = "middle";
     pen.textAlign = end === 0 ? "right" : "left";
     pen.fillStyle = colour(name);
-    pen.fillText((volt > 0 ? "+" : "") + say(volt, Math.abs(volt) < 0.1 ? 1 : 3), x + 8 * side, (top + bottom) / 2);
+    if (volt !== null) pen.fillText((volt > 0 ? "+" : "") + say(volt, Math.abs(volt) < 0.1 ? 1 : 3), x + 8 * side, reservoir ? top + 10 : (top + bottom) / 2);
     pen.restore();
   }
 
-  drawDensities({ species, c, x, edges, start }, playing) {
+  drawDensities({ species, c, x, edges, start, lens }, playing) {
     const paper = sheet($("densities"));
     const { pen } = paper;
     let high = 0, low = 0;
@@ -133,7 +148,9 @@ class Stage {
     const wild = low < -1e-3;
     const wanted = wild ? 6 : Math.min(Math.max(1.15 * high, 2.6), 6.5);
     this.top = this.top === null || wild || !playing || this.calm.matches ? wanted : this.top + 0.12 * (wanted - this.top);
-    const box = frame(paper, { x: [edges[0], edges[edges.length - 1]], y: [wild ? -4 : 0, this.top], title: `concentration, c₀${this.peaks(c)}`, right: MARGIN.right, bottom: 6, xTicks: [] });
+    const across = { x: [edges[0], edges[edges.length - 1]], right: MARGIN.right, bottom: 6, xTicks: [] };
+    const box = frame(paper, { ...across, y: [wild ? -4 : 0, this.top], title: `concentration, c₀${this.peaks(c)}`, bottom: lens ? 0.53 * paper.height : 6 });
+    if (lens) this.drawLens(paper, across, { species, c, x, lens });
     if (start) start.forEach((one, s) => species[s].kind === "salt" && this.fillUnder(pen, box, x, one, "grey-b", 0.13));
     if (wild) {
       pen.fillStyle = colour("alarm");
@@ -150,6 +167,15 @@ class Stage {
       pen.textAlign = "left";
       pen.fillText(words, box.left + 12, box.bottom - 10);
     }
+  }
+
+  /** The ions of one modality alone, at their own scale. */
+  drawLens(paper, across, { species, c, x, lens }) {
+    const own = species.flatMap(({ modality, kind }, s) => (modality === lens && kind !== "salt" ? [s] : []));
+    const [low, high] = rangeOf(own.flatMap((s) => [...c[s]]), 0.08);
+    const y = [Math.min(low, 0.4), Math.max(high, 0.6)];
+    const box = frame(paper, { ...across, y, title: `the ions of ${lens} alone, enlarged`, top: 0.47 * paper.height + 18 * paper.em });
+    for (const s of own) curve(paper.pen, box, x, c[s], { ...this.looks[s], width: species[s].z > 0 ? 3.6 : 1.9 });
   }
 
   /** How high curves go that leave the frame, in each half. */
