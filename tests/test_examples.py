@@ -42,7 +42,7 @@ def test_an_example_is_short_and_says_what_it_shows(example: Path):
     assert asserts or not draws(example), f"{example.name} must assert its claim"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @EACH
 def test_an_example_runs_and_draws(example: Path, tmp_path: Path, record_property):
     """Run from an empty folder, without a display; its processor time is a property of the test."""
@@ -76,7 +76,7 @@ def test_an_example_runs_and_draws(example: Path, tmp_path: Path, record_propert
         assert len(content) < LARGEST, f"{picture.name} of {example.name} is too large"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "setting", "other"),
     [
