@@ -279,7 +279,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return ask
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_quick_run_measures_and_writes_its_page(tmp_path: Path):
     out = run(
         "-m", "benchmarks.suite", "--quick", "--rounds", "1", "--only", "species,steppers",

@@ -56,7 +56,7 @@ def test_the_checks_of_scikit_learn_are_passed(kind: Any) -> None:
     check_estimator(kind(model="concat", precision="float64", epochs=20), on_skip=None)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Estimator .* does not inherit:UserWarning")
 @pytest.mark.parametrize("kind", BOTH)
 def test_the_checks_of_scikit_learn_are_passed_as_it_comes(kind: Any) -> None:

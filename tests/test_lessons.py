@@ -71,7 +71,7 @@ def test_a_lesson_has_two_exercises_and_their_checked_answers(lesson: Path):
     assert text.count("plt.show()") in (3, 4), "three or four pictures"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_runs_and_its_checks_refuse_wrong_answers(lesson: Path, tmp_path: Path):
     """Run from elsewhere, without a display; nothing is left behind."""
