@@ -192,6 +192,7 @@ def run_alone(example: str) -> None:
     matplotlib.pyplot.close("all")
 
 
+@pytest.mark.long
 def test_the_example_learns_the_same_in_two_processes(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,6 +205,7 @@ def test_the_example_learns_the_same_in_two_processes(
     assert alone in said
 
 
+@pytest.mark.long
 def test_the_example_of_the_loop_learns_the_same_in_two_processes(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
