@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,9 +29,28 @@ class Divisible(Protocol):
         """The law of the samples ``which``; None where it is only known for all."""
 
 
+class DenselyBound(ABC):
+    """A bound law of which only the rate is known: implicit steps by a dense Newton iteration."""
+
+    @abstractmethod
+    def rate(self, t: Tensor, u: Tensor) -> Tensor:
+        """See :class:`Law`."""
+
+    def solve_implicit(
+        self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
+    ) -> ImplicitSolve:
+        return solve_implicit_dense(lambda u: self.rate(t, u), base, step, guess, scale)
+
+    def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> None:
+        return None
+
+    def lowest(self, u: Tensor, sample: Tensor | None = None) -> None:
+        return None
+
+
 @dataclass(frozen=True, eq=False)
-class BoundDynamics:
-    """Any law on a flat batch; implicit steps by a dense Newton iteration."""
+class BoundDynamics(DenselyBound):
+    """Any law on a flat batch."""
 
     dynamics: Dynamics
     batch: tuple[int, ...]
@@ -51,17 +71,6 @@ class BoundDynamics:
     def part(self, which: Tensor) -> Law | None:
         x = None if self.seed is not None else self.dynamics.rows(self.x, self.batch, which)
         return None if x is None else BoundDynamics(self.dynamics, (len(which),), x, None)
-
-    def solve_implicit(
-        self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
-    ) -> ImplicitSolve:
-        return solve_implicit_dense(lambda u: self.rate(t, u), base, step, guess, scale)
-
-    def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> None:
-        return None
-
-    def lowest(self, u: Tensor, sample: Tensor | None = None) -> None:
-        return None
 
 
 @contextmanager

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from pnpfusion.dynamics.base import Dynamics
+from pnpfusion.dynamics.bound import DenselyBound
 from pnpfusion.dynamics.deq_input import Modalities, read_modalities
 from pnpfusion.dynamics.input import Input
-from pnpfusion.solvers.dense_newton import solve_implicit_dense
 from pnpfusion.solvers.faq import Faq
-from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.steppers.base import Law
 
 
@@ -110,8 +109,8 @@ def where_present(z: Tensor, present: Tensor | None) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class _BoundDEQ:
-    """A law on a flat batch; implicit steps by a dense Newton iteration."""
+class _BoundDEQ(DenselyBound):
+    """A driven cell on a flat batch."""
 
     cell: DrivenCell
 
@@ -120,14 +119,3 @@ class _BoundDEQ:
 
     def part(self, which: Tensor) -> Law:
         return _BoundDEQ(self.cell.of(which))
-
-    def solve_implicit(
-        self, t: Tensor, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor
-    ) -> ImplicitSolve:
-        return solve_implicit_dense(lambda u: self.rate(t, u), base, step, guess, scale)
-
-    def robust_step(self, t: Tensor, dt: Tensor, u: Tensor) -> None:
-        return None
-
-    def lowest(self, u: Tensor, sample: Tensor | None = None) -> None:
-        return None
