@@ -29,7 +29,7 @@ def browser() -> Iterator[Any]:
 def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The page that computes."""
     import pnpfusion as pf
-    from tests.lab_pages import Page
+    from tests.lab.pages import Page
 
     path = tmp_path_factory.mktemp("lab") / "lab.html"
     path.write_text(pf.visualize.lab_page(), encoding="utf-8")

@@ -53,7 +53,7 @@ python -m docs.verification --only double-layer   # one case; prints it
 ```
 
 which fails where an error is above its bound or an order is not the stated one;
-`tests/test_verification.py` checks both, and that this page is what the script makes. All runs
+`tests/docs/test_verification.py` checks both, and that this page is what the script makes. All runs
 are in float64.
 
 *How to read the tables.* $N$ is the number of cells of an axis, and the columns under it are

@@ -20,7 +20,7 @@ from pnpfusion.cli.messages import CommandError
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-# Written out so that --help needs no torch; tests/test_train_command.py compares with the library.
+# Written out so that --help needs no torch; tests/cli/test_train.py compares with the library.
 MODELS = (
     "concat",
     "concat-mlp",
