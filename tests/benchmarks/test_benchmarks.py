@@ -27,6 +27,7 @@ from benchmarks.suite.curves import exponent
 from benchmarks.suite.ours import prepare as by_pnpfusion
 from benchmarks.suite.process import Absent, Worker
 from benchmarks.suite.results import RESULTS, read, write
+from tests.marks import quiet
 from tests.source_tree import ROOT
 
 Asked = Callable[[str], str]
@@ -62,7 +63,7 @@ def test_references_are_known_everywhere():
         np.testing.assert_allclose(mass, box.start_on(48).mean(space), rtol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
+@quiet
 def test_the_junction_has_its_exact_field_and_gradient_by_one_more_solve():
     exact, slopes = junction.exact_field()
     found = [Junction("rest", cells).with_gradient() for cells in (64, 128)]

@@ -9,9 +9,9 @@ import pnpfusion as pf
 from pnpfusion.solvers import elliptic, stencil
 from pnpfusion.solvers.krylov import gmres
 from pnpfusion.solvers.stencil import Stencil
+from tests.registry import f64
 
 pytest.importorskip("numba")
-f64 = torch.float64
 KINDS = ("periodic", "wall")
 BOXES = [
     pf.Grid(shape, (1.0,) * len(shape), boundaries)

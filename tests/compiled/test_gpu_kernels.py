@@ -25,6 +25,7 @@ from pnpfusion.solvers.banded import solve_block_tridiagonal, solve_tridiagonal
 from pnpfusion.solvers.device.banded import by_elimination, by_reduction, reduces
 from pnpfusion.solvers.device.newton import iterate_on_device
 from pnpfusion.solvers.fluxes import FACE_SCHEMES
+from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, blocking_cell, f64, times
 from tests.solvers.test_banded import random_system
 from tests.source_tree import ROOT
@@ -39,7 +40,6 @@ if DEVICE == "cpu" and tuple(map(int, triton.__version__.split(".")[:2])) < (3, 
     pytest.skip("the interpreters before 3.9 stumble over new NumPy", allow_module_level=True)
 #: The interpreter divides by zero where a card would, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 
 
 @triton.jit

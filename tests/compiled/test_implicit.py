@@ -12,10 +12,10 @@ from pnpfusion.dynamics.pnp_bound import BoundPNP
 from pnpfusion.solvers import TRBDF2, BackwardEuler, KenCarp4
 from pnpfusion.solvers.compiled import implicit as compiled_implicit
 from tests.compiled.test_newton import cells
+from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, blocking_cell, f64, random, times
 
 pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 
 
 def gradients(run, inputs):

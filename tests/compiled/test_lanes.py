@@ -5,7 +5,8 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.solvers import TRBDF2, KenCarp4
-from tests.compiled.test_run import assert_same, both_ways, quiet
+from tests.compiled.test_run import assert_same, both_ways
+from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, blocking_cell, f64, times
 
 pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")

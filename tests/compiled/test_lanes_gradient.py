@@ -7,8 +7,9 @@ import pnpfusion as pf
 from pnpfusion.solvers import KenCarp4
 from pnpfusion.solvers.compiled import implicit as compiled_implicit
 from pnpfusion.solvers.compiled import run as compiled_run
-from tests.compiled.test_implicit import assert_close, gradients, quiet
+from tests.compiled.test_implicit import assert_close, gradients
 from tests.compiled.test_lanes import ions
+from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, f64, random, times
 
 pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")

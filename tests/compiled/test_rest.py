@@ -11,10 +11,10 @@ import pnpfusion as pf
 from pnpfusion.solvers import convex_equilibrium
 from pnpfusion.solvers.compiled import cell as compiled_cell
 from pnpfusion.solvers.compiled.rest import knows_rest
+from tests.marks import quiet
 from tests.registry import f64
 
 pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 KINDS = ["reservoir", "closed", "one closed", "charged wall"]
 ALL = ["epsilon", "charge", "voltage", "reservoir", "valence", "start"]
 

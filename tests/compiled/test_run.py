@@ -8,10 +8,10 @@ import pnpfusion as pf
 from pnpfusion.dynamics.pnp_bound import BoundPNP
 from pnpfusion.solvers import KenCarp4
 from tests.compiled.test_newton import cells
+from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, IMPLICIT, blocking_cell, f64, times
 
 pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 
 
 def both_ways(cell, c0, span, stepper):

@@ -8,10 +8,11 @@ from pnpfusion.dynamics import pnp_bound
 from pnpfusion.dynamics.pnp_bound import BoundPNP
 from pnpfusion.solvers import AsymptoticPreserving
 from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
+from tests.marks import quiet
 from tests.registry import blocking_cell, f64, random, times
 
 pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")
-pytestmark = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
+pytestmark = quiet
 SPAN = times(0, 0.03, 0.1)  # 3 and 6 steps
 
 

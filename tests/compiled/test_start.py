@@ -8,10 +8,10 @@ import pnpfusion as pf
 from pnpfusion.solvers import KenCarp4
 from pnpfusion.solvers.compiled import implicit as compiled_implicit
 from tests.compiled.test_newton import cells
+from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, blocking_cell, f64, times
 
 pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 
 
 @quiet

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from pnpfusion import data
+from tests.registry import f64
 
-f64 = torch.float64
 TABLE = """audio_1,audio_2,motion.x,class,motion.y
 1,2,3,sweep,4
 5,6,7,brush,8

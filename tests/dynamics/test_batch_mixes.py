@@ -7,9 +7,10 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.solvers import ETDRK4, KenCarp4
+from tests.marks import quiet
 from tests.registry import f64, times
 
-pytestmark = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
+pytestmark = quiet
 SALT = [pf.Species("salt", 0), pf.Species("cation", 1), pf.Species("anion", -1)]
 
 

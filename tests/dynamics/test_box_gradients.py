@@ -5,9 +5,9 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, BackwardEuler, KenCarp4
+from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, FIXED_STEP, f64, random, times
 
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 STEPPERS = [*(method(dt=2e-3) for method in FIXED_STEP), AsymptoticPreserving(dt=2e-3)]
 SHAPE = (3, 3)
 LOW = torch.tensor([True, True, False])

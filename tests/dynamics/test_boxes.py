@@ -12,6 +12,7 @@ from pnpfusion.solvers import AsymptoticPreserving, BackwardEuler, KenCarp4, Ode
 from pnpfusion.solvers.coupled_newton import jacobian, residual
 from pnpfusion.solvers.dielectric import Dielectric
 from pnpfusion.solvers.elliptic import apply_elliptic, conjugate_gradients
+from tests.marks import quiet
 from tests.registry import (
     ADAPTIVE,
     ALL_SCHEMES,
@@ -26,7 +27,6 @@ from tests.registry import (
     times,
 )
 
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 MONOTONE = ["scharfetter-gummel", "harmonic"]
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import pnpfusion as pf
 from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, BackwardEuler, KenCarp4
+from tests.marks import quiet
 from tests.registry import blocking_cell, f64, random, times
 
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 MONOTONE = ["scharfetter-gummel", "harmonic"]
 
 

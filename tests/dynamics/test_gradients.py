@@ -14,10 +14,10 @@ from pnpfusion.solvers import (
     KenCarp4,
     Odeint,
 )
+from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, FIXED_STEP, Pendulum, f64, times
 
 CELLS = 4
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 STEPPERS = [*(method(dt=2e-3) for method in FIXED_STEP), AsymptoticPreserving(dt=2e-3)]
 
 

@@ -14,10 +14,10 @@ from pnpfusion.solvers import (
     BackwardEuler,
     KenCarp4,
 )
+from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, blocking_cell, f64, ring, times
 
 MONOTONE = ["scharfetter-gummel", "harmonic"]
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 
 
 @st.composite

@@ -7,9 +7,8 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.solvers import BackwardEuler, KenCarp4
+from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, f64, slope, times
-
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 
 
 def at_rest(cell, c0):

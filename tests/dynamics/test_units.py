@@ -13,6 +13,7 @@ from scipy import constants as codata
 import pnpfusion as pf
 from pnpfusion import units
 from tests.dynamics.test_reference_values import at_rest
+from tests.marks import quiet
 from tests.registry import f64, slope
 from tests.source_tree import ROOT
 
@@ -271,7 +272,7 @@ def wall_charge(cells):
     return float(-scales.to_si("surface_charge", in_the_layer))
 
 
-@pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
+@quiet
 def test_an_electrode_in_salt_water_takes_the_charge_of_the_closed_form():
     cells = [32, 64, 128]
     errors = [abs(wall_charge(n) / 5.9400620083e-3 - 1) for n in cells]

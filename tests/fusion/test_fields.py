@@ -11,8 +11,8 @@ from torch import Tensor
 
 import pnpfusion as pf
 from pnpfusion.fields import FeatureMap
+from tests.registry import f64
 
-f64 = torch.float64
 DIMS = {"audio": 5, "motion": 3}
 
 

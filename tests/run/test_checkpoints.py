@@ -10,9 +10,9 @@ import pnpfusion as pf
 from pnpfusion.dynamics.pnp_bound import BoundPNP
 from pnpfusion.solvers import RK4, TRBDF2, AsymptoticPreserving, BackwardEuler, KenCarp4, Odeint
 from pnpfusion.solvers.steppers import graph_room, march, tape
+from tests.marks import quiet
 from tests.registry import Decay, Pendulum, blocking_cell, f64, stepper_name, times
 
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 SPAN = times(0, 3.3e-4, 1.11e-3, 1.12e-3, 4e-3)  # between the steps, and two within one
 
 

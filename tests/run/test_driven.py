@@ -9,9 +9,9 @@ from torch import nn
 
 import pnpfusion as pf
 from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, BackwardEuler, KenCarp4
+from tests.marks import quiet
 from tests.registry import f64, random, times
 
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 IONS = [pf.Species("cation", 1), pf.Species("anion", -1)]
 
 

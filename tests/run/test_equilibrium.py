@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import pnpfusion as pf
 from pnpfusion.dynamics import pnp_equilibrium
 from pnpfusion.solvers import BackwardEuler
+from tests.marks import quiet
 from tests.registry import (
     ALL_SCHEMES,
     blocking_cell,
@@ -21,7 +22,6 @@ from tests.registry import (
     times,
 )
 
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 IONS = [pf.Species("cation", 1, 1.3), pf.Species("anion", -1, 0.7)]
 SALT = pf.Reaction(["salt"], ["cation", "anion"], forward=3.0, backward=1.0)
 

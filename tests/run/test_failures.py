@@ -9,9 +9,9 @@ import pnpfusion as pf
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, BackwardEuler, Euler, KenCarp4, Odeint
 from pnpfusion.solvers.backend import using
+from tests.marks import quiet
 from tests.registry import f64, masked_walls, random, times
 
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 IONS = [pf.Species("cation", 1), pf.Species("anion", -1)]
 GRID = pf.Grid((4, 3), (0.4, 0.3), ("wall", "wall"))
 LOW = torch.tensor([True, False, False])

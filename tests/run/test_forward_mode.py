@@ -5,11 +5,11 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.solvers import ETDRK4, RK4, TRBDF2, AsymptoticPreserving, KenCarp4, solve_poisson
+from tests.marks import quiet
 from tests.registry import f64, times
 
 #: torch's own first use of forward mode compiles decompositions in a deprecated way.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 GRIDS = [
     pf.Grid((6,), (1.0,), ("wall",)),
     pf.Grid((5, 4), (1.0, 1.2), ("wall", "periodic")),

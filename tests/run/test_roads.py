@@ -16,9 +16,10 @@ from pnpfusion.solvers import (
     Phantom,
     Picard,
 )
+from tests.marks import quiet
 from tests.registry import FIXED_POINT_SOLVERS, Decay, Pendulum, blocking_cell, f64, random
 
-pytestmark = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
+pytestmark = quiet
 
 
 def cell_of_eight():

@@ -6,8 +6,7 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.solvers.spectral import SpectralElectrolyte
-
-f64 = torch.float64
+from tests.registry import f64
 
 
 class SeriesLaw:

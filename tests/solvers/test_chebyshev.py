@@ -11,8 +11,8 @@ from pnpfusion.solvers.cell import free_energy
 from pnpfusion.solvers.chebyshev import ChebyshevGrid
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.chebyshev_newton import solve_implicit
+from tests.registry import f64
 
-f64 = torch.float64
 PLUS_MINUS = {"x-": pf.Wall(potential=-2.0), "x+": pf.Wall(potential=2.0)}
 
 

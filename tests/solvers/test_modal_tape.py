@@ -12,9 +12,9 @@ from pnpfusion.solvers import ETDRK4, IFRK4
 from pnpfusion.solvers.drift_gradient import DriftGradient
 from pnpfusion.solvers.plain_steps import FollowedSteps
 from pnpfusion.solvers.steppers import modal, modal_tape
+from tests.registry import f64
 from tests.solvers.series import SeriesLaw, box, series_cell, smooth_state
 
-f64 = torch.float64
 SPAN = torch.tensor([0, 0.003, 0.01], dtype=f64)
 STEPPERS = [ETDRK4(dt=5e-4), IFRK4(dt=5e-4), ETDRK4(rtol=1e-6)]
 

@@ -7,9 +7,8 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.solvers import solve_poisson_boltzmann
+from tests.marks import quiet
 from tests.registry import f64, slope
-
-quiet = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
 
 
 def test_gouy_and_chapmans_profile_for_four_voltages_at_once():

@@ -15,8 +15,8 @@ from pnpfusion.solvers.transforms import (
     solve_by_transform,
     to_modes,
 )
+from tests.registry import f64
 
-f64 = torch.float64
 ALL_BASES: tuple[Basis, ...] = ("fourier", "cosine", "sine", "cosine-sine", "sine-cosine")
 #: Every basis alone with odd, even and single cells; every mixture in 2-D, of the first in 3-D.
 CASES = [

@@ -5,6 +5,7 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.solvers import Anderson, ConvergenceWarning, Implicit
+from tests.marks import quiet
 from tests.registry import f64, random
 
 BEYOND = {"equilibrium": 1e30, "transient": 1e30}  #: features that no cell of float32 can hold
@@ -48,7 +49,7 @@ def test_all_rows_may_fail(run):
     torch.testing.assert_close(fused[0], fused[1])  # both read as cells without features
 
 
-@pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
+@quiet
 def test_the_gradient_of_a_cell_is_kept_from_samples_without_an_answer():
     grid = pf.Grid((8,), (1.0,), ("wall",))
     salt = {"cation": 1.0, "anion": 1.0}

@@ -17,11 +17,12 @@ from pnpfusion.solution import Solution
 from pnpfusion.solvers import Anderson, NewtonKrylov, Picard
 from pnpfusion.visualize.clock import Clock
 from pnpfusion.visualize.style import number
+from tests.marks import quiet
 from tests.registry import blocking_cell, f64, random
 from tests.run.test_roads import cell_and_deq, deep_equilibrium, feedback
 from tests.visualize.test_pictures import assert_draws, meshes, titles
 
-pytestmark = pytest.mark.filterwarnings("ignore::pnpfusion.dynamics.resolution.ResolutionWarning")
+pytestmark = quiet
 ALONG = torch.linspace(0, 10, 11, dtype=f64)
 
 

@@ -23,8 +23,8 @@ from pnpfusion.solvers.steppers import Euler
 from pnpfusion.visualize.animation import frame_places
 from pnpfusion.visualize.style import DASHES, looks, number
 from pnpfusion.visualize.trace import trace
+from tests.registry import f64
 
-f64 = torch.float64
 CELLS = 24
 
 
