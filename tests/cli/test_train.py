@@ -23,7 +23,7 @@ from pnpfusion.cli import train as command
 from pnpfusion.training import MODELS, FusionModel, Recipe
 from pnpfusion.training import recipe as recipes
 from pnpfusion.training.loop import BETWEEN_CHECKPOINTS
-from tests.cli.test_cli import start
+from tests.cli.commands import start
 from tests.source_tree import ROOT
 
 MADE = {

@@ -12,34 +12,20 @@ import pytest
 import torch
 
 import pnpfusion as pf
-from pnpfusion.solvers import (
-    TRBDF2,
-    AsymptoticPreserving,
-    BackwardEuler,
-    KenCarp4,
-    banded,
-    coupled_newton,
-)
+from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, BackwardEuler, KenCarp4, coupled_newton
 from pnpfusion.solvers.backend import using
-from pnpfusion.solvers.banded import solve_block_tridiagonal, solve_tridiagonal
-from pnpfusion.solvers.device.banded import by_elimination, by_reduction, reduces
 from pnpfusion.solvers.device.newton import iterate_on_device
 from pnpfusion.solvers.fluxes import FACE_SCHEMES
+from tests.compiled.card import DEVICE, interpreted, moved, triton
 from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, blocking_cell, f64, times
-from tests.solvers.test_banded import random_system
 from tests.source_tree import ROOT
 
-triton = pytest.importorskip("triton", reason="the kernels for graphics cards need pnpfusion[gpu]")
-tl = pytest.importorskip("triton.language")
+tl = triton.language
 
 from pnpfusion.solvers.kernels.gpu.faces import weights  # noqa: E402
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-if DEVICE == "cpu" and tuple(map(int, triton.__version__.split(".")[:2])) < (3, 9):
-    pytest.skip("the interpreters before 3.9 stumble over new NumPy", allow_module_level=True)
-#: The interpreter divides by zero where a card would, and says so.
-pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+pytestmark = interpreted
 
 
 @triton.jit
@@ -65,58 +51,6 @@ def test_faces_weigh_as_on_the_processor(name, dtype):
     torch.testing.assert_close(ahead, wanted[:2], rtol=8 * eps, atol=tiny)
     loss = 400 if name == "scharfetter-gummel" else 8  # where the slopes leave their series
     torch.testing.assert_close(slopes, wanted[2:], rtol=loss * eps, atol=loss * eps)
-
-
-def moved(*values):
-    return [value.to(DEVICE) for value in values]
-
-
-@pytest.mark.parametrize("way", [by_elimination, by_reduction])
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize(("cells", "size"), [(1, 3), (2, 2), (5, 1), (5, 2), (4, 3)])
-def test_lines_are_solved_as_lapack_does(cells, size, shared, way):
-    system = random_system(cells, size, shared=shared)
-    x = way(*moved(*system)).cpu()
-    torch.testing.assert_close(x, banded._solve_lapack(*system), rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("way", [by_elimination, by_reduction])
-def test_rows_are_exchanged_within_blocks(way):
-    zero, turn = torch.zeros(1, 2, 2, 2, dtype=f64), torch.eye(2, dtype=f64).flip(0)
-    diagonal = turn.expand(1, 2, 2, 2).contiguous()
-    rhs = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]], dtype=f64)
-    x = way(*moved(zero, diagonal, zero, rhs)).cpu()
-    assert x.tolist() == [[[2.0, 1.0], [4.0, 3.0]]]
-
-
-@pytest.mark.parametrize("size", [2, 4])  # by reduction, by elimination
-def test_a_singular_sample_is_nan_and_leaves_its_mates_alone(size):
-    system = moved(*random_system(3, size, batch=3))
-    with using("triton"):
-        good = solve_block_tridiagonal(*system)
-        for part in system[:3]:
-            part[1] = 0
-        x = solve_block_tridiagonal(*system)
-    assert x[1].isnan().all()
-    assert torch.equal(x[[0, 2]], good[[0, 2]])
-
-
-def test_gradients_pass_the_kernels_to_second_order():
-    system = [part.to(DEVICE).requires_grad_() for part in random_system(3, 1, batch=1)]
-
-    def solve(*parts):
-        return solve_tridiagonal(*(part.flatten(1) for part in parts))
-
-    with using("triton"):
-        assert torch.autograd.gradcheck(solve, system, fast_mode=True)
-        assert torch.autograd.gradgradcheck(solve, system, fast_mode=True)
-
-
-def test_long_lines_and_many_samples_are_eliminated():
-    cpu = torch.device("cpu")
-    assert reduces(1, 256, cpu)
-    assert not reduces(1, 2048, cpu)
-    assert not reduces(4096, 256, cpu)
 
 
 def cells(kind, scheme="scharfetter-gummel"):

@@ -4,68 +4,12 @@ import pytest
 import torch
 
 import pnpfusion as pf
-from pnpfusion.dynamics import pnp_bound
-from pnpfusion.dynamics.pnp_bound import BoundPNP
-from pnpfusion.solvers import AsymptoticPreserving
-from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
+from tests.compiled.semi_implicit_runs import electrodes, leaf, simulated
 from tests.marks import quiet
 from tests.registry import blocking_cell, f64, random, times
 
 pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")
 pytestmark = quiet
-SPAN = times(0, 0.03, 0.1)  # 3 and 6 steps
-
-
-@pytest.fixture
-def in_torch(monkeypatch):
-    """A call makes its runs with steps in torch."""
-
-    def call(function, *args):
-        with monkeypatch.context() as patch:
-            patch.setattr(BoundPNP, "semi_implicit_steps", lambda *_: None)
-            patch.setattr(
-                pnp_bound,
-                "semi_implicit_step",
-                lambda *given: (asymptotic_preserving_step(*given[:3]), ()),
-            )
-            return function(*args)
-
-    return call
-
-
-def simulated(cell, c0, span=SPAN, dt=0.0125):
-    return pf.simulate(cell, c0, span, stepper=AsymptoticPreserving(dt=dt))
-
-
-def leaf(*shape, low=0.5, high=1.5, seed=0, dtype=f64):
-    return (low + (high - low) * random(*shape, seed=seed)).to(dtype).requires_grad_()
-
-
-def electrodes(dtype=f64):
-    """Closed, one electrode with a Stern layer; every parameter is of another shape."""
-    given = {
-        "permittivity": leaf(2, low=0.05, high=0.2, dtype=dtype),
-        "potential": leaf(2, low=-3, high=3, seed=1, dtype=dtype),
-        "stern": leaf(low=0.05, high=0.2, seed=2, dtype=dtype),
-        "diffusivity": leaf(2, seed=4, dtype=dtype),
-        "valence": leaf(5, 2, seed=5, dtype=dtype),
-        "charge": leaf(5, 2, 9, low=-1, high=1, seed=6, dtype=dtype),
-        "start": leaf(5, 2, 2, 9, seed=7, dtype=dtype),
-    }
-    cell = pf.PNP(
-        pf.Grid((9,), (1.0,), ("wall",)),
-        [
-            pf.Species("cation", given["valence"], given["diffusivity"]),
-            pf.Species("anion", -1),
-        ],
-        permittivity=given["permittivity"],
-        walls={
-            "x-": pf.Wall(potential=given["potential"], stern=given["stern"]),
-            "x+": pf.Wall(potential=0.5),
-        },
-        fixed_charge=pf.Field(given["charge"]),
-    )
-    return cell, given
 
 
 def reservoirs(dtype=f64):
@@ -222,66 +166,6 @@ def test_mass_and_positivity_hold_at_any_step_and_voltage(dtype, longest):
         assert (run.final - c0).abs().max() > 1e-3
 
 
-def test_a_sample_that_breaks_down_ends_as_in_torch_and_spares_its_mates(in_torch):
-    """A charge whose currents are beyond single precision."""
-
-    def run():
-        c0 = torch.ones(3, 2, 8)
-        c0[1, 0] = 1e36
-        return simulated(blocking_cell(8), c0)
-
-    found, wanted = run(), in_torch(run)
-    assert found.outcome is wanted.outcome is pf.Outcome.NOT_FINITE
-    assert found.succeeded.tolist() == wanted.succeeded.tolist() == [True, False, True]
-    torch.testing.assert_close(found.states, wanted.states, equal_nan=True)
-    assert torch.equal(found.work.rejected, wanted.work.rejected)
-    assert torch.equal(found.work.steps, wanted.work.steps)
-
-
-def test_gradients_of_those_that_go_on_are_untouched_by_one_that_broke_down():
-    c0 = torch.ones(3, 2, 8)
-    c0[1, 0] = 1e36
-    c0.requires_grad_()
-    run = simulated(blocking_cell(8), c0)
-    (found,) = torch.autograd.grad(run.states[:, [0, 2]].square().sum(), c0)
-    whole = torch.ones(3, 2, 8, requires_grad=True)
-    run = simulated(blocking_cell(8), whole)
-    (wanted,) = torch.autograd.grad(run.states[:, [0, 2]].square().sum(), whole)
-    assert torch.equal(found[[0, 2]], wanted[[0, 2]])
-
-
-def test_what_the_kernel_does_not_know_keeps_its_steps_in_torch():
-    cell = blocking_cell(8, scheme="harmonic")
-    c0 = leaf(2, 2, 8)
-    run = simulated(cell, c0, times(0, 0.01))
-    bound = cell.electrolyte((2,), c0, None)
-    wanted = asymptotic_preserving_step(bound, c0, torch.full((2,), 0.01, dtype=f64))
-    torch.testing.assert_close(run.final, wanted, rtol=0, atol=0)
-
-
-def test_steps_run_out_as_in_torch(in_torch):
-    def run(most):
-        stepper = AsymptoticPreserving(dt=0.01, max_steps=most)
-        with torch.no_grad():
-            return pf.simulate(blocking_cell(8), leaf(2, 2, 8), SPAN, stepper=stepper)
-
-    for most in (1, 3, 4, 10):
-        found, wanted = run(most), in_torch(run, most)
-        assert found.outcome is wanted.outcome
-        assert torch.equal(found.work.steps, wanted.work.steps)
-        torch.testing.assert_close(found.states, wanted.states, equal_nan=True)
-        torch.testing.assert_close(found.lowest, wanted.lowest)
-
-
-def test_a_run_goes_on_from_a_part_of_it_bit_for_bit():
-    cell, c0 = blocking_cell(8), leaf(2, 2, 8).detach()
-    stepper = AsymptoticPreserving(dt=0.0125)
-    part = pf.simulate(cell, c0, SPAN[:2], stepper=stepper)
-    resumed = pf.simulate(cell, c0, SPAN, stepper=stepper, resume=part)
-    assert torch.equal(resumed.states, simulated(cell, c0).states)
-    assert torch.equal(resumed.work.steps, simulated(cell, c0).work.steps)
-
-
 def test_runs_in_many_calls_are_those_in_one(monkeypatch):
     cell, given = electrodes()
     run, wanted = gradients(cell, given)
@@ -308,34 +192,3 @@ def test_a_step_of_another_size_for_each_sample(case, in_torch):
     torch.testing.assert_close(new, wanted, rtol=1e-12, atol=0)
     for gradient, other in zip(mine, theirs, strict=True):
         torch.testing.assert_close(gradient, other, rtol=1e-9, atol=1e-9 * float(other.abs().max()))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, f64])
-def test_the_end_alone_is_that_of_the_run_with_its_gradient(dtype):
-    found = []
-    for alone in (False, True):
-        cell, given = electrodes(dtype)
-        start, stepper = given["start"].flatten(0, 1), AsymptoticPreserving(dt=0.0125)
-        law = cell.bind(given["start"])
-        if alone:
-            final, good = stepper.end(law, start, SPAN)
-            assert good.all()
-        else:
-            final = stepper.integrate(law, start, SPAN).states[-1]
-        found.append((final, *torch.autograd.grad(final.square().sum(), [*given.values()])))
-    for one, other in zip(*found, strict=True):
-        assert torch.equal(one, other)
-
-
-def test_the_end_of_a_run_that_fails_is_left_to_the_run():
-    cell, given = electrodes()
-    with torch.no_grad():
-        start = given["start"].flatten(0, 1).clone()
-        start[3] = torch.nan
-        law, stepper = cell.bind(given["start"]), AsymptoticPreserving(dt=0.0125)
-        final, good = stepper.end(law, start, SPAN)
-        assert good.tolist() == [k != 3 for k in range(len(start))]
-        run = stepper.integrate(law, start, SPAN)
-        torch.testing.assert_close(final, run.states[-1], rtol=0, atol=0, equal_nan=True)
-        short = AsymptoticPreserving(dt=0.0125, max_steps=2)
-        assert not short.end(law, start, SPAN)[1].any()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import pnpfusion as pf
 from pnpfusion.dynamics.deq_law import DEQLaw
-from tests.dynamics.test_deq_cell import gaussian
+from tests.dynamics.deq_cells import gaussian
 from tests.registry import contract
 
 N, D = 3, 32

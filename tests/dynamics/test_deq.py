@@ -19,8 +19,8 @@ from pnpfusion.solvers import (
     Outcome,
     Picard,
 )
+from tests.dynamics.deq_cells import cell, gaussian, random_masks
 from tests.dynamics.deq_laws import N, contractive, each_law, features, paper, relative, rest, zeros
-from tests.dynamics.test_deq_cell import cell, gaussian, random_masks
 from tests.registry import times
 
 

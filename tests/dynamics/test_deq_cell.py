@@ -1,35 +1,19 @@
-"""The deep-equilibrium cells: the paper's, block by block, and the one that is a contraction."""
+"""The paper's deep-equilibrium cell, block by block, and what no cell takes."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 from torch import Tensor
 
 import pnpfusion as pf
-from pnpfusion.solvers import spectral_bound
-from pnpfusion.solvers.spectral_bound import spectral_norm_bound
+from tests.dynamics.deq_cells import gaussian, jacobian, shuffled
 from tests.registry import f64
 
 MADE = {(3, 500): 2_014_000, (2, 512): 1_583_104, (2, 768): 3_554_304}
+
+
 MADE |= {(3, 64): 34_560, (3, 32): 9_088, (2, 8): 544}
-
-
-def gaussian(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, dtype=f64, generator=torch.Generator().manual_seed(seed))
-
-
-def shuffled(law: pf.Dynamics, seed: int = 0) -> pf.Dynamics:
-    """The law in float64 with every parameter drawn anew, those that begin at 0 or 1 too."""
-    generator = torch.Generator().manual_seed(seed)
-    law.double()
-    with torch.no_grad():
-        for parameter in law.parameters():
-            drawn = torch.randn(parameter.shape, dtype=f64, generator=generator)
-            parameter.copy_(drawn / max(1.0, math.sqrt(parameter.shape[-1] if drawn.ndim else 1)))
-    return law
 
 
 def group_norm(v: Tensor, gain: Tensor, shift: Tensor, groups: int) -> Tensor:
@@ -137,14 +121,6 @@ def test_the_first_step_injects_the_features_alone() -> None:
     torch.testing.assert_close(fused, wanted, rtol=1e-12, atol=1e-12)
 
 
-def jacobian(law: pf.Dynamics, z: Tensor, x: object) -> Tensor:
-    """That of the cell at one state ``z`` (N + 1, d), as blocks (N + 1, d, N + 1, d)."""
-    own = torch.eye(z.numel(), dtype=z.dtype).reshape(*z.shape, *z.shape)
-    with torch.no_grad():
-        rate = torch.func.jacrev(lambda v: law.rate(torch.zeros(()), v, x))(z)
-    return rate + own
-
-
 @pytest.mark.parametrize("norm", ["group", "rms", "none"])
 def test_the_jacobian_is_block_lower_triangular(norm: str) -> None:
     law = shuffled(pf.DEQ(3, 16, norm=norm))  # type: ignore[arg-type]
@@ -223,160 +199,6 @@ def test_derivatives_of_the_rate(make: type[pf.DEQ]) -> None:
     law.forward = lambda z, x: law.rate(torch.zeros(()), z, x)  # type: ignore[method-assign]
     values = [parameter.detach().requires_grad_() for parameter in law.parameters()]
     assert torch.autograd.gradcheck(rate, (z, x, *values))
-
-
-# The contraction
-
-
-def naive_contractive(law: pf.ContractiveDEQ, z: Tensor, x: Tensor, there: Tensor) -> Tensor:
-    """One evaluation for one sample, from the equations, with loops."""
-    w, gamma = dict(law.state_dict()), law.contraction
-
-    def bound(matrix: Tensor) -> Tensor:
-        singular = torch.linalg.svdvals(matrix)
-        return (singular**64).sum() ** (1 / 64)
-
-    new = []
-    for i in range(len(x)):
-        own, feedback = w["state_weights"][i], w["feedback_weights"][i]
-        scale = min(1.0, gamma / float(bound(own) + bound(feedback)))
-        inside = scale * (own @ z[i] + feedback @ z[-1]) + w["input_weights"][i] @ x[i]
-        new.append((inside + w["biases"][i]).tanh() if there[i] else torch.zeros_like(x[i]))
-    gate, out = w["gate_weight"], w["out_weight"]
-    scale = min(1.0, gamma / float(bound(out) * (1 + (1 + gamma) / 4 * bound(gate))))
-    clamped = z[-1].clamp(-1, 1)
-    kept = [i for i in range(len(x)) if there[i]]
-    gates = [torch.sigmoid(gate @ (clamped + new[i]) + w["gate_bias"]) for i in kept]
-    mean = sum(clamped * gate for gate in gates) / len(kept)
-    injected = sum(w["sum_weights"][i] * x[i] for i in kept) + w["sum_bias"]
-    return torch.stack([*new, (scale * out @ mean + injected).tanh()])
-
-
-@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
-def test_the_contractive_cell_is_its_equations(scale: float) -> None:
-    law = shuffled(pf.ContractiveDEQ(3, 8))
-    with torch.no_grad():
-        for parameter in law.parameters():
-            parameter.mul_(scale)
-    z, x = 2 * gaussian(6, 4, 8), gaussian(6, 3, 8, seed=1)
-    there = random_masks(6, 3)
-    got = law.rate(torch.zeros(()), z, {"features": x, "present": there}) + z
-    wanted = torch.stack([naive_contractive(law, z[k], x[k], there[k]) for k in range(6)])
-    torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
-
-
-def random_masks(samples: int, number: int) -> Tensor:
-    """Flags with at least one modality for each sample."""
-    generator = torch.Generator().manual_seed(3)
-    there = torch.rand(samples, number, generator=generator) < 0.5
-    there[torch.arange(samples), torch.arange(samples) % number] = True
-    return there
-
-
-def block_norm(z: Tensor) -> Tensor:
-    """The largest Euclidean norm of a block."""
-    return z.norm(dim=-1).amax(-1)
-
-
-def measured_contraction(law: pf.Dynamics, x: object, samples: int, seed: int = 0) -> float:
-    """The largest quotient of distances after and before the cell, near and far, any direction."""
-    with torch.no_grad():
-        shape = (samples, *law.state_shape)
-        worst = 0.0
-        for size in (0.1, 1.0, 3.0):
-            for step in (1e-4, 1e-1, 1.0):
-                z = size * gaussian(*shape, seed=seed)
-                other = z + step * gaussian(*shape, seed=seed + 1)
-                change = other - z
-                for _ in range(5):  # towards the direction that is stretched most
-                    stretched = cell(law, z + change, x) - cell(law, z, x)
-                    quotient = block_norm(stretched) / block_norm(change)
-                    worst = max(worst, float(quotient.max()))
-                    change = stretched / block_norm(stretched)[:, None, None] * step
-        return worst
-
-
-def cell(law: pf.Dynamics, z: Tensor, x: object) -> Tensor:
-    return law.rate(torch.zeros(()), z, x) + z  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("gamma", [0.3, 0.5, 0.9])
-@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0, 1000.0])
-def test_it_is_a_contraction_whatever_the_weights(scale: float, gamma: float) -> None:
-    for seed in range(3):
-        law = shuffled(pf.ContractiveDEQ(3, 8, contraction=gamma), seed)
-        with torch.no_grad():
-            for name, parameter in law.named_parameters():
-                if "bias" not in name and name not in ("sum_weights", "input_weights"):
-                    parameter.mul_(scale)
-        x = 0.3 * gaussian(40, 3, 8, seed=seed)
-        masked = {"features": x, "present": random_masks(40, 3)}
-        for given in (x, masked):
-            assert measured_contraction(law, given, 40, seed) <= gamma
-
-
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_the_contraction_is_nearly_reached(sign: float) -> None:
-    """With aligned weights and open gates the quotient comes close to γ, so γ is not idle."""
-    law = pf.ContractiveDEQ(1, 4, contraction=0.5).double()
-    with torch.no_grad():
-        for parameter in law.parameters():
-            parameter.zero_()
-        law.state_weights[0, 0, 0] = law.feedback_weights[0, 0, 0] = 10.0
-        law.out_weight.copy_(sign * torch.eye(4))
-        law.gate_bias.fill_(30.0)
-    quotient = measured_contraction(law, torch.zeros(20, 1, 4, dtype=f64), 20)
-    assert 0.4 < quotient <= 0.5
-
-
-@pytest.mark.parametrize("width", [1, 3, 16, 64])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_bound_is_above_and_near(width: int, dtype: torch.dtype) -> None:
-    drawn = gaussian(6, width, width).to(dtype)
-    decaying = drawn * 0.5 ** torch.arange(width, dtype=dtype)
-    line = drawn[:, :, :1] @ drawn[:, :1]
-    orthogonal = torch.linalg.qr(drawn)[0]
-    worst = width ** (1 / 64)  # by which it exceeds the norm of an orthogonal matrix
-    slack = 1 + 20 * torch.finfo(dtype).eps
-    for matrices in (drawn, 1e-12 * drawn, 1e9 * drawn, decaying, line, orthogonal):
-        exact = torch.linalg.matrix_norm(matrices.double(), 2)
-        ratio = spectral_norm_bound(matrices).double() / exact
-        assert ratio.min() >= 1 / slack
-        assert ratio.max() <= worst * slack
-
-
-def test_the_bound_of_nothing_is_nearly_nothing() -> None:
-    zero = torch.zeros(2, 3, 3, dtype=f64, requires_grad=True)
-    bound = spectral_norm_bound(zero)
-    assert (bound <= 1e-100).all()
-    bound.sum().backward()
-    assert zero.grad is not None
-    assert zero.grad.isfinite().all()
-
-
-def test_the_bound_has_derivatives() -> None:
-    matrices = gaussian(2, 3, 4).requires_grad_()
-    assert torch.autograd.gradcheck(spectral_norm_bound, (matrices,))
-    assert torch.autograd.gradgradcheck(spectral_norm_bound, (matrices,))
-    _, forward = torch.func.jvp(spectral_norm_bound, (matrices.detach(),), (matrices.detach(),))
-    torch.testing.assert_close(forward, spectral_norm_bound(matrices).detach())  # homogeneous
-
-
-def test_a_gradient_of_the_bound_takes_as_many_products_as_the_bound(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    taken, original = [], spectral_bound.times_transposed
-
-    def counted(x: Tensor, y: Tensor) -> Tensor:
-        taken.append(1)
-        return original(x, y)
-
-    monkeypatch.setattr(spectral_bound, "times_transposed", counted)
-    spectral_norm_bound(gaussian(2, 3, 4).requires_grad_()).sum().backward()
-    assert len(taken) == 2 * 5
-
-
-# What is refused
 
 
 def test_groups_that_do_not_divide_the_width() -> None:

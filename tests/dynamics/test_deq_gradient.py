@@ -11,8 +11,8 @@ from torch import Tensor
 import pnpfusion as pf
 from pnpfusion.dynamics.deq_law import DEQLaw
 from pnpfusion.solvers import Implicit, Phantom, Picard
+from tests.dynamics.deq_cells import cell, gaussian, jacobian, random_masks
 from tests.dynamics.deq_laws import N, each_law, features, relative, rest, zeros
-from tests.dynamics.test_deq_cell import cell, gaussian, jacobian, random_masks
 from tests.registry import f64
 
 

@@ -1,8 +1,6 @@
 """A cell that runs again is not built again, unless anything that it is made of has changed."""
 
 import copy
-import pickle
-import threading
 
 import numpy as np
 import pytest
@@ -12,48 +10,8 @@ import pnpfusion as pf
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import TRBDF2, Field
 from pnpfusion.solvers.nernst_planck import Electrolyte
-from tests.registry import f64, times
-
-SPAN = times(0, 0.05)
-
-
-def cell_with(**changes):
-    """A cell with one parameter of each kind; a test changes one of them."""
-    made = {
-        "permittivity": torch.tensor(1.0, dtype=f64),
-        "potential": torch.tensor([0.5, 0.8], dtype=f64),
-        "stern": torch.tensor(0.1, dtype=f64),
-        "concentration": {"cation": torch.tensor(1.0, dtype=f64)},
-        "flux": {"anion": torch.tensor(0.1, dtype=f64)},
-        "fixed_charge": pf.Field(torch.linspace(-0.1, 0.1, 8, dtype=f64)),
-        "diffusivity": torch.tensor([1.0, 1.5], dtype=f64),
-        "valence": torch.tensor(-1.0, dtype=f64),
-        "steric": torch.tensor(0.1, dtype=f64),
-        "forward": torch.tensor(0.3, dtype=f64),
-    } | changes
-    return pf.PNP(
-        pf.Grid((8,), (1.0,), ("wall",)),
-        [
-            pf.Species("cation", 1, made["diffusivity"]),
-            pf.Species("anion", made["valence"]),
-            pf.Species("salt", 0),
-        ],
-        permittivity=made["permittivity"],
-        walls={
-            "x-": pf.Wall(potential=made["potential"], stern=made["stern"]),
-            "x+": pf.Wall(potential=0.0, concentration=made["concentration"], flux=made["flux"]),
-        },
-        fixed_charge=made["fixed_charge"],
-        steric=made["steric"],
-        reactions=[pf.Reaction(["salt"], ["cation", "anion"], made["forward"], 0.3)],
-    ), made
-
-
-START = torch.linspace(0.5, 1.5, 48, dtype=f64).reshape(2, 3, 8)
-
-
-def final(cell, start=START, x=None):
-    return pf.simulate(cell, start, SPAN, x=x, stepper=TRBDF2(rtol=1e-4)).final
+from tests.dynamics.rebuilt_cells import LEAVES, SPAN, START, cell_with, final
+from tests.registry import f64
 
 
 def test_a_cell_that_runs_again_is_the_same_cell():
@@ -98,12 +56,6 @@ def test_what_was_warned_of_is_warned_of_again():
     for _ in range(2):
         with pytest.warns(ResolutionWarning, match="coarse for the Debye length"):
             final(cell)
-
-
-LEAVES = [
-    "permittivity", "potential", "stern", "fixed_charge", "diffusivity", "steric", "forward",
-    "concentration", "flux",
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("how", ["in place", "data", "numpy"])
@@ -179,88 +131,6 @@ def test_a_gradient_that_is_asked_for_is_there():
     assert final(cell).requires_grad
     made["potential"].requires_grad_(False)
     assert torch.equal(final(cell), plain)
-
-
-def test_what_was_made_in_inference_mode_serves_there_only():
-    cell, _ = cell_with()
-    with torch.inference_mode():
-        inside = final(cell)
-    start = START.clone().requires_grad_()
-    run = pf.simulate(cell, start, SPAN, stepper=TRBDF2(rtol=1e-4))
-    torch.testing.assert_close(run.final.detach(), inside)
-    (by_start,) = torch.autograd.grad(run.final.sum(), start)
-    assert by_start.isfinite().all()
-
-
-def test_walls_that_change_with_time_are_asked_each_time():
-    height = [0.5]
-    cell, _ = cell_with(potential=lambda t: height[0] + 0 * t)
-    before = final(cell)
-    height[0] = 0.9
-    assert not torch.equal(final(cell), before)
-
-
-def test_what_a_transform_of_torch_makes_does_not_outlive_it():
-    cell, _ = cell_with()
-    wanted = final(cell)
-    cell, _ = cell_with()
-
-    def total(shift):
-        return cell.rate(torch.zeros(2, dtype=f64), START + shift).sum()
-
-    def bound(shift):
-        cell.bind(START + shift)
-        return total(shift)
-
-    torch.func.grad(bound)(torch.zeros((), dtype=f64))
-    torch.func.jvp(bound, (torch.zeros((), dtype=f64),), (torch.ones((), dtype=f64),))
-    assert torch.equal(final(cell), wanted)
-
-
-def test_copies_and_pickles_remember_nothing_and_run_alike():
-    cell, _ = cell_with()
-    wanted = final(cell)
-    for other in (copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
-        assert other._memory._last is None
-        assert torch.equal(final(other), wanted)
-    assert not any("memory" in name for name in cell.state_dict())
-
-
-def test_threads_share_a_cell():
-    cell, _ = cell_with(potential=0.5, diffusivity=1.0)
-    starts = [START, START[:1], START.flip(0), START[:1] * 1.5]
-    wanted = [final(cell_with(potential=0.5, diffusivity=1.0)[0], one) for one in starts]
-    found = [[] for _ in starts]
-
-    def work(i):
-        for _ in range(5):
-            found[i].append(final(cell, starts[i]))
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(starts))]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    for ours, theirs in zip(found, wanted, strict=True):
-        assert len(ours) == 5
-        assert all(torch.equal(one, theirs) for one in ours)
-
-
-def test_large_states_are_not_remembered(monkeypatch):
-    monkeypatch.setattr("pnpfusion.dynamics.pnp_binding.MOST_REMEMBERED", 47)
-    cell, _ = cell_with()
-    final(cell)
-    assert cell._memory._last is None
-
-
-def test_no_copy_of_a_large_start_is_kept(monkeypatch):
-    cell, _ = cell_with()
-    final(cell)
-    assert cell._memory.is_fit(cell.bind(START), START)
-    monkeypatch.setattr("pnpfusion.dynamics.pnp_memory.MOST_COPIED", 47)
-    cell, _ = cell_with()
-    final(cell)
-    assert not cell._memory.is_fit(cell.bind(START), START)
 
 
 @pytest.mark.parametrize("stepper", [TRBDF2(rtol=1e-3), None])

@@ -8,24 +8,14 @@ import pytest
 import torch
 
 import pnpfusion as pf
-from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, Field, Heun, KenCarp4
+from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, Heun, KenCarp4
 from pnpfusion.solvers.nernst_planck import Electrolyte
-from tests.dynamics.test_remembered_cells import LEAVES, SPAN, START, cell_with
+from tests.dynamics.rebuilt_cells import LEAVES, SPAN, START, cell_with, tensors_in
 from tests.registry import blocking_cell, f64, random, times
 
 pytest.importorskip("numba", reason="the compiled kernels need pnpfusion[fast]")
 
 WEIGHTS = random(2, 3, 8, seed=5)
-
-
-def tensors_in(made):
-    """The tensors of :func:`cell_with`, by name."""
-    found = {}
-    for name in LEAVES:
-        value = made[name]
-        value = next(iter(value.values())) if isinstance(value, dict) else value
-        found[name] = value.values if isinstance(value, Field) else value
-    return found
 
 
 def followed_cell(**changes):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 import pnpfusion as pf
 from pnpfusion.solvers import Anderson, ConvergenceWarning, jacobian_penalty
+from tests.dynamics.deq_cells import cell, gaussian, jacobian, measured_contraction
 from tests.dynamics.deq_laws import paper, rest, zeros
-from tests.dynamics.test_deq_cell import cell, gaussian, jacobian, measured_contraction
 
 DIMS = {"audio": 8, "motion": 8}
 

@@ -4,57 +4,23 @@ from __future__ import annotations
 
 import copy
 import io
-from functools import cache
 
 import pytest
 import torch
-from torch import Tensor
 
 import pnpfusion as pf
-from tests.registry import ALL_LAYERS, f64
-
-DIMS = {"audio": 5, "motion": 3, "video": 4}
-OUT = 6
-#: Layers without data-dependent control flow compile into one graph.
-ONE_GRAPH = {"Concat", "Attention", "GMF", "GMF before Concat"}
-every_layer = pytest.mark.parametrize("name", ALL_LAYERS)
-
-
-def make(name: str, *, seed: int = 0, dtype: torch.dtype = f64) -> pf.fusion.FusionLayer:
-    """A layer with known parameters."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return ALL_LAYERS[name](DIMS, OUT).to(dtype)
-
-
-@cache
-def made(name: str) -> pf.fusion.FusionLayer:
-    """The same, for tests that do not change it."""
-    return make(name).requires_grad_(False)
-
-
-def features(*shape: int, seed: int = 0, dtype: torch.dtype = f64) -> dict[str, Tensor]:
-    """Normal features, (*shape, d)."""
-    g = torch.Generator().manual_seed(seed)
-    return {k: torch.randn(*shape, n, dtype=f64, generator=g).to(dtype) for k, n in DIMS.items()}
-
-
-def rows(given: dict[str, Tensor], which: object) -> dict[str, Tensor]:
-    """Some samples."""
-    return {name: values[which] for name, values in given.items()}
-
-
-def same(found: Tensor, wanted: Tensor, tolerance: float = 1e-12) -> None:
-    """Equal to round-off."""
-    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
-
-
-def gradients(layer: pf.fusion.FusionLayer) -> dict[str, Tensor]:
-    """What a backward pass left in the parameters."""
-    return {k: p.grad.clone() for k, p in layer.named_parameters() if p.grad is not None}
-
-
-# what goes in
+from tests.fusion.every_layer import (
+    DIMS,
+    OUT,
+    every_layer,
+    features,
+    gradients,
+    made,
+    make,
+    rows,
+    same,
+)
+from tests.registry import ALL_LAYERS
 
 
 @every_layer
@@ -91,9 +57,6 @@ def test_a_sample_does_not_depend_on_its_batch_mates(name: str) -> None:
     same(
         made(name)(rows(given, order), present={"motion": flags["motion"][order]}), together[order]
     )
-
-
-# what is missing
 
 
 @every_layer
@@ -142,8 +105,6 @@ def test_absent_values_have_no_influence(name: str, value: float) -> None:
     assert torch.equal(other["audio"].grad, given["audio"].grad)
     assert not other["audio"].grad[1].any()
 
-
-# errors
 
 X = features(3)
 NOBODY, SOME = torch.zeros(3, dtype=torch.bool), torch.tensor([True, False, True])
@@ -207,36 +168,6 @@ def test_wrong_widths_are_refused(name: str, dims: object, out_dim: int, message
         ALL_LAYERS[name](dims, out_dim)  # type: ignore[arg-type]
 
 
-# numbers
-
-
-@every_layer
-def test_float32_is_float64_to_its_round_off(name: str) -> None:
-    single = make(name, dtype=torch.float32)(features(3, dtype=torch.float32))
-    assert single.dtype == torch.float32
-    double = make(name)(features(3))
-    assert double.dtype == f64
-    same(single.double(), double, 1e-3)
-
-
-@every_layer
-def test_no_grad_and_eval_give_the_same(name: str) -> None:
-    layer, given = make(name), features(3)
-    flags = {"video": torch.tensor([True, True, False])}
-    for present in (None, flags):
-        wanted = layer.train()(given, present=present)
-        assert wanted.requires_grad
-        with torch.no_grad():
-            same(layer(given, present=present), wanted)
-            same(layer.eval()(given, present=present), wanted)
-        same(layer(given, present=present), wanted)
-        with torch.inference_mode():
-            found, info = layer.train()(given, present=present, return_info=True)
-            assert found.is_inference()
-            assert info.succeeded.all()
-            same(found.clone(), wanted.detach())
-
-
 @every_layer
 def test_info_tells_what_it_says(name: str) -> None:
     layer, given = make(name), features(3)
@@ -262,9 +193,6 @@ def test_repr_says_what_it_is(name: str) -> None:
     assert f"dims={DIMS}, out_dim={OUT}" in repr(layer)
 
 
-# state
-
-
 @every_layer
 def test_a_state_dict_is_the_whole_state(name: str) -> None:
     layer, other, given = make(name), make(name, seed=1), features(3)
@@ -287,114 +215,3 @@ def test_a_deep_copy_is_independent(name: str) -> None:
             parameter.add_(0.1)
     assert not torch.equal(twin(given), wanted)
     assert torch.equal(layer(given), wanted)
-
-
-# gradients
-
-
-@every_layer
-def test_gradients_reach_every_parameter_and_input(name: str) -> None:
-    layer = make(name)
-    given = {k: f.requires_grad_() for k, f in features(3).items()}
-    fused, info = layer(given, return_info=True)
-    (fused.square().sum() + sum(info.losses.values())).backward()
-    for k, p in layer.named_parameters():
-        assert p.grad is not None, k
-        assert p.grad.isfinite().all(), k
-        assert p.grad.any(), k
-    for k, f in given.items():
-        assert f.grad is not None, k
-        assert f.grad.any(1).all(), k
-
-
-@every_layer
-def test_two_forwards_before_one_backward(name: str) -> None:
-    first, second = features(3), features(2, seed=1)
-    apart, together = make(name), make(name)
-    for x in (first, second):
-        apart(x).square().sum().backward()
-    one, two = together(first), together(second)
-    (one.square().sum() + two.square().sum()).backward()
-    torch.testing.assert_close(gradients(together), gradients(apart), rtol=1e-10, atol=1e-10)
-
-
-@every_layer
-def test_gradients_of_parts_add_up(name: str) -> None:
-    given = features(4)
-    whole, parts = make(name), make(name)
-    whole(given).square().sum().backward()
-    for which in (slice(0, 1), slice(1, 4)):
-        parts(rows(given, which)).square().sum().backward()
-    torch.testing.assert_close(gradients(parts), gradients(whole), rtol=1e-9, atol=1e-9)
-
-
-@every_layer
-def test_a_layer_used_twice_has_the_gradient_of_both_uses(name: str) -> None:
-    """Against a copy of it for the second use, on features made from the first's answer."""
-    given = features(3)
-
-    def run(first: pf.fusion.FusionLayer, second: pf.fusion.FusionLayer) -> None:
-        fused = first(given)
-        again = {k: f + fused[:, : f.shape[1]] for k, f in given.items()}
-        second(again).square().sum().backward()
-
-    layer, one, two = make(name), make(name), make(name)
-    run(layer, layer)
-    run(one, two)
-    first, second = gradients(one), gradients(two)
-    assert first.keys() == second.keys() == gradients(layer).keys()
-    wanted = {k: first[k] + second[k] for k in first}
-    torch.testing.assert_close(gradients(layer), wanted, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-@every_layer
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_a_compiled_layer_is_the_same(name: str, backend: str) -> None:
-    torch.compiler.reset()
-    layer, twin, given = make(name), make(name), features(3)
-    flags = {"video": torch.tensor([True, True, False])}
-    compiled = torch.compile(twin, backend=backend, fullgraph=name in ONE_GRAPH)
-    for present in (None, flags):
-        wanted = layer(given, present=present)
-        found = compiled(given, present=present)
-        same(found, wanted)
-        wanted.square().sum().backward()
-        found.square().sum().backward()
-    torch.testing.assert_close(gradients(twin), gradients(layer), rtol=1e-9, atol=1e-9)
-
-
-# precision
-
-
-@every_layer
-def test_features_of_another_dtype_are_an_error_in_words(name: str) -> None:
-    with pytest.raises(ValueError, match=r"as the layer's parameters, torch.float64 on cpu, got"):
-        made(name)(features(2, dtype=torch.float32))
-
-
-@every_layer
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_refused_in_words_where_a_law_runs(name: str, dtype: torch.dtype) -> None:
-    layer, given = make(name, dtype=dtype), features(2, dtype=dtype)
-    if made(name).dynamics is None:
-        assert layer(given).dtype == dtype
-        return
-    with pytest.raises(ValueError, match=rf"float32 or float64, got {dtype}; take layer.float\("):
-        layer(given)
-
-
-@every_layer
-def test_mixed_precision_keeps_solves_in_the_parameters_dtype(name: str) -> None:
-    layer = make(name, dtype=torch.float32)
-    given = features(4, dtype=torch.float32)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        half = {k: values.bfloat16() for k, values in given.items()}
-        fused, info = layer(half, return_info=True)
-        fused.float().square().sum().backward()
-    if layer.solves:
-        assert fused.dtype == torch.float32
-        same(fused.detach(), layer({k: v.float() for k, v in half.items()}).detach(), 1e-5)
-    assert info.succeeded.all()
-    assert all(p.grad.isfinite().all() for p in layer.parameters() if p.grad is not None)

@@ -9,29 +9,8 @@ import torch
 from torch import Tensor
 
 import pnpfusion as pf
+from tests.fusion.pnp_layers import DIMS, OUT, every_run, features, make
 from tests.registry import f64
-
-DIMS = {"audio": 3, "motion": 2}
-OUT = 4
-RUNS = ["equilibrium", "transient"]
-every_run = pytest.mark.parametrize("run", RUNS)
-
-
-def make(run: str, *, seed: int = 0, **more: object) -> pf.fusion.PNP:
-    """A small layer with known parameters."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        given = {"channels": 2, "cells": 8} | more
-        return pf.fusion.PNP(DIMS, OUT, run=run, **given).to(f64)  # type: ignore[arg-type]
-
-
-def features(rows: int = 3, seed: int = 0) -> dict[str, Tensor]:
-    """Normal features."""
-    generator = torch.Generator().manual_seed(seed)
-    return {name: torch.randn(rows, d, dtype=f64, generator=generator) for name, d in DIMS.items()}
-
-
-# the law and its verbs
 
 
 def test_the_verb_on_the_law_gives_the_layers_state() -> None:
@@ -119,9 +98,6 @@ def test_cells_are_fine_enough_for_their_debye_lengths(cells: int) -> None:
     assert info.succeeded.all()
 
 
-# gradients
-
-
 @every_run
 def test_gradients_are_those_of_finite_differences(run: str) -> None:
     layer = make(run)
@@ -149,9 +125,6 @@ def test_gradients_are_those_of_finite_differences(run: str) -> None:
                 flat[i] = kept
             wanted = (above - below) / (2 * step)
             torch.testing.assert_close(slope[i], wanted, rtol=2e-6, atol=2e-8, msg=name)
-
-
-# fusion
 
 
 def mixed_derivative(layer: pf.fusion.PNP) -> Tensor:
@@ -198,181 +171,3 @@ def test_an_absent_modality_is_neutral(run: str, coupled: bool) -> None:
     brought = motion if run == "equilibrium" else motion[..., 0, :] - motion[..., 1, :]
     assert not brought.any()
     assert info.succeeded.all()
-
-
-# what each modality does
-
-
-def test_the_parts_of_the_potential_add_up() -> None:
-    layer, given = make("equilibrium"), features()
-    layer.cells.applied_potential.assign(torch.tensor([3.0, -2.0]))
-    _, info = layer(given, return_info=True)
-    phi = layer.dynamics.potential(info.solution.final, info.solution.x)
-    found = layer.attribution(given)
-    assert found.potential.shape == (3, 2, 2, 8)
-    torch.testing.assert_close(found.total, phi, rtol=1e-9, atol=1e-9)
-    assert found.walls.abs().max() > 0.5
-    # ions gather where the potential is, so the parts of their charge add up as well:
-    cation, anion = info.solution.final.unbind(-2)
-    left, right = (cation - anion).unflatten(-1, (2, 4)).sum(-1).div(8).unbind(-1)
-    by_walls = -((anion - cation) / phi * found.walls / 8).unflatten(-1, (2, 4)).sum(-1)
-    torch.testing.assert_close(found.sides.sum(1), torch.stack([left, right], -1) - by_walls)
-
-
-def test_the_parts_of_ions_that_migrate_add_up() -> None:
-    layer, given = make("transient"), features()
-    _, info = layer(given, return_info=True)
-    begin, end = info.solution.states
-    found = layer.attribution(given)
-    assert found.potential.shape == (3, 2, 2, 8)
-    torch.testing.assert_close(found.total, layer.dynamics.potential(end), rtol=1e-9, atol=1e-9)
-    past = (end - begin)[..., 4:].sum(-1) / 8
-    assert found.past.shape == (3, 2, 2, 2)  # rows, modalities, channels, kinds of ions
-    torch.testing.assert_close(found.past.sum(1), past, rtol=1e-9, atol=1e-12)
-    # a strong field carries cations one way and anions the other:
-    layer.cells.applied_potential.assign(25.0)
-    cations, anions = layer.attribution(given).past.unbind(-1)
-    assert (cations < 0).all()
-    assert (anions > 0).all()
-
-
-def test_ions_of_a_reaction_are_of_nobody_in_particular() -> None:
-    with pytest.raises(ValueError, match="those that a reaction makes are of none"):
-        make("transient", dissociation="reaction").attribution(features())
-
-
-def test_reconstruction_counts_features_that_are_there() -> None:
-    layer, given = make("transient"), features()
-    flags = torch.tensor([True, False, True])
-    _, info = layer(given, present={"motion": flags}, return_info=True)
-    run = info.solution
-    read = layer.cells.read(run.states[0], run.final)[:, : 2 * 2 * 8]  # of the end alone
-    audio, motion = (back(read) for back in layer.cells.reconstruction)
-    wrong = (audio - given["audio"]).square().sum(1)
-    both = (wrong + (motion - given["motion"]).square().sum(1)) / 5
-    mean = torch.where(flags, both, wrong / 3).mean()  # of three features where motion is absent
-    torch.testing.assert_close(info.losses["reconstruction"], mean)
-
-
-def test_reconstruction_can_be_learned() -> None:
-    layer, given = make("transient", channels=4), features(64)
-    optimiser = torch.optim.Adam(layer.parameters(), 2e-2)
-    losses = []
-    for _ in range(60):
-        loss = layer(given, return_info=True)[1].losses["reconstruction"]
-        losses.append(float(loss.detach()))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    assert losses[-1] < 0.1 < 0.5 < losses[0]
-
-
-def test_who_is_absent_has_no_part() -> None:
-    layer, given = make("equilibrium"), features()
-    flags = torch.tensor([True, False, True])
-    found = layer.attribution(given, present={"motion": flags})
-    assert not found.potential[1, 1].any()
-    assert found.potential[0, 1].any()
-    assert not found.sides[1, 1].any()
-
-
-def test_nothing_is_attributed_where_nothing_is_shared() -> None:
-    with pytest.raises(ValueError, match="coupled=False each has cells of its own"):
-        make("equilibrium", coupled=False).attribution(features())
-
-
-# parameters
-
-
-@every_run
-@pytest.mark.parametrize("dtype", [torch.float32, f64])
-def test_features_of_any_size_have_an_answer(run: str, dtype: torch.dtype) -> None:
-    layer = make(run).to(dtype)
-    sizes = torch.tensor([0.0, 1.0, 1e2, 1e4, 1e6], dtype=dtype)[:, None]
-    given = features(5)
-    given = {"audio": sizes * given["audio"].to(dtype), "motion": given["motion"].to(dtype)}
-    fused, info = layer(given, return_info=True)
-    assert info.succeeded.all()
-    fused.square().mean().backward()
-    for name, parameter in layer.named_parameters():
-        assert parameter.grad is None or parameter.grad.isfinite().all(), name
-
-
-@every_run
-@pytest.mark.parametrize("size", [10.0, 1e4, 1e30])
-def test_parameters_stay_physical_whatever_an_optimiser_does(run: str, size: float) -> None:
-    layer, given = make(run), features()
-    generator = torch.Generator().manual_seed(0)
-    for name, parameter in layer.named_parameters():
-        if name.endswith("raw"):
-            noise = torch.randn(parameter.shape, dtype=f64, generator=generator)
-            parameter.data.add_(size * noise)
-    fused, info = layer(given, return_info=True)
-    assert info.succeeded.all()
-    fused.square().sum().backward()
-    for module in layer.modules():
-        if isinstance(module, pf.fusion.pnp_parameters.Bounded):
-            assert (module.values >= module.allowed.low).all(), module.name
-            assert (module.values <= module.allowed.high).all(), module.name
-    for name, parameter in layer.named_parameters():
-        assert parameter.grad is None or parameter.grad.isfinite().all(), name
-
-
-def test_parameters_read_as_they_are_set() -> None:
-    layer = make("equilibrium")
-    layer.cells.debye_length.assign(torch.tensor([0.6, 1.5]))
-    layer.cells.concentration.assign(0.5)
-    layer.cells.applied_potential.assign(-4.0)
-    wanted = torch.tensor([0.6, 1.5], dtype=f64)
-    torch.testing.assert_close(layer.debye_length, wanted)
-    torch.testing.assert_close(layer.permittivity, wanted.square())
-    torch.testing.assert_close(layer.concentration, torch.full((2,), 0.5, dtype=f64))
-    torch.testing.assert_close(layer.applied_potential, torch.full((2,), -4.0, dtype=f64))
-
-
-@pytest.mark.parametrize(
-    ("name", "values", "message"),
-    [
-        ("debye_length", 0.0, "`debye_length` must be between 0.50.* and .*, got 0"),
-        ("applied_potential", 20.0, "must be between -20 and 20, got 20"),
-        ("concentration", float("nan"), "must be between 0.01 and 100, got nan"),
-        ("concentration", torch.ones(3), r"a number or of shape \(2,\), got \(3,\)"),
-    ],
-)
-def test_what_is_out_of_range_is_refused(name: str, values: float, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        getattr(make("equilibrium").cells, name).assign(values)
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        ({"run": "steady"}, r"`run` must be one of \['equilibrium'.*got 'steady'"),
-        ({"encoder": "conv"}, r"`encoder` must be one of \['linear', 'mlp'\], got 'conv'"),
-        ({"channels": 0}, "`channels` must be a whole number >= 1, got 0"),
-        ({"cells": 1}, "`cells` must be a whole number >= 2, got 1"),
-        ({"hidden": 2.0}, "`hidden` must be a whole number >= 1, got 2.0"),
-        ({"steps": 0}, "`steps` must be a whole number >= 1, got 0"),
-        ({"duration": 0.0}, "`duration` must be a number between 0 and 1e6, got 0.0"),
-        (
-            {"dissociation": "no"},
-            r"`dissociation` must be one of \['direct', 'reaction'\], got 'no'",
-        ),
-    ],
-)
-def test_wrong_arguments_are_refused(more: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        pf.fusion.PNP(DIMS, OUT, **more)  # type: ignore[arg-type]
-
-
-def test_physical_parameters_are_told_where_they_are_used() -> None:
-    rest, direct = make("equilibrium"), make("transient")
-    reacting = make("transient", dissociation="reaction")
-    channels = reacting.cells.shape[0]
-    assert rest.diffusivity is None
-    assert rest.reaction_rates is None
-    assert direct.reaction_rates is None
-    assert direct.diffusivity.shape == (channels, 2)
-    assert reacting.diffusivity.shape == (channels, 3)
-    assert reacting.reaction_rates.shape == (channels, 2)
-    assert (reacting.reaction_rates > 0).all()

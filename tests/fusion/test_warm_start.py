@@ -10,8 +10,8 @@ from torch import Tensor
 
 import pnpfusion as pf
 from pnpfusion.fusion import FusionInfo, WarmStart
+from tests.dynamics.deq_cells import gaussian
 from tests.dynamics.deq_laws import paper
-from tests.dynamics.test_deq_cell import gaussian
 
 DIMS = {"audio": 8, "motion": 8}
 LAYERS = {

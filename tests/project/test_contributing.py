@@ -47,6 +47,8 @@ FAMILIES = [
     "dynamics/test_batches",
     "dynamics/test_gradients",
     "fusion/test_layers",
+    "fusion/test_layer_gradients",
+    "fusion/test_layer_precision",
 ]
 
 

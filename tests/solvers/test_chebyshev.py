@@ -9,11 +9,9 @@ import pnpfusion as pf
 from pnpfusion.solvers import KenCarp4
 from pnpfusion.solvers.cell import free_energy
 from pnpfusion.solvers.chebyshev import ChebyshevGrid
-from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.chebyshev_newton import solve_implicit
 from tests.registry import f64
-
-PLUS_MINUS = {"x-": pf.Wall(potential=-2.0), "x+": pf.Wall(potential=2.0)}
+from tests.solvers.chebyshev_cells import PLUS_MINUS, make, state
 
 
 class ChebyshevLaw:
@@ -33,36 +31,6 @@ class ChebyshevLaw:
 
     def lowest(self, u, sample=None):
         return u.detach().flatten(1).amin(1)
-
-
-def make(
-    grid,
-    *,
-    valences=(1.0, -1.0),
-    diffusivities=(1.0, 1.0),
-    permittivity=0.02,
-    walls=None,
-    fixed_charge=0.0,
-    batch=(1,),
-    dtype=f64,
-):
-    return ChebyshevElectrolyte.build(
-        grid,
-        ["cation", "anion"],
-        valences,
-        diffusivities,
-        permittivity=permittivity,
-        walls=walls,
-        fixed_charge=fixed_charge,
-        batch=batch,
-        like=torch.zeros(1, dtype=dtype),
-    )
-
-
-def state(grid, size=0.3):
-    s = grid.coordinates() / grid.lengths[0]
-    wave = size * (math.pi * s).cos()
-    return torch.stack([1 + wave, 1 - 0.5 * wave + 0.1 * (3 * s).sin()]).unsqueeze(0)
 
 
 @pytest.mark.parametrize("n", [3, 4, 9, 16])
@@ -247,90 +215,6 @@ def test_positivity_is_a_matter_of_resolution():
             c = solved.u
         lowest[n] = float(c.min())
     assert lowest[12] < 0 < lowest[96]
-
-
-def test_an_implicit_step_solves_its_equation_for_each_sample():
-    grid = ChebyshevGrid((16,), (2.0,))
-    voltage = torch.tensor([0.5, 2.0, 4.0], dtype=f64)
-    eps = torch.tensor([0.1, 0.02, 0.05], dtype=f64)
-    stern = torch.tensor([0.0, 0.1, 0.3], dtype=f64)
-    walls = {"x-": pf.Wall(potential=voltage, stern=stern)}
-    cell = make(grid, permittivity=eps, walls=walls, batch=(3,))
-    c = state(grid).expand(3, -1, -1)
-    step = torch.tensor([1e-3, 1e-2, 1e-1], dtype=f64)
-    solved = solve_implicit(cell, c, step, c, torch.full_like(c, 1e-10))
-    assert solved.converged.all()
-    left = solved.u - step[:, None, None] * cell.rate(solved.u) - c
-    assert float(left.abs().max()) < 1e-10
-    for i in range(3):
-        walls = {"x-": pf.Wall(potential=float(voltage[i]), stern=float(stern[i]))}
-        own = make(grid, permittivity=float(eps[i]), walls=walls)
-        alone = solve_implicit(own, c[:1], step[i : i + 1], c[:1], torch.full_like(c[:1], 1e-10))
-        torch.testing.assert_close(alone.u[0], solved.u[i], rtol=1e-11, atol=1e-12)
-        assert int(alone.iterations) == int(solved.iterations[i])
-
-
-def test_a_sample_without_a_solution_is_named_and_spares_the_others():
-    grid = ChebyshevGrid((12,), (2.0,))
-    cell = make(grid, walls=PLUS_MINUS, batch=(2,))
-    c = state(grid).expand(2, -1, -1).clone()
-    c[1] = torch.nan
-    step = torch.tensor([0.01, 0.01], dtype=f64)
-    solved = solve_implicit(cell, c, step, c, torch.full_like(c, 1e-9))
-    assert solved.converged.tolist() == [True, False]
-    assert solved.u[0].isfinite().all()
-
-
-def test_gradients_of_the_rate_and_of_an_implicit_step():
-    grid = ChebyshevGrid((6,), (2.0,))
-    base = state(grid).expand(2, -1, -1).clone().requires_grad_()
-    inputs = [
-        torch.tensor(v, dtype=f64).requires_grad_()
-        for v in ([0.1, 0.3], 1.2, [0.7, 2.0], [0.5, 1.0], [0.1, 0.2], 0.3)
-    ]
-
-    def cell_of(eps, z, d, voltage, stern, charge):
-        walls = {
-            "x-": pf.Wall(potential=voltage, stern=stern),
-            "x+": pf.Wall(surface_charge=charge),
-        }
-        return make(
-            grid,
-            valences=(z, -1.0),
-            diffusivities=(d, 1.0),
-            permittivity=eps,
-            walls=walls,
-            batch=(2,),
-        )
-
-    def explicit(base, *parameters):
-        cell = cell_of(*parameters)
-        return (
-            cell.rate(base),
-            cell.potential(base),
-            cell.flux_across(base, 0),
-            free_energy(cell, base),
-        )
-
-    def implicit(base, *parameters):
-        step = torch.full((2,), 0.02, dtype=f64)
-        exact = torch.full_like(base, 1e-12).detach()
-        return solve_implicit(cell_of(*parameters), base, step, base.detach(), exact).u
-
-    assert torch.autograd.gradcheck(explicit, (base, *inputs))
-    assert torch.autograd.gradcheck(implicit, (base, *inputs))
-
-
-def test_single_precision_stays_single():
-    grid = ChebyshevGrid((16,), (2.0,))
-    cell, c = make(grid, walls=PLUS_MINUS, dtype=torch.float32), state(grid)
-    step = torch.tensor([0.01])
-    solved = solve_implicit(cell, c.float(), step, c.float(), torch.full((1, 2, 16), 1e-4))
-    assert solved.u.dtype == cell.potential(c.float()).dtype == torch.float32
-    wanted = solve_implicit(
-        make(grid, walls=PLUS_MINUS), c, step.double(), c, torch.full_like(c, 1e-9)
-    )
-    torch.testing.assert_close(solved.u.double(), wanted.u, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pnpfusion as pf
 from pnpfusion.solvers import ETDRK4, IFRK4
 from pnpfusion.solvers.phi_functions import apply, doubled, phi_functions
 from pnpfusion.solvers.steppers import Semilinear
-from tests.registry import slope
-from tests.solvers.series import SeriesLaw, box, f64, series_cell, smooth_state
+from tests.registry import f64, slope
+from tests.solvers.series import SeriesLaw, box, series_cell, smooth_state
 
 METHODS = [IFRK4, ETDRK4]
 

@@ -10,8 +10,8 @@ import pnpfusion as pf
 from pnpfusion.solvers import ETDRK4, IFRK4, axis_modes, transforms
 from pnpfusion.solvers.low_modes import LowModes
 from pnpfusion.solvers.transforms import from_modes, to_modes
-from tests.registry import slope
-from tests.solvers.series import SeriesLaw, box, f64, series_cell, smooth_state
+from tests.registry import f64, slope
+from tests.solvers.series import SeriesLaw, box, series_cell, smooth_state
 
 METHODS = [IFRK4, ETDRK4]
 KINDS = ("periodic", "wall")

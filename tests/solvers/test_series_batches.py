@@ -8,7 +8,8 @@ import torch
 import pnpfusion as pf
 from pnpfusion.solvers import ETDRK4, Outcome
 from pnpfusion.solvers.steppers.halving import MeanSquare
-from tests.solvers.series import SeriesLaw, f64, series_cell
+from tests.registry import f64
+from tests.solvers.series import SeriesLaw, series_cell
 
 GRID = pf.Grid((64,), (1.0,), ("wall",))
 IONS = [pf.Species("cation", 1), pf.Species("anion", -1)]

@@ -10,7 +10,8 @@ import pnpfusion as pf
 from pnpfusion.solvers import ETDRK4
 from pnpfusion.solvers.cell import free_energy
 from pnpfusion.solvers.transforms import from_modes, to_modes
-from tests.solvers.series import SeriesLaw, box, f64, series_cell, smooth_state
+from tests.registry import f64
+from tests.solvers.series import SeriesLaw, box, series_cell, smooth_state
 
 KINDS = ("periodic", "wall")
 BOXES = [

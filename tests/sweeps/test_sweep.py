@@ -1,4 +1,4 @@
-"""Sweeps: which cases there are, what is kept of each, and that nothing is lost or run twice."""
+"""Sweeps: what is kept of each case, and how it says no."""
 
 from __future__ import annotations
 
@@ -12,87 +12,9 @@ import torch
 from torch import Tensor
 
 import pnpfusion as pf
-from pnpfusion.solvers import Heun
-from pnpfusion.sweeps.cases import Case, expand, in_blocks, name_of
-from tests.registry import Decay, blocking_cell, f64, times
-
-VOLTAGES = [0.0, 0.5, 1.0, 1.5, 2.0]
-PLAN = {"duration": 0.02, "grid": {"debye": [0.6, 0.8], "voltage": VOLTAGES}}
-FILES = ["sweep.safetensors", "table.csv", "summary.json"]
-
-
-class Cells:
-    """Runs cells that differ in their voltage, and remembers what it was asked for."""
-
-    def __init__(self) -> None:
-        self.calls: list[list[Case]] = []
-
-    def __call__(self, cases: list[Case]) -> pf.Solution:
-        self.calls.append(cases)
-        (debye,) = {case["debye"] for case in cases}
-        voltage = torch.tensor([case["voltage"] for case in cases], dtype=f64)
-        cell = blocking_cell(16, debye=debye, voltage=voltage)
-        return pf.simulate(
-            cell, torch.ones(len(cases), 2, 16, dtype=f64), times(0, cases[0]["duration"])
-        )
-
-
-def decays(cases: list[Case]) -> pf.Solution:
-    """One number that decays, or blows up where the rate is far below 0."""
-    rates = torch.tensor([[case["rate"]] for case in cases], dtype=f64)
-    return pf.simulate(
-        Decay(),
-        torch.ones(len(cases), 1, dtype=f64),
-        times(0, 1, 2, 3),
-        x=rates,
-        stepper=Heun(dt=1.0),
-    )
-
-
-def run(folder: Path, plan: Any = PLAN, **settings: Any) -> tuple[pf.Sweep, Cells]:
-    cells = Cells()
-    found = pf.sweep(cells, plan, folder, alike=["debye"], stack=2, **settings)
-    assert found is not None
-    return found, cells
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-def test_a_plan_is_all_combinations_and_then_the_cases() -> None:
-    found = expand({"a": 1, "grid": {"b": [1, 2], "c": ["x", None]}, "cases": [{"a": 3}, {"b": 1}]})
-    assert found == [
-        {"a": 1, "b": 1, "c": "x"},
-        {"a": 1, "b": 1, "c": None},
-        {"a": 1, "b": 2, "c": "x"},
-        {"a": 1, "b": 2, "c": None},
-        {"a": 3},
-        {"a": 1, "b": 1},
-    ]
-    assert expand([{"a": 1}]) == [{"a": 1}]
-
-
-@pytest.mark.parametrize(
-    ("plan", "message"),
-    [
-        ({"voltage": [1]}, r'neither "grid" nor "cases", but \[\'voltage\'\]; wanted e.g.'),
-        ({"grid": [1]}, r'"grid" must map names to lists .*, got \[1\]'),
-        ({"grid": {}}, '"grid" must map names to lists'),
-        ({"grid": {"a": 1}}, "\"grid\" must give 'a' a list of at least one value, .* got 1"),
-        ({"grid": {"a": []}}, "\"grid\" must give 'a' a list of at least one value"),
-        ({"a": 1, "grid": {"a": [1]}}, r"\['a'\] stand both in \"grid\" and beside it"),
-        ({"cases": {}}, '"cases" must be a list of at least one case'),
-        ({"cases": [1]}, '"cases" must hold dicts .*, got 1 at 0'),
-        ([], '"cases" must be a list of at least one case'),
-        ([{"a": float("nan")}], "must give 'a' a finite number, .* got nan"),
-        ([{"a": torch.ones(2)}], r"got tensor.* \(Tensor\); of tensors and arrays take .tolist"),
-        ([{1: 2}], "must have names that are text, got 1"),
-    ],
-)
-def test_a_plan_that_cannot_be_read(tmp_path: Path, plan: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=f"`cases` cannot be read: .*{message}"):
-        pf.sweep(decays, plan, tmp_path)
+from pnpfusion.sweeps.cases import Case
+from tests.registry import blocking_cell, f64, times
+from tests.sweeps.swept import FILES, VOLTAGES, Cells, content, decays, run
 
 
 @pytest.mark.parametrize(
@@ -112,17 +34,6 @@ def test_wrong_arguments(tmp_path: Path, settings: dict[str, Any], message: str)
         pf.sweep(decays, [{"rate": 1.0}], tmp_path, **settings)
     with pytest.raises(ValueError, match="`solve` must be a function, got int"):
         pf.sweep(1, [{"rate": 1.0}], tmp_path)  # type: ignore[arg-type]
-
-
-def test_blocks_hold_what_is_alike_and_nothing_twice() -> None:
-    cases = [{"a": a, "b": b} for b in range(5) for a in (0, 1)] + [{"a": 0, "b": 0}]
-    blocks = in_blocks(cases, ["a"], 2)
-    assert blocks == [[0, 2], [1, 3], [4, 6], [5, 7], [8], [9]]
-
-
-def test_a_name_is_that_of_the_parameters_alone() -> None:
-    assert name_of({"a": 1, "b": 2}) == name_of({"b": 2, "a": 1})
-    assert name_of({"a": 1}) != name_of({"a": 1.5})
 
 
 def test_a_sweep_holds_what_each_run_alone_gives(tmp_path: Path) -> None:
@@ -209,104 +120,6 @@ def test_what_is_no_run_of_the_cases_is_said(tmp_path: Path) -> None:
         pf.sweep(lambda cases: 1.0, [{"rate": 1.0}], tmp_path)  # type: ignore[arg-type, return-value]
 
 
-@pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()], ids=repr)
-def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path, error: BaseException) -> None:
-    whole, _ = run(tmp_path / "whole")
-    cells = Cells()
-
-    def third_time_unlucky(cases: list[Case]) -> pf.Solution:
-        if len(cells.calls) == 3:
-            raise error
-        return cells(cases)
-
-    wanted = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else pf.SweepError
-    with pytest.raises(wanted) as stop:
-        pf.sweep(third_time_unlucky, PLAN, tmp_path / "halves", alike=["debye"], stack=2)
-    if wanted is pf.SweepError:
-        assert "failed at cases [5, 6] of 10, which begin with {'debye': 0.8, 'voltage'" in str(
-            stop.value
-        )
-        assert "RuntimeError: broken. What was finished is kept: 5 of 10 cases" in str(stop.value)
-    assert not (tmp_path / "halves" / "table.csv").exists()
-    _, rest = run(tmp_path / "halves")
-    asked = [case for call in [*cells.calls, *rest.calls] for case in call]
-    assert len(asked) == 10
-    assert {name_of(case) for case in asked} == {name_of(case) for case in whole.cases}
-    assert content(tmp_path / "halves") == content(tmp_path / "whole")
-    _, none = run(tmp_path / "halves")
-    assert none.calls == []
-    assert content(tmp_path / "halves") == content(tmp_path / "whole")
-
-
-def test_shards_make_the_same_file(tmp_path: Path) -> None:
-    run(tmp_path / "whole")
-    for k in (2, 0, 1):
-        cells = Cells()
-        made = pf.sweep(cells, PLAN, tmp_path / "n", alike=["debye"], stack=2, shard=(k, 3))
-        assert made is None
-        assert len(cells.calls) == 2
-    _, last = run(tmp_path / "n")
-    assert last.calls == []
-    assert content(tmp_path / "n") == content(tmp_path / "whole")
-
-
-def test_a_longer_list_runs_what_is_new_and_another_one_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "grows"
-    run(folder)
-    longer = {**PLAN, "cases": [{"debye": 0.6, "voltage": 0.25}, {"debye": 0.6, "voltage": 0.5}]}
-    found, cells = run(folder, longer)
-    assert [[case["voltage"] for case in call] for call in cells.calls] == [[0.25]]
-    assert found.column("voltage").tolist() == [*VOLTAGES, *VOLTAGES, 0.25, 0.5]
-    assert torch.equal(found.tensor("states", 11), found.tensor("states", 1))
-    before, shorter = content(folder), [{"debye": 0.6, "voltage": 1.0, "duration": 0.02}]
-    with pytest.raises(pf.SweepError, match="another sweep: 10 of its 12 cases are not among"):
-        run(folder, shorter)
-    assert content(folder) == before
-    alone, cells = run(folder, shorter, overwrite=True)
-    assert (len(alone.cases), len(cells.calls)) == (1, 1)
-    assert sorted(content(folder)) == sorted(FILES)
-
-
-def test_one_sweep_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
-    def within(shard: tuple[int, int] | None) -> Any:
-        def solve(cases: list[Case]) -> pf.Solution:
-            pf.sweep(decays, [{"rate": 1.0}, {"rate": 2.0}], tmp_path / "a", stack=1, shard=shard)
-            return decays(cases)
-
-        return solve
-
-    plan = [{"rate": 1.0}]
-    for inner, outer in ((None, None), (None, (0, 1)), ((0, 2), None)):
-        with pytest.raises(pf.SweepError, match="a is in use by another sweep"):
-            pf.sweep(within(inner), plan, tmp_path / "a", shard=outer)
-    pf.sweep(within((1, 2)), plan, tmp_path / "a", shard=(0, 1))  # shares may
-    assert pf.sweep(decays, [{"rate": 1.0}, {"rate": 2.0}], tmp_path / "a") is not None
-    assert sorted(content(tmp_path / "a")) == sorted(FILES)
-
-
-def test_what_finished_cases_lack_is_said(tmp_path: Path) -> None:
-    def last(solution: pf.Solution) -> dict[str, Tensor]:
-        return {"last": solution.final[:, 0]}
-
-    def more(solution: pf.Solution) -> dict[str, Tensor]:
-        return last(solution) | {"twice": 2 * solution.final[:, 0]}
-
-    plan, longer = [{"rate": 1.0}], [{"rate": 1.0}, {"rate": 0.5}]
-    pf.sweep(decays, plan, tmp_path / "a")
-    with pytest.warns(UserWarning, match="cases without what `observe` gives, and finished"):
-        pf.sweep(decays, plan, tmp_path / "a", observe=last)
-    pf.sweep(decays, plan, tmp_path / "b", observe=last)
-    pf.sweep(decays, plan, tmp_path / "b", observe=last)
-    with pytest.warns(UserWarning, match=r"cases without \['twice'\], and finished"):
-        pf.sweep(decays, longer, tmp_path / "b", observe=more)
-    with pytest.raises(pf.SweepError, match="another sweep: 2 of its 2 cases"):
-        pf.sweep(decays, longer, tmp_path / "b", observe=more, version="2")
-    found = pf.sweep(decays, longer, tmp_path / "b", observe=more, version="2", overwrite=True)
-    assert found is not None
-    assert torch.equal(found.column("twice"), 2 * found.column("last"))
-    assert [case["version"] for case in found.cases] == ["2", "2"]
-
-
 def test_what_is_observed_of_a_case_without_an_answer_is_blank(tmp_path: Path) -> None:
     plan = {"grid": {"rate": [1.0, -1e200]}}
     found = pf.sweep(decays, plan, tmp_path, observe=lambda run: {"one": torch.ones(2)})
@@ -315,18 +128,6 @@ def test_what_is_observed_of_a_case_without_an_answer_is_blank(tmp_path: Path) -
     for case in (2, -3, 99, 0.5):
         with pytest.raises(ValueError, match=f"`case` must be .* 2 cases, 0 to 1, got {case}"):
             found.tensor("states", case)  # type: ignore[arg-type]
-
-
-def test_a_damaged_part_is_run_again(tmp_path: Path) -> None:
-    run(tmp_path / "whole")
-    for k in (0, 1):
-        pf.sweep(Cells(), PLAN, tmp_path / "n", alike=["debye"], stack=2, shard=(k, 2))
-    part = sorted((tmp_path / "n" / "parts").iterdir())[0]
-    part.write_bytes(part.read_bytes()[:100])
-    with pytest.warns(UserWarning, match="is damaged: .* Its cases are run again"):
-        _, cells = run(tmp_path / "n")
-    assert len(cells.calls) == 1
-    assert content(tmp_path / "n") == content(tmp_path / "whole")
 
 
 def test_what_is_no_sweep_is_said(tmp_path: Path) -> None:
