@@ -12,7 +12,7 @@ import pnpfusion as pf
 from tests.training.estimators import TWO, quick, table, torn
 
 pytest.importorskip("sklearn", reason="scikit-learn is an extra", minversion="1.6")
-from sklearn.metrics import r2_score  # noqa: E402
+from sklearn.metrics import r2_score
 
 
 def test_columns_are_told_in_any_way() -> None:
