@@ -1,19 +1,15 @@
 """The examples in docs/examples: each runs as a user would run it, and what it claims holds."""
 
 import ast
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.docs.scripts import ran
 from tests.source_tree import ROOT
 
 GALLERY = ROOT / "docs" / "examples"
 EXAMPLES = sorted(GALLERY.rglob("*.py"))
-COMPILES = re.compile(r"compiling \w+ for this machine, once")  # of a kernel's first use
 LONGEST = 60  # lines in all
 LARGEST = 3_000_000  # bytes of a picture or movie
 NAMES = [path.relative_to(GALLERY).with_suffix("").as_posix() for path in EXAMPLES]
@@ -48,22 +44,7 @@ def test_an_example_runs_and_draws(example: Path, tmp_path: Path, record_propert
     """Run from an empty folder, without a display; its processor time is a property of the test."""
     here, shown = tmp_path / "here", tmp_path / "shown"
     here.mkdir()
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": paths}
-    environment.pop("DISPLAY", None)  # where there is one, `plt.show` warns that Agg shows nothing
-    ran = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "docs" / "run_example.py"), str(example), str(shown)],
-        cwd=here,
-        env=environment,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
-    said = [line for line in ran.stderr.splitlines() if not COMPILES.fullmatch(line)]
-    assert (ran.returncode, said) == (0, [])
-    *printed, took = ran.stdout.splitlines()
+    *printed, took = ran(ROOT / "tests" / "docs" / "run_example.py", example, shown, cwd=here)
     record_property("took", took)
     print(example.stem, *printed, took, sep="\n")
     assert printed, f"{example.name} must print what it found"
@@ -89,10 +70,4 @@ def test_an_example_follows_its_settings(name: str, setting: str, other: str, tm
     assert setting in text
     script = tmp_path / f"{name}.py"
     script.write_text(text.replace(setting, setting.split("=")[0] + "= " + other), encoding="utf-8")
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    subprocess.run(
-        [sys.executable, str(script)],
-        env=os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": paths},
-        timeout=300,
-        check=True,
-    )
+    assert ran(script, cwd=tmp_path)

@@ -2,12 +2,8 @@
 
 import ast
 import json
-import os
-import re
 import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from unittest import mock
 
@@ -15,11 +11,11 @@ import matplotlib.pyplot
 import pytest
 import torch
 
+from tests.docs.scripts import ran
 from tests.source_tree import ROOT
 
 FOLDER = ROOT / "docs" / "lessons"
 LESSONS = sorted(FOLDER.glob("lesson_*.py"))
-COMPILES = re.compile(r"compiling \w+ for this machine, once")  # of a kernel's first use
 #: Wrong answers to each lesson's exercises, near enough to be made: none may pass its check.
 WRONG = {
     1: ("0.02", "lambda n, d: math.log(2) / (n * math.pi**2 * d)"),
@@ -75,20 +71,7 @@ def test_a_lesson_has_two_exercises_and_their_checked_answers(lesson: Path):
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_runs_and_its_checks_refuse_wrong_answers(lesson: Path, tmp_path: Path):
     """Run from elsewhere, without a display; nothing is left behind."""
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
-    ran = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(lesson), *WRONG[int(lesson.stem.split("_")[1])]],
-        cwd=tmp_path,
-        env=environment | {"MPLBACKEND": "Agg", "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
-    said = [line for line in ran.stderr.splitlines() if not COMPILES.fullmatch(line)]
-    assert (ran.returncode, said) == (0, [])
+    ran("-c", DRIVER, lesson, *WRONG[int(lesson.stem.split("_")[1])], cwd=tmp_path)
     assert not [*tmp_path.iterdir()], f"{lesson.name} must leave nothing behind"
 
 

@@ -20,12 +20,7 @@ from tests.fusion.progressive_layers import (
 )
 from tests.registry import f64
 
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def feedback(layer):

@@ -10,12 +10,7 @@ from pnpfusion.solvers import ConvergenceWarning
 from tests.fusion.progressive_layers import LAYERS, WIDTH, Counted, Pair, features, ready
 from tests.registry import f64
 
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def contracting(lipschitz=0.5):

@@ -193,29 +193,23 @@ def run_alone(example: str) -> None:
 
 
 @pytest.mark.long
-def test_the_example_learns_the_same_in_two_processes(
-    here: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("data_parallel", "loss of the first batch 2.3"),
+        ("training_in_processes", "loss of the last epoch 0."),
+    ],
+)
+def test_an_example_learns_the_same_in_two_processes(
+    name: str, words: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    example = str(ROOT / "docs" / "examples" / "in_your_code" / "data_parallel.py")
+    example = str(ROOT / "docs" / "examples" / "in_your_code" / f"{name}.py")
     run_alone(example)
     alone = capsys.readouterr().out.strip()
-    assert alone.startswith("loss of the first batch 2.3")
+    assert alone.startswith(words)
     code, said = torchrun(2, example, here=here)
     assert code == 0, said
-    assert alone in said
-
-
-@pytest.mark.long
-def test_the_example_of_the_loop_learns_the_same_in_two_processes(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    example = str(ROOT / "docs" / "examples" / "in_your_code" / "training_in_processes.py")
-    run_alone(example)
-    alone = capsys.readouterr().out.strip()
-    assert alone.startswith("loss of the last epoch 0.")
-    code, said = torchrun(2, example, here=here)
-    assert code == 0, said
-    assert said.count("loss of the last epoch") == 1
+    assert said.count(words) == 1
     assert alone in said
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion import cli
-from pnpfusion.comparison import Plan, compare
+from pnpfusion.comparison import Comparison, Plan, compare
 from pnpfusion.comparison.baselines import Asked, fit_baseline
 from pnpfusion.data import Features
 from pnpfusion.training import FusionModel, Recipe, evaluate, predict, train, without_each
@@ -83,6 +83,34 @@ def test_baselines_see_the_mean_in_its_place() -> None:
     torch.testing.assert_close(one.outputs(test), one.outputs(whole), atol=1e-5, rtol=1e-5)
 
 
+def write(data: Features, folder: Path) -> Path:
+    arrays = {name: values.numpy() for name, values in data.modalities.items()}
+    flags = {f"present.{name}": data.there(name).numpy() for name in data.dims}
+    parts = np.array(["train"] * len(data))
+    for name, rows in data.splits.items():
+        parts[rows.numpy()] = name
+    assert data.target is not None
+    np.savez(folder / "torn.npz", label=data.target.numpy(), split=parts, **arrays, **flags)
+    return folder / "torn.npz"
+
+
+def compared(path: Path, folder: Path, *models: str, epochs: int = 1) -> Comparison:
+    """A small comparison on one file, from one seed."""
+    recipe = Recipe(epochs=epochs)
+    return compare(
+        Plan(
+            sets=(str(path),),
+            models=models,
+            seeds=(0,),
+            recipe=recipe,
+            hidden=8,
+            width=8,
+            noise=(1.0,),
+        ),
+        folder,
+    )
+
+
 def with_lone(samples: int = 120) -> Features:
     """Who is to be judged has only b; of the others a third lack "a", a third "b"."""
     data = torn(samples)
@@ -114,11 +142,7 @@ def test_what_nobody_can_do_without_is_left_out_of_a_training(
 
 def test_what_nobody_can_do_without_is_left_out_of_a_comparison(tmp_path: Path) -> None:
     path = write(with_lone(), tmp_path)
-    plan = Plan(
-        sets=(str(path),), models=("concat", "logistic"), seeds=(0,), recipe=Recipe(epochs=1),
-        hidden=8, width=8, noise=(1.0,),
-    )  # fmt: skip
-    found = compare(plan, tmp_path / "cells")
+    found = compared(path, tmp_path / "cells", "concat", "logistic")
     assert not found.failures
     for row in found.sets[0].rows:
         assert "without b" not in row.measures
@@ -130,11 +154,7 @@ def test_what_nobody_can_do_without_is_left_out_of_a_comparison(tmp_path: Path) 
 def test_what_is_lost_is_of_the_same_samples(tmp_path: Path) -> None:
     """A model that never sees "a" loses nothing without it, whoever is left out."""
     data = torn(300)
-    plan = Plan(
-        sets=(str(write(data, tmp_path)),), models=("logistic:b", "concat"), seeds=(0,),
-        recipe=Recipe(epochs=1), hidden=8, width=8, noise=(1.0,),
-    )  # fmt: skip
-    found = compare(plan, tmp_path / "cells")
+    found = compared(write(data, tmp_path), tmp_path / "cells", "logistic:b", "concat")
     records = [json.loads(one.read_text())["found"] for one in (tmp_path / "cells/cells").iterdir()]
     (one,) = (record for record in records if "epochs" not in record)
     assert one["beside"]["a"] == one["without"]["a"]
@@ -145,27 +165,12 @@ def test_what_is_lost_is_of_the_same_samples(tmp_path: Path) -> None:
     assert lost > 0.1
 
 
-def write(data: Features, folder: Path) -> Path:
-    arrays = {name: values.numpy() for name, values in data.modalities.items()}
-    flags = {f"present.{name}": data.there(name).numpy() for name in data.dims}
-    parts = np.array(["train"] * len(data))
-    for name, rows in data.splits.items():
-        parts[rows.numpy()] = name
-    assert data.target is not None
-    np.savez(folder / "torn.npz", label=data.target.numpy(), split=parts, **arrays, **flags)
-    return folder / "torn.npz"
-
-
 def test_a_file_with_gaps_is_trained_on_compared_and_not_simulated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = torn(120)
     path = write(data, tmp_path)
-    plan = Plan(
-        sets=(str(path),), models=("concat", "logistic"), seeds=(0,), recipe=Recipe(epochs=2),
-        hidden=8, width=8, noise=(1.0,),
-    )  # fmt: skip
-    found = compare(plan, tmp_path / "cells")
+    found = compared(path, tmp_path / "cells", "concat", "logistic", epochs=2)
     assert not found.failures
     for row in found.sets[0].rows:
         assert {"without a", "without b", "noise all"} <= {*row.measures}
