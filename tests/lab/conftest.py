@@ -10,7 +10,7 @@ from tests.lab.pages import Page
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+def driver() -> Iterator[Any]:
     """One browser for all tests; it keeps a log of what it asks for and of what goes wrong."""
     from benchmarks.chromium import absent, chromium
 
@@ -20,7 +20,14 @@ def browser() -> Iterator[Any]:
         yield driver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def browser(driver: Any) -> Iterator[Any]:
+    """The same for one file of tests: a page left open would play on and slow those after."""
+    yield driver
+    driver.get("about:blank")
+
+
+@pytest.fixture(scope="module")
 def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The page that computes."""
     path = tmp_path_factory.mktemp("lab") / "lab.html"
