@@ -251,11 +251,11 @@ class Electrolyte:
         load = medium.volumes * self.charge(c)
         present = medium.volumes * (self.valence * c).abs().sum(1)
         size = torch.stack([one.flatten(1).abs().amax(1) for one in (present, *through)]).amax(0)
+        wrong = medium.leaving(through) - load
         if medium.floating:  # what net charge round-off has left is not in the potential
-            load = load - medium.volumes * (self.net_charge(c) / medium.volumes.sum()).reshape(
-                -1, *(1,) * medium.grid.ndim
-            )
-        wrong = (medium.leaving(through) - load).flatten(1).abs().amax(1)
+            net = medium.total(wrong / medium.volumes) / medium.volumes.sum()
+            wrong = wrong - medium.volumes * net.reshape(-1, *(1,) * medium.grid.ndim)
+        wrong = wrong.flatten(1).abs().amax(1)
         return wrong / size.clamp_min(torch.finfo(c.dtype).tiny)
 
     # ---- what users ask, per area of a face where it lives on faces
