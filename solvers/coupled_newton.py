@@ -71,9 +71,15 @@ def _iterate_compiled(
     converged, failed = torch.zeros(2, len(base), dtype=torch.bool)
     newton_1d(
         compiled_cell(cell),
-        *map(as_array, (base, step, c, phi, scale)),
+        as_array(base),
+        as_array(step),
+        as_array(c),
+        as_array(phi),
+        as_array(scale),
         most,
-        *map(as_array, (converged, iterations, failed)),
+        as_array(converged),
+        as_array(iterations),
+        as_array(failed),
     )
     if failed.any():  # LAPACK may solve what elimination in blocks does not
         again = _iterate(cell, base, step, guess, scale, most)

@@ -64,7 +64,7 @@ class _Bound(torch.autograd.Function):
         matrices, bound, *powers = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is asked for
             bound, _ = _bound_and_powers(matrices)
-            (found,) = torch.autograd.grad(bound, matrices, by_bound, create_graph=True)
+            found: Tensor = torch.autograd.grad(bound, matrices, by_bound, create_graph=True)[0]
             return found
         size = torch.linalg.matrix_norm(matrices, keepdim=True)
         way = matrices / size.clamp_min(torch.finfo(matrices.dtype).tiny)
@@ -72,4 +72,5 @@ class _Bound(torch.autograd.Function):
             way = times_transposed(power, way.mT)
         along = (way * matrices).sum((-2, -1))  # > 0; a norm's gradient along A is the norm
         scale = torch.where(along > 0, by_bound * bound / along, 0)
-        return scale[..., None, None] * way
+        by: Tensor = scale[..., None, None] * way
+        return by

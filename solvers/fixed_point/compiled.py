@@ -52,9 +52,13 @@ def iterate(
     converged = torch.zeros(batch, dtype=torch.bool)
     best = Best(*map(as_array, (*state, *numbers, evaluations, converged)))
     kept = batch if memory else 0
+    last_u, last_f = np.empty((2, kept, n), best.u.dtype)
+    one, other = np.empty((2, kept, memory, n), best.u.dtype)
     past = Past(
-        *(np.empty((kept, n), best.u.dtype) for _ in range(2)),
-        *(np.empty((kept, memory, n), best.u.dtype) for _ in range(2)),
+        last_u,
+        last_f,
+        one,
+        other,
         np.zeros((kept, memory, memory) if method.ridge else (0, 0, 0), best.u.dtype),
         np.full(batch, -1),
         np.full(batch, method.damping, best.u.dtype),

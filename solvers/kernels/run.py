@@ -51,7 +51,8 @@ def may_try(method: Method, run: Run, sample: int, dt: float) -> bool:
     """Whether a plain step of that size is worth trying."""
     span = run.times[len(run.times) - 1] - run.times[0]
     least = 4 * EPSILON * max(abs(run.t[sample]), 1e-3 * span)
-    return run.failures[sample] < method.most_failures and dt > least
+    worth: bool = run.failures[sample] < method.most_failures and dt > least
+    return worth
 
 
 @inlined

@@ -19,14 +19,13 @@ from pnpfusion.solvers.kernels.axis.rest_dual import (
     solve,
 )
 from pnpfusion.solvers.kernels.axis.rest_problem import (
-    AT_ONCE,
-    FEWEST,
     Problem,
     clear,
     gather_problem,
     make_room,
     scatter,
 )
+from pnpfusion.solvers.kernels.axis.side_by_side import width_of
 from pnpfusion.solvers.kernels.decorators import Array, Truth, Whole, inner, kernel
 
 
@@ -54,7 +53,7 @@ def rest_1d(
         iterations: takes how many they needed, (B,).
     """
     batch, dtype = len(phi), phi.dtype
-    width = min(batch, max(FEWEST, AT_ONCE // problem.volumes.shape[1]))
+    width = width_of(batch, problem.volumes.shape[1])
     room = make_room(problem, width)
     here, trial = np.zeros_like(room.step), np.zeros_like(room.step)
     eta, trial_eta = np.empty_like(room.step_eta), np.empty_like(room.step_eta)

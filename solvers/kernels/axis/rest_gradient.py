@@ -6,8 +6,6 @@ import numpy as np
 
 from pnpfusion.solvers.kernels.axis.rest_dual import add_up, factorise, solve
 from pnpfusion.solvers.kernels.axis.rest_problem import (
-    AT_ONCE,
-    FEWEST,
     Problem,
     clear,
     gather,
@@ -15,6 +13,7 @@ from pnpfusion.solvers.kernels.axis.rest_problem import (
     make_room,
     scatter,
 )
+from pnpfusion.solvers.kernels.axis.side_by_side import width_of
 from pnpfusion.solvers.kernels.decorators import Array, kernel
 
 
@@ -36,7 +35,7 @@ def rest_1d_backward(
     The last five arrays take them, each with a row per sample.
     """
     batch, species, n = c.shape
-    width = min(batch, max(FEWEST, AT_ONCE // problem.volumes.shape[1]))
+    width = width_of(batch, problem.volumes.shape[1])
     room = make_room(problem, width)
     push = np.zeros_like(room.c)
     flow = np.empty_like(room.conductance)

@@ -8,9 +8,6 @@ import numpy as np
 
 from pnpfusion.solvers.kernels.decorators import Array, inner
 
-AT_ONCE = 4096  #: cells of samples side by side: few enough for caches, in rows of some length
-FEWEST = 32  #: samples side by side, if there are as many
-
 
 class Problem(NamedTuple):
     """B samples of N cells, S species and K conserved totals; one row may stand for all samples."""

@@ -13,13 +13,12 @@ from __future__ import annotations
 import numpy as np
 
 from pnpfusion.solvers.kernels.axis.salt_room import (
-    AT_ONCE,
-    FEWEST,
     Room,
     Salt,
     make_room,
     set_channel,
 )
+from pnpfusion.solvers.kernels.axis.side_by_side import width_of
 from pnpfusion.solvers.kernels.decorators import Array, Truth, Whole, inner, kernel
 from pnpfusion.solvers.kernels.exponential import exp
 from pnpfusion.solvers.kernels.logarithm import asinh, log1p
@@ -50,7 +49,7 @@ def salt_1d(
     """
     batch, channels, n = charge.shape
     dtype = charge.dtype
-    width = min(batch, max(FEWEST, AT_ONCE // n))
+    width = width_of(batch, n)
     room = make_room(n, width, charge)
     phi, load, e, value = room.phi, room.load, room.e, room.value
     before, size = np.empty(width, dtype), np.empty(width, dtype)

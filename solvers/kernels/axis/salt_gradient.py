@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pnpfusion.solvers.kernels.axis.salt_room import AT_ONCE, FEWEST, Salt, make_room, set_channel
+from pnpfusion.solvers.kernels.axis.salt_room import Salt, make_room, set_channel
+from pnpfusion.solvers.kernels.axis.side_by_side import width_of
 from pnpfusion.solvers.kernels.decorators import Array, Truth, kernel
 from pnpfusion.solvers.kernels.exponential import exp
 
@@ -26,7 +27,7 @@ def salt_1d_backward(
     """
     batch, _, channels, n = read.shape
     dtype = read.dtype
-    width = min(batch, max(FEWEST, AT_ONCE // n))
+    width = width_of(batch, n)
     room = make_room(n, width, read)
     phi, x, inverse, slope = room.phi, room.step, room.inverse, room.slope
     e, total, last, excess = room.e, room.total, room.last, room.value

@@ -8,9 +8,6 @@ import numpy as np
 
 from pnpfusion.solvers.kernels.decorators import Array, inner
 
-AT_ONCE = 4096  #: cells of samples side by side: few enough for caches, in rows of some length
-FEWEST = 32  #: samples side by side, if there are as many
-
 
 class Salt(NamedTuple):
     """K channels; a batch of several times K has them in turn."""
