@@ -7,7 +7,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 import pnpfusion as pf
-from pnpfusion.solvers.captured import captured
+from pnpfusion.solvers.device.captured import captured
 from pnpfusion.solvers.device.steps import OneStep
 from tests.registry import blocking_cell, f64
 

@@ -5,6 +5,7 @@ import torch
 
 import pnpfusion as pf
 from pnpfusion.solvers import KenCarp4
+from pnpfusion.solvers.compiled import followed as compiled_followed
 from pnpfusion.solvers.compiled import implicit as compiled_implicit
 from pnpfusion.solvers.compiled import run as compiled_run
 from tests.compiled.test_implicit import assert_close, gradients
@@ -153,7 +154,7 @@ def test_a_line_too_long_for_the_cache():
 
 def test_threads_change_no_bit(monkeypatch):
     monkeypatch.setattr(compiled_run, "ENOUGH_FOR_A_THREAD", 30)
-    monkeypatch.setattr(compiled_implicit, "ENOUGH_FOR_A_THREAD", 30)
+    monkeypatch.setattr(compiled_followed, "ENOUGH_FOR_A_THREAD", 30)
     v = given(30, 2, batch=9)
     cell = reservoir_cell(v, 30, 2, "scharfetter-gummel")
     threads, found = torch.get_num_threads(), []

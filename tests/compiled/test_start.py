@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 import pnpfusion as pf
 from pnpfusion.solvers import KenCarp4
-from pnpfusion.solvers.compiled import implicit as compiled_implicit
+from pnpfusion.solvers.compiled.followed import FollowedCall
 from tests.compiled.test_newton import cells
 from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, blocking_cell, f64, times
@@ -56,13 +56,13 @@ def test_any_run_begins_with_the_step_of_torch(made):
 
 
 def test_a_run_with_gradient_begins_with_the_same_step(monkeypatch):
-    seen, take = [], compiled_implicit._Call.take
+    seen, take = [], FollowedCall.take
 
     def noted(self, run, *rest):
         seen.append((torch.tensor(run.dt), torch.tensor(run.slope)))
         return take(self, run, *rest)
 
-    monkeypatch.setattr(compiled_implicit._Call, "take", noted)
+    monkeypatch.setattr(FollowedCall, "take", noted)
     cell, c, span = blocking_cell(), torch.ones(1, 2, 32, dtype=f64), times(0, 0.3)
     place = started(cell, c, span, KenCarp4())[2].place
     pf.simulate(cell, c.requires_grad_(), span)
