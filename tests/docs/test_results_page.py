@@ -11,7 +11,7 @@ import pytest
 from docs.results import ablations, plans, targets
 from docs.results.__main__ import main
 from docs.results.ablations import difference
-from docs.results.findings import verdict
+from docs.results.findings import against_reference
 from docs.results.papers import gmf_parameters
 from docs.results.targets import Loss
 from pnpfusion.comparison import Row, paired_difference
@@ -126,10 +126,10 @@ def row(model: str, scores: list[list[float | None]], beside: list[list[float]] 
 
 def test_verdicts_follow_from_intervals() -> None:
     base = [[0.5], [0.6], [0.7]]
-    assert verdict(row("a", [[0.61], [0.7], [0.81]], base)) == "above"
-    assert verdict(row("a", [[0.4], [0.51], [0.6]], base)) == "below"
-    assert verdict(row("a", [[0.4], [0.7], [0.7]], base)) == "open"
-    assert verdict(row("concat", base, None)) == "none"  # type: ignore[arg-type]
+    assert against_reference(row("a", [[0.61], [0.7], [0.81]], base)) == "above"
+    assert against_reference(row("a", [[0.4], [0.51], [0.6]], base)) == "below"
+    assert against_reference(row("a", [[0.4], [0.7], [0.7]], base)) == "open"
+    assert against_reference(row("concat", base, None)) == "none"  # type: ignore[arg-type]
     found = difference(row("a", [[0.8], [None], [0.9]], None), row("b", base, None))  # type: ignore[arg-type]
     assert found is not None
     assert found.interval.mean == pytest.approx(0.25)

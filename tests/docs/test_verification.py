@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from docs.verification.case import SIZES, Case, Table, profile, series
-from docs.verification.page import CASES, complaints, markdown, page, results
+from docs.verification.page import CASES, complaints, page, results, table_of
 from tests.source_tree import ROOT
 
 # PyTorch itself warns so, at its first forward derivative (rates of change at driven walls).
@@ -59,7 +59,7 @@ def differences(made: Sequence[Table], heads: Sequence[str] | None = None) -> li
     shown = cells(PAGE.read_text(encoding="utf-8"))
     found = []
     for table in made:
-        for key, value in cells(markdown(table)).items():
+        for key, value in cells(table_of(table)).items():
             if heads is not None and (key[2] not in heads or not value):
                 continue
             if key not in shown or not alike(shown[key], value, key[2]):

@@ -1,11 +1,9 @@
-"""Files that are whole or not there, and that say so themselves when they are damaged."""
+"""Safetensors files that say themselves when they are damaged: tensors, JSON and a digest."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,41 +13,6 @@ from torch import Tensor
 
 class DamagedFile(ValueError):
     """A file that is not what was written."""
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is on the disk as a whole, or what was there before still is.
-
-    Raises:
-        OSError: the disk is full, or the folder may not be written to.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        sync_folder(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """See that names of files in a folder are on the disk, where the system knows how."""
-    if sys.platform == "win32":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def json_bytes(value: Mapping[str, Any]) -> bytes:
-    """JSON for people to read."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    return f"{text}\n".encode()
 
 
 def pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any], key: str) -> bytes:
