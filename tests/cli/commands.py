@@ -1,6 +1,5 @@
 """The command as one types it, or in this process, and tables for it to read."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pnpfusion.cli import main
-from tests.source_tree import ROOT
+from tests.source_tree import environment
 
 #: Small enough to take a second, fine enough to warn of nothing.
 QUICK = ["--debye", "0.2", "--duration", "0.001", "--times", "7", "--no-gif"]
@@ -25,7 +24,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=environment(),
         text=True,
         encoding="utf-8",
         stdout=subprocess.PIPE,

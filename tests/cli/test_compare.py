@@ -16,7 +16,7 @@ from pnpfusion.cli import compare as command
 from pnpfusion.cli import main
 from pnpfusion.comparison import BASELINES
 from pnpfusion.comparison.runner import CELLS
-from tests.source_tree import ROOT
+from tests.source_tree import ROOT, environment
 
 SMALL = "interaction:samples=150,width=4"
 TYPED = ["--data", SMALL, "--models", "concat,gmf", "--hidden", "8", "--width", "8"]
@@ -138,7 +138,7 @@ def started(*typed: str) -> subprocess.Popen[str]:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=environment(),
         start_new_session=True,
     )
 

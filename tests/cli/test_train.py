@@ -24,7 +24,7 @@ from pnpfusion.training import MODELS, FusionModel, Recipe
 from pnpfusion.training import recipe as recipes
 from pnpfusion.training.loop import BETWEEN_CHECKPOINTS
 from tests.cli.commands import start
-from tests.source_tree import ROOT
+from tests.source_tree import environment
 
 MADE = {
     *("config.json", "model.safetensors", "metrics.jsonl", "settings.json", "summary.json"),
@@ -246,7 +246,7 @@ def test_a_folder_that_may_not_be_written_to(options: list[str], words: str, her
         done = subprocess.run(
             [*prefix, sys.executable, "-m", "pnpfusion", "train", *QUICK, *options],
             cwd=here,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            env=environment(),
             capture_output=True,
             text=True,
             timeout=120,

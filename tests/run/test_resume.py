@@ -1,6 +1,5 @@
 """A run that was interrupted goes on as if nothing had happened, from memory or from a file."""
 
-import os
 import re
 import signal
 import subprocess
@@ -8,7 +7,6 @@ import sys
 import textwrap
 from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +16,7 @@ from pnpfusion.solvers import RK4, TRBDF2, AsymptoticPreserving, Euler, KenCarp4
 from pnpfusion.solvers.backend import is_installed
 from pnpfusion.solvers.compiled.run import CompiledRun
 from tests.registry import Decay, Pendulum, blocking_cell, f64, stepper_name, times
+from tests.source_tree import environment
 
 VOLTAGES = torch.tensor([[0.2, 25.0, 3.0]], dtype=f64)
 SPAN = torch.linspace(0, 0.02, 9, dtype=f64)
@@ -142,7 +141,7 @@ def test_a_run_stopped_by_a_signal_goes_on_from_its_file(tmp_path):
         run.save({str(tmp_path / "whole")!r})
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
-    settings = {"env": {**os.environ, "PYTHONPATH": str(Path.cwd())}, "text": True}
+    settings = {"env": environment(), "text": True}
     with subprocess.Popen(command, stderr=subprocess.PIPE, **settings) as process:
         bar = ""
         while process.poll() is None and not re.search(r" [2-9]\d%", bar):

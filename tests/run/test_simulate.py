@@ -1,10 +1,8 @@
 """The verb: what it returns, and how it ends."""
 
-import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +20,7 @@ from tests.registry import (
     stepper_name,
     times,
 )
+from tests.source_tree import environment
 
 
 @pytest.mark.parametrize("stepper", ALL_STEPPERS, ids=stepper_name)
@@ -137,7 +136,7 @@ def test_an_interruption_keeps_the_run_so_far(stepper):
         capture_output=True,
         text=True,
         timeout=120,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        env=environment(),
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -7,23 +7,18 @@ import os
 import re
 import runpy
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import matplotlib.pyplot
 import pytest
-from torch import distributed
 
 from pnpfusion.cli import main
-from tests.source_tree import ROOT
+from tests.processes import by_hand, together, torchrun
+from tests.source_tree import ROOT, environment
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not distributed.is_available(), reason="torch was built without it"),
-    pytest.mark.xdist_group("torchrun"),  # one after the other: each has processes of its own
-]
+pytestmark = together
 FILES = ["sweep.safetensors", "summary.json", "table.csv"]
 PLAN = {
     **{"data": "mine.npz", "debye": 0.2, "duration": 0.001, "times": 3},
@@ -63,32 +58,6 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def environment(**more: str) -> dict[str, str]:
-    loopback = "lo" in [name for _, name in socket.if_nameindex()]
-    return {
-        **os.environ,
-        **{"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        **({"GLOO_SOCKET_IFNAME": "lo"} if loopback else {}),
-        **more,
-    }
-
-
-def torchrun(processes: int, *program: str, here: Path, **more: str) -> tuple[int, str]:
-    """Its exit code, and what it and its processes said."""
-    agent = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    done = subprocess.run(
-        [sys.executable, *agent, *program],
-        cwd=here,
-        env=environment(**more),
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=150,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
 def command(out: str) -> list[str]:
     return ["simulate", "--sweep", "grid.json", "--stack", "2", "--quiet", "--out", out]
 
@@ -126,35 +95,6 @@ def test_a_killed_process_ends_the_run_and_the_same_command_completes_it(
     assert main(command("halves")) == 0
     assert main(command("whole")) == 0
     assert same(here / "halves", here / "whole")
-
-
-def free_port() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return str(one.getsockname()[1])
-
-
-def by_hand(here: Path, *program: str, **more: str) -> tuple[list[int], list[str]]:
-    """Two processes without an agent: their exit codes, and what each said."""
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, *program],
-            cwd=here,
-            env=environment(RANK=str(rank), **place, **more),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=100)[0] for process in ranks]
-    finally:
-        for process in ranks:
-            process.kill()
-    return [process.returncode for process in ranks], said
 
 
 @pytest.mark.parametrize(

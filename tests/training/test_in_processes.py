@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from pathlib import Path
@@ -12,17 +11,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import distributed
 
 from pnpfusion.cli import main
 from tests.cli.test_train import write_set
-from tests.sweeps.test_torchrun import by_hand, torchrun
+from tests.processes import by_hand, ended, together, torchrun, two_ranks
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not distributed.is_available(), reason="torch was built without it"),
-    pytest.mark.xdist_group("torchrun"),
-]
+pytestmark = together
 #: 53 samples to learn from, in batches of 16, 16, 16, 5.
 TOLD = ["train", "--data", "mine.npz", "--epochs", "3", "--batch", "16", "--quiet"]
 TOLD += ["--modality-dropout", "0.3", "--precision", "float64", "--class-weights", "balanced"]
@@ -140,32 +134,13 @@ def test_a_killed_process_is_missed_and_two_go_on_from_there(here: Path) -> None
 
 
 def test_sigterm_to_one_stops_all_at_the_same_step(here: Path) -> None:
-    import subprocess
-    import sys
-
-    from tests.sweeps.test_torchrun import environment, free_port
-
     long = ["--epochs", "4000", "--patience", "none", "--model", "concat", "--out", "cut"]
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-m", "pnpfusion", *TOLD, *long],
-            cwd=here,
-            env=environment(RANK=str(rank), **place),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        deadline, metrics = time.monotonic() + 90, here / "cut" / "metrics.jsonl"
-        while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
-            time.sleep(0.05)
-        os.kill(ranks[1].pid, signal.SIGTERM)
-        said = [process.communicate(timeout=60)[1] for process in ranks]
-    finally:
-        for process in ranks:
-            process.kill()
-    assert [process.returncode for process in ranks] == [130, 143], said
+    ranks = two_ranks(here, "-m", "pnpfusion", *TOLD, *long)
+    deadline, metrics = time.monotonic() + 90, here / "cut" / "metrics.jsonl"
+    while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
+        time.sleep(0.05)
+    ranks[1].send_signal(signal.SIGTERM)
+    codes, said = ended(ranks)
+    assert codes == [130, 143], said
     assert "Go on with: pnpfusion train --resume cut" in said[0]
     assert (here / "cut" / "checkpoint.safetensors").exists()
