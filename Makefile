@@ -75,15 +75,15 @@ $(TRITON)/.installed-$(RELEASE): | $(STAMP)
 oldest: $(OLDEST)/.installed  ## run the tests with the oldest packages that pyproject.toml admits, but for PyTorch's
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -W ignore::DeprecationWarning -n $(WORKERS) --dist loadgroup $(ARGS)
 
-$(OLDEST)/.installed: pyproject.toml constraints.txt tests/bounds.py | $(STAMP)
+$(OLDEST)/.installed: pyproject.toml constraints.txt tests/project/bounds.py | $(STAMP)
 	$(BIN)/python -m venv --clear $(OLDEST)
-	$(BIN)/python -m tests.bounds oldest >$(OLDEST)/oldest.txt
+	$(BIN)/python -m tests.project.bounds oldest >$(OLDEST)/oldest.txt
 	$(OLDEST)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -r $(OLDEST)/oldest.txt torch
 	$(OLDEST)/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 pythons: $(STAMP)  ## can all packages be installed under each Python that pyproject.toml names? asks, installs nothing
-	$(BIN)/python -m tests.bounds newest 3.11 3.12 3.13
+	$(BIN)/python -m tests.project.bounds newest 3.11 3.12 3.13
 
 lint: $(STAMP)  ## check style and formatting
 	$(BIN)/python -m ruff check .

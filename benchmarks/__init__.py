@@ -5,9 +5,13 @@ Everything is measured on one thread, which must be said before numpy and torch 
 
 import argparse
 import os
+from pathlib import Path
 
-for _name in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
-    os.environ.setdefault(f"{_name}_NUM_THREADS", "1")
+ROOT = Path(__file__).parents[1]
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+
+for _name, _value in ONE_THREAD.items():
+    os.environ.setdefault(_name, _value)
 
 
 def count(text: str) -> int:

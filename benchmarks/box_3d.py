@@ -13,35 +13,29 @@ warms up; memory is what the process held at most so far. It is compared with no
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
 import statistics
 import time
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 import pnpfusion as pf
 from benchmarks import count
+from benchmarks.memory import resident
+from benchmarks.peers.problems import P4
+from benchmarks.script import options, say, show, significant
 
-WIDTH, PLACES = 0.12, ((0.35, 0.40, 0.45), (0.65, 0.60, 0.55))
+CLOUDS = replace(P4, permittivity=0.02, height=3.0, width=0.12)
 
 
 def problem_3d(cells: int) -> tuple[pf.PNP, Tensor, Tensor]:
     """The law on ``cells``³ cells, the state it starts from, and the times (start and end)."""
     grid = pf.Grid((cells,) * 3, (1.0,) * 3, ("wall",) * 3)
     ions = [pf.Species("cation", +1), pf.Species("anion", -1)]
-    law = pf.PNP(grid, ions, permittivity=0.02, scheme="spectral")
-    x = grid.coordinates(0)
-
-    def along(centre: float) -> Tensor:
-        images = [sign * centre + 2 * m for m in range(-2, 3) for sign in (1, -1)]
-        return sum((torch.exp(-((x - at) ** 2) / (2 * WIDTH**2)) for at in images), 0 * x)
-
-    lines = [[along(centre) for centre in place] for place in PLACES]
-    clouds = [a[:, None, None] * b[:, None] * c for a, b, c in lines]
-    return law, 0.2 + 3 * torch.stack(clouds), torch.tensor([0.0, 0.02], dtype=torch.float64)
+    law = pf.PNP(grid, ions, permittivity=CLOUDS.permittivity, scheme="spectral")
+    times = torch.tensor([0.0, CLOUDS.end], dtype=torch.float64)
+    return law, torch.from_numpy(CLOUDS.start_on(cells)), times
 
 
 def reference_3d(cells: int) -> Tensor:
@@ -58,9 +52,7 @@ def error_3d(final: Tensor, reference: Tensor) -> float:
 
 def main() -> None:
     """Run everything and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--cells", type=count, nargs="+", default=[16, 32, 64])
     parser.add_argument("--rtol", type=float, nargs="+", default=[1e-4, 1e-6])
     given = parser.parse_args()
@@ -76,26 +68,21 @@ def main() -> None:
                 run = pf.simulate(law, start, times, rtol=rtol).require_success()
                 seconds += [time.perf_counter() - begin] if turn else []
             runs.append((rtol, run, seconds))
-        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        held = resident() / 2**20
         reference = reference_3d(cells)
         for rtol, run, seconds in runs:
             row = {
                 "cells": cells,
                 "rtol": rtol,
-                "error": float(f"{error_3d(run.final, reference):.2g}"),
+                "error": significant(error_3d(run.final, reference)),
                 "steps": int(run.work.steps),
-                "mass_error": float(f"{float(run.ledger.mass_error.max()):.1e}"),
-                "seconds": float(f"{statistics.median(seconds):.3g}"),
+                "mass_error": significant(float(run.ledger.mass_error.max())),
+                "seconds": significant(statistics.median(seconds)),
                 "megabytes": round(held),
             }
-            print(json.dumps(row), flush=True)
+            say(row)
             rows.append(row)
-    print(f"\n{'cells':>6}{'rtol':>9}{'error':>9}{'steps':>7}{'seconds':>9}{'megabytes':>11}")
-    for row in rows:
-        print(
-            f"{row['cells']:>5}³{row['rtol']:>9.0e}{row['error']:>9.1e}{row['steps']:>7}"
-            f"{row['seconds']:>9.2g}{row['megabytes']:>11}"
-        )
+    show(rows)
 
 
 if __name__ == "__main__":

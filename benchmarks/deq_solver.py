@@ -20,8 +20,6 @@ Anderson over that of the cheapest of ours whose error is no larger.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,6 +31,8 @@ from torch import Tensor
 
 import pnpfusion as pf
 from benchmarks import count
+from benchmarks.faithful_deq import set_gain
+from benchmarks.script import options, say, show
 from pnpfusion.solvers import ConvergenceWarning
 
 SAMPLES, N, D = 64, 3, 32
@@ -46,9 +46,7 @@ def instance(seed: int) -> tuple[pf.DEQ, Tensor, Tensor]:
     """A law that contracts, features, and the loss's weights, in float64."""
     torch.manual_seed(seed)
     law = pf.DEQ(N, D).double()
-    with torch.no_grad():
-        for norm in [law.fusion.norm, *(block.norm3 for block in law.unimodal)]:
-            norm.weight.mul_(0.3)
+    set_gain(law, 0.3)
     drawn = torch.randn(4 * SAMPLES, N, D, dtype=torch.float64)
     with torch.no_grad():
         path = pf.unroll(law, drawn.new_zeros(4 * SAMPLES, N + 1, D), 200, x=drawn)
@@ -198,9 +196,7 @@ def measure(seed: int, dtype: torch.dtype) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run everything and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--seeds", type=count, default=6)
     seeds = parser.parse_args().seeds
     torch.set_num_threads(1)
@@ -208,20 +204,20 @@ def main() -> None:
     for dtype in (torch.float32, torch.float64):
         for seed in range(seeds):
             for row in measure(seed, dtype):
-                print(json.dumps(row), flush=True)
+                say(row)
                 rows.append(row)
     columns = ("forward", "backward", "cost", "error", "fewer")
-    print("\nmedians over the instances\n")
-    print(f"{'dtype':>8}{'method':>16}{'setting':>9}" + "".join(f"{c:>10}" for c in columns))
     groups: dict[tuple[object, ...], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["dtype"], row["method"], row["setting"]), []).append(row)
-    for (dtype_name, method, setting), members in groups.items():
-        cells = ""
+    medians = []
+    for names, members in groups.items():
+        medians.append(dict(zip(("dtype", "method", "setting"), names, strict=True)))
         for column in columns:
-            found = [m[column] for m in members if m.get(column) is not None]
-            cells += f"{statistics.median(found):>10.3g}" if found else f"{'':>10}"
-        print(f"{dtype_name!s:>8}{method!s:>16}{setting:>9}{cells}")
+            found = [one[column] for one in members if one.get(column) is not None]
+            medians[-1][column] = statistics.median(found) if found else None
+    print("\nmedians over the instances")
+    show(medians)
 
 
 if __name__ == "__main__":

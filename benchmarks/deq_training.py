@@ -23,13 +23,10 @@ over the turns of faithful's time by that of the method, of the same turn.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
@@ -38,103 +35,12 @@ from torch import Tensor, nn
 
 import pnpfusion as pf
 from benchmarks import count
+from benchmarks.clock import in_turns, seconds
+from benchmarks.faithful_deq import Faithful, set_gain
+from benchmarks.script import options, say, show, significant
 from pnpfusion.solvers import ConvergenceWarning, products
 
 N, CLASSES = 3, 5  # modalities of the timed steps
-MEMORY, RIDGE, FORWARD, BACKWARD, EPS = 6, 1e-4, 105, 106, 1e-5
-
-
-def anderson(
-    f: Callable[[Tensor], Tensor], start: Tensor, evaluations: int, *, relative: bool
-) -> tuple[Tensor, int]:
-    """The iterate with the smallest residual of the whole batch, (B, n), and its evaluations."""
-    batch, n = start.shape
-    iterates, values = start.new_zeros(batch, MEMORY, n), start.new_zeros(batch, MEMORY, n)
-    bordered = start.new_zeros(batch, MEMORY + 1, MEMORY + 1)
-    bordered[:, 0, 1:] = bordered[:, 1:, 0] = 1
-    load = start.new_zeros(batch, MEMORY + 1, 1)
-    load[:, 0] = 1
-    iterates[:, 0], values[:, 0] = start, f(start)
-    iterates[:, 1] = values[:, 0]
-    values[:, 1] = f(iterates[:, 1])
-    best, smallest, k = iterates[:, 1], float("inf"), 1
-    for k in range(2, evaluations):
-        used = min(k, MEMORY)
-        g = values[:, :used] - iterates[:, :used]
-        bordered[:, 1 : used + 1, 1 : used + 1] = g @ g.mT + RIDGE * torch.eye(used)
-        alpha = torch.linalg.solve(bordered[:, : used + 1, : used + 1], load[:, : used + 1])
-        slot = k % MEMORY
-        iterates[:, slot] = (alpha[:, 1:].mT @ values[:, :used])[:, 0]
-        values[:, slot] = f(iterates[:, slot])
-        residual = float((values[:, slot] - iterates[:, slot]).norm())
-        size = residual / (1e-5 + float(values[:, slot].norm())) if relative else residual
-        if size < smallest:
-            best, smallest = iterates[:, slot].clone(), size
-        if size < EPS:
-            break
-    return best, k + 1
-
-
-class Faithful(nn.Module):
-    """The paper's layer: the modules of ``law``, solved as published.
-
-    Products and norms are those of PyTorch, or ``like_ours``.
-    """
-
-    def __init__(self, law: pf.DEQ, *, like_ours: bool = False) -> None:
-        super().__init__()
-        self.law, self.like_ours = law, like_ours
-        self.evaluations = [0, 0]  #: of the last step, forward and backward
-
-    def linear(self, of: nn.Linear, values: Tensor) -> Tensor:
-        """A layer of the law."""
-        plain = nn.functional.linear
-        return of(values) if self.like_ours else plain(values, of.weight, of.bias)
-
-    def norm(self, of: nn.GroupNorm, values: Tensor) -> Tensor:
-        """A norm of the law."""
-        if self.like_ours:
-            return of(values)
-        return nn.functional.group_norm(values, of.num_groups, of.weight, of.bias, of.eps)
-
-    def cell(self, z: Tensor, x: Tensor) -> Tensor:
-        """f(z; x), equation by equation, (B, (N + 1) d)."""
-        law, linear, norm = self.law, self.linear, self.norm
-        state = z.reshape(len(z), law.modalities + 1, -1)
-        fused, block = state[:, -1], law.fusion
-        injected = (law.sum_weights[:, None] * x).sum(1) + law.sum_bias
-        after, mixed = [], torch.zeros_like(fused)
-        for i, own in enumerate(law.unimodal):
-            hidden = norm(own.norm1, linear(own.linear1, state[:, i])).relu()
-            inner = norm(own.norm2, linear(own.linear2, hidden) + x[:, i]) + state[:, i]
-            after.append(norm(own.norm3, inner.relu()))
-            mixed = mixed + fused * linear(block.gate, after[-1] + fused)
-        after.append(norm(block.norm, (linear(block.out, mixed) + injected).relu()))
-        return torch.stack(after, 1).reshape(z.shape)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """z_f, (B, d), of features (B, N, d)."""
-        start = x.new_zeros(len(x), (x.shape[1] + 1) * x.shape[2])
-        with torch.no_grad():
-            z, self.evaluations[0] = anderson(
-                lambda v: self.cell(v, x), start, FORWARD, relative=False
-            )
-        z = self.cell(z, x)
-        again = z.detach().requires_grad_()
-        f = self.cell(again, x)
-
-        def solve(grad: Tensor) -> Tensor:
-            def transposed(w: Tensor) -> Tensor:
-                return torch.autograd.grad(f, again, w, retain_graph=True)[0] + grad
-
-            w, self.evaluations[1] = anderson(
-                transposed, torch.zeros_like(grad), BACKWARD, relative=True
-            )
-            return w
-
-        if z.requires_grad:
-            z.register_hook(solve)
-        return z.reshape(len(z), x.shape[1] + 1, -1)[:, -1]
 
 
 @contextmanager
@@ -171,9 +77,7 @@ class Task:
     def __init__(self, gain: float, batch: int, width: int) -> None:
         torch.manual_seed(0)
         self.law, self.head = pf.DEQ(N, width), nn.Linear(width, CLASSES)
-        with torch.no_grad():
-            for norm in [self.law.fusion.norm, *(block.norm3 for block in self.law.unimodal)]:
-                norm.weight.mul_(gain)
+        set_gain(self.law, gain)
         generator = torch.Generator().manual_seed(1)
         self.x = torch.randn(batch, N, width, generator=generator)
         self.y = torch.randint(CLASSES, (batch,), generator=generator)
@@ -214,16 +118,14 @@ class Runner:
     def step(self) -> None:
         """One training step, timed; its weights are then as before, so that all steps are alike."""
         with plain_products() if self.plain else nullcontext():
-            self._step()
+            self.seconds.append(seconds(self._learn))
+        self.law.load_state_dict(self.task.law.state_dict())
+        self.head.load_state_dict(self.task.head.state_dict())
 
-    def _step(self) -> None:
-        begin = time.process_time()
+    def _learn(self) -> None:
         self.optimiser.zero_grad()
         self.task.loss(self.layer, self.head, self.x).backward()
         self.optimiser.step()
-        self.seconds.append(time.process_time() - begin)
-        self.law.load_state_dict(self.task.law.state_dict())
-        self.head.load_state_dict(self.task.head.state_dict())
 
 
 def exact_gradient(task: Task) -> Tensor:
@@ -246,29 +148,28 @@ def contractive(batch: int, width: int, turns: int) -> Iterator[dict[str, object
         weights = law.scaled_weights()
         return weights.recurrent.sum() + weights.out.sum()
 
-    parts = {"step": lambda: layer(features).square().sum(), "bound": bound}
-    taken: dict[str, list[float]] = {name: [] for name in parts}
-    for _ in range(turns + 1):
-        for name, loss in parts.items():
-            layer.zero_grad()
-            begin = time.process_time()
-            loss().backward()
-            taken[name].append(1e3 * (time.process_time() - begin))
-    for name, all_of_them in taken.items():
-        yield {
-            "case": "contractive",
-            "batch": batch,
-            "method": name,
-            "median_ms": round(statistics.median(all_of_them[1:]), 1),
-            "least_ms": round(min(all_of_them[1:]), 1),
-        }
+    def backward(loss: Callable[[], Tensor]) -> None:
+        layer.zero_grad()
+        loss().backward()
+
+    losses = {"step": lambda: layer(features).square().sum(), "bound": bound}
+    parts = {name: partial(backward, loss) for name, loss in losses.items()}
+    for name, taken in in_turns(parts, turns).items():
+        row: dict[str, object] = {"case": "contractive", "batch": batch, "method": name}
+        yield row | milliseconds(taken)
+
+
+def milliseconds(taken: Sequence[float]) -> dict[str, float]:
+    """Median and least of some seconds."""
+    return {
+        "median_ms": round(1e3 * statistics.median(taken), 1),
+        "least_ms": round(1e3 * min(taken), 1),
+    }
 
 
 def main() -> None:
     """Time everything and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--width", type=count, default=500)
     parser.add_argument("--batch", type=count, nargs="+", default=[32, 128])
     parser.add_argument("--turns", type=count, default=7)
@@ -282,7 +183,7 @@ def main() -> None:
         for batch in args.batch:
             if case == "contractive":
                 for row in contractive(batch, args.width, args.turns):
-                    print(json.dumps(row), flush=True)
+                    say(row)
                     rows.append(row)
                 continue
             task = Task(0.3 if case == "contracting" else 1.0, batch, args.width)
@@ -302,23 +203,18 @@ def main() -> None:
                     runner.step()
             reference = runners["faithful"]
             for name, runner in runners.items():
-                taken = [1e3 * s for s in runner.seconds[1:]]
-                pairs = zip(reference.seconds[1:], runner.seconds[1:], strict=True)
-                row = {"case": case, "batch": batch, "method": name}
-                row["median_ms"] = round(statistics.median(taken), 1)
-                row["least_ms"] = round(min(taken), 1)
+                taken = runner.seconds[1:]  # the first warms up
+                pairs = zip(reference.seconds[1:], taken, strict=True)
+                row = {"case": case, "batch": batch, "method": name, **milliseconds(taken)}
                 row["faster"] = round(statistics.median(a / b for a, b in pairs), 2)
                 if exact is not None:
                     error = (runner.gradient() - exact).norm() / exact.norm()
-                    row["error"] = float(f"{float(error):.2g}")
+                    row["error"] = significant(float(error))
                 if isinstance(runner.layer, Faithful):
                     row["evaluations"] = sum(runner.layer.evaluations)
-                print(json.dumps(row), flush=True)
+                say(row)
                 rows.append(row)
-    columns = ("case", "batch", "method", "median_ms", "least_ms", "faster", "error", "evaluations")
-    print("\n" + "".join(f"{c:>16}" for c in columns))
-    for row in rows:
-        print("".join(f"{row.get(c, '')!s:>16}" for c in columns))
+    show(rows)
 
 
 if __name__ == "__main__":

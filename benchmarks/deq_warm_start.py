@@ -4,7 +4,7 @@ usage: python -m benchmarks.deq_warm_start [--data digits|brca] [--cell paper|co
 
 Each seed trains the same model several times, from the same weights and in the same order of
 batches: every solve begins at zero, or where the sample's state was at rest an epoch before; with
-the paper's cell also by the paper's algorithm (`faithful`, see deq_training.py), which does not
+the paper's cell also by the paper's algorithm (`faithful`, see faithful_deq.py), which does not
 tell who is unsolved. The gains of that cell's last norms begin at `--gain`: near 0.3 it contracts,
 near 1 it does not. One JSON line per run, then a table of means, and what accuracy gains on
 `faithful`, seed by seed. `evaluations` are those of the cell per sample and step, forward, over all
@@ -20,7 +20,6 @@ per modality and the classes as `label`; without it that case says so and ends.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -34,7 +33,8 @@ from torch import Tensor, nn
 
 import pnpfusion as pf
 from benchmarks import count
-from benchmarks.deq_training import Faithful
+from benchmarks.faithful_deq import Faithful, set_gain
+from benchmarks.script import options, say, show
 from pnpfusion.solvers import ConvergenceWarning
 
 
@@ -63,9 +63,7 @@ class Model(nn.Module):
         )
         law = self.fusion.dynamics
         if isinstance(law, pf.DEQ):
-            with torch.no_grad():
-                for norm in [law.fusion.norm, *(block.norm3 for block in law.unimodal)]:
-                    norm.weight.mul_(gain)
+            set_gain(law, gain)
         self.faithful = Faithful(law) if faithful else None
         self.head = nn.Linear(width, classes)
 
@@ -157,9 +155,7 @@ def run(data: pf.data.Features, seed: int, method: str, args: argparse.Namespace
 
 def main() -> None:
     """Train everything and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--data", choices=("digits", "brca"), default="digits")
     parser.add_argument("--cell", choices=("paper", "contractive"), default="paper")
     parser.add_argument("--width", type=count, default=64)
@@ -174,7 +170,7 @@ def main() -> None:
     if args.data == "brca":
         place = os.environ.get("PNPFUSION_BRCA")
         if not place:
-            print(json.dumps({"data": "brca", "absent": "set PNPFUSION_BRCA to its file"}))
+            say({"data": "brca", "absent": "set PNPFUSION_BRCA to its file"})
             return
         data = brca(place)
     else:
@@ -186,18 +182,17 @@ def main() -> None:
     for seed in range(args.seeds):
         for method in methods:
             rows.append(run(data, seed, method, args))
-            print(json.dumps(rows[-1]), flush=True)
+            say(rows[-1])
     columns = ("evaluations", "last_epoch", "seconds", "per_epoch", "accuracy", "unsolved")
-    print("\n" + f"{'start':>8}" + "".join(f"{c:>13}" for c in columns))
-    for start in methods:
-        own = [row for row in rows if row["start"] == start]
-        means = (statistics.mean(float(row[c]) for row in own) for c in columns)
-        print(f"{start:>8}" + "".join(f"{mean:>13.4g}" for mean in means))
+    own = {start: [row for row in rows if row["start"] == start] for start in methods}
+    means = []
+    for start, some in own.items():
+        mean = {name: statistics.mean(row[name] for row in some) for name in columns}
+        means.append({"start": start, **mean})
+    show(means)
     if "faithful" not in methods:
         return
-    accuracy = {
-        name: [float(row["accuracy"]) for row in rows if row["start"] == name] for name in methods
-    }
+    accuracy = {start: [row["accuracy"] for row in some] for start, some in own.items()}
     for name in methods[:-1]:
         pairs = zip(accuracy[name], accuracy["faithful"], strict=True)
         gains = [round(own - theirs, 4) for own, theirs in pairs]

@@ -19,14 +19,13 @@ picture of the cell at the start and at the end.
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 import pnpfusion as pf
+from benchmarks.script import options, say
 
 FEATURES = torch.randn(2, 64, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 IONS = pf.fields.FeatureMap({"a": 16, "b": 16}, pf.Grid((64,), (2.0,), ("wall",)), background=0.0)
@@ -85,19 +84,17 @@ def gmf_facts() -> dict[str, Tensor | int]:
 
 def main() -> None:
     """Measure and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--out", type=Path, help="folder of the picture; none is drawn without")
-    options = parser.parse_args()
+    given = parser.parse_args()
     facts, run = cell_facts()
     found = {name: float(value) for name, value in (facts | gmf_facts()).items()}
-    print(json.dumps(found))
+    say(found)
     for name, value in found.items():
         print(f"{name:52}", f"{value:.2g}" if value > 1e-10 else "0 to round-off")
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        pf.visualize.plot_profiles(run).savefig(options.out / "gmf_and_pnp.png")
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
+        pf.visualize.plot_profiles(run).savefig(given.out / "gmf_and_pnp.png")
 
 
 if __name__ == "__main__":

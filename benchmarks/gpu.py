@@ -24,8 +24,6 @@ interpreter, to see that the script works; its times mean nothing.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import sys
@@ -40,6 +38,7 @@ from torch import Tensor
 
 import pnpfusion as pf
 from benchmarks import count
+from benchmarks.script import options, say, show, significant
 
 #: From a device and a number of samples to what is timed.
 Work = Callable[[torch.device, int], Callable[[], Tensor]]
@@ -251,21 +250,19 @@ def measured(
         "way": row.way,
         "cells": row.size,
         "batch": batch,
-        "ms": float(f"{ms:.3g}"),
-        "best": float(f"{min(here):.3g}"),
-        "floor": float(f"{floor:.3g}") if floor else None,
-        "share": float(f"{floor / ms:.2g}") if floor else None,
-        "cpu_ms": float(f"{cpu_ms:.3g}"),
-        "times": float(f"{cpu_ms / ms:.3g}"),
-        "error": None if error is None else float(f"{error:.1e}"),
+        "ms": significant(ms),
+        "best": significant(min(here)),
+        "floor": significant(floor) if floor else None,
+        "share": significant(floor / ms) if floor else None,
+        "cpu_ms": significant(cpu_ms),
+        "times": significant(cpu_ms / ms),
+        "error": None if error is None else significant(error),
     }
 
 
 def main() -> None:
     """Run everything and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=count, default=9, help="timed rounds (default 9)")
     parser.add_argument("--largest", type=count, default=16384, help="batch (default 16384)")
     parser.add_argument("--rehearse", action="store_true", help="without a card, tiny")
@@ -281,16 +278,14 @@ def main() -> None:
     torch.set_num_threads(1)
     speed = copying_speed(device, 10_000 if REHEARSAL else 200_000_000)
     card = "none, a rehearsal" if REHEARSAL else torch.cuda.get_device_name(device)
-    print(json.dumps({"card": card, "copies_GB_per_s": float(f"{speed / 1e6:.3g}")}), flush=True)
+    say({"card": card, "copies_GB_per_s": significant(speed / 1e6)})
     table = []
     for row in rows(given.largest):
         for batch in row.batches:
             line = measured(row, batch, given.rounds, device, speed)
-            print(json.dumps(line), flush=True)
+            say(line)
             table.append(line)
-    print("\n" + "".join(f"{name:>21}" for name in table[0]))
-    for line in table:
-        print("".join(f"{'' if value is None else value:>21}" for value in line.values()))
+    show(table)
 
 
 if __name__ == "__main__":

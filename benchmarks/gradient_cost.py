@@ -24,32 +24,28 @@ then a table.
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import math
-import multiprocessing
 import os
 import statistics
 import subprocess
-import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import pnpfusion as pf
-from benchmarks import count
+from benchmarks import ONE_THREAD, ROOT, count
+from benchmarks.clock import in_turns
+from benchmarks.memory import alone, resident
+from benchmarks.script import options, rows_in, say, show, significant
 from pnpfusion.dynamics.pnp_cell import Scheme
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, KenCarp4, Stepper
 
 END = torch.tensor([0.0, 0.5], dtype=torch.float64)
-ROOT = Path(__file__).parents[1]
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 
 Inputs = dict[str, Tensor]
 Make = Callable[[Inputs], pf.PNP]
@@ -146,13 +142,7 @@ def measure(name: str, problem: Problem, rounds: int) -> list[dict[str, Any]]:
         "rebuilt run": lambda: follow(make(inputs), inputs),
         "rebuilt gradient": moved,
     }
-    times: dict[str, list[float]] = {way: [] for way in ways}
-    for turn in range(-2, rounds):  # a cell is remembered after two runs
-        for way, go in ways.items():
-            begin = time.process_time()
-            go()
-            if turn >= 0:
-                times[way].append(time.process_time() - begin)
+    times = in_turns(ways, rounds, warm=2)  # a cell is remembered after two runs
     rows = []
     for case in ("remembered", "rebuilt"):
         alone, both = times[f"{case} run"], times[f"{case} gradient"]
@@ -164,7 +154,7 @@ def measure(name: str, problem: Problem, rounds: int) -> list[dict[str, Any]]:
                 "cell": case,
                 "derivatives": sum(value.numel() for value in inputs.values()),
                 **summary(alone, both),
-                "over_remembered_run": float(f"{statistics.median(a / b for a, b in pairs):.3g}"),
+                "over_remembered_run": significant(statistics.median(a / b for a, b in pairs)),
             }
         )
     return rows
@@ -179,14 +169,8 @@ def summary(forward: list[float], with_gradient: list[float]) -> dict[str, Any]:
         "smallest_ratio": min(with_gradient) / min(forward),
         "ratio": statistics.median(ratios),
     }
-    rounded = {key: float(f"{value:.3g}") for key, value in figures.items()}
-    return {**rounded, "ratio_range": [float(f"{f(ratios):.3g}") for f in (min, max)]}
-
-
-def largest_resident() -> int:
-    """The largest resident memory of this process so far, in bytes (Linux)."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    rounded = {key: significant(value) for key, value in figures.items()}
+    return {**rounded, "ratio_range": [significant(of(ratios)) for of in (min, max)]}
 
 
 def memory(rtol: float) -> dict[str, Any]:
@@ -199,9 +183,9 @@ def memory(rtol: float) -> dict[str, Any]:
     inputs, make, follow = blocking("P1", 256, 0, "central", TRBDF2(rtol))
     leaves = followed(inputs)
     gc.collect()
-    before = largest_resident()
+    before = resident()
     gradient(make(leaves), leaves, follow)
-    grown = largest_resident() - before
+    grown = resident() - before
     cell = pf.PNP(
         pf.Grid((256,), (2.0,), ("wall",)),
         [pf.Species("cation", +1), pf.Species("anion", -1)],
@@ -210,7 +194,7 @@ def memory(rtol: float) -> dict[str, Any]:
         scheme="central",
     )
     found = pf.simulate(cell, inputs["start"], END, stepper=TRBDF2(rtol)).work
-    return {"rtol": rtol, "steps": int(found.steps), "peak_MB": float(f"{grown / 1e6:.3g}")}
+    return {"rtol": rtol, "steps": int(found.steps), "peak_MB": significant(grown / 1e6)}
 
 
 def pybamm_rows(python: str | None, rounds: int) -> list[dict[str, Any]]:
@@ -224,7 +208,6 @@ def pybamm_rows(python: str | None, rounds: int) -> list[dict[str, Any]]:
     )
     if done.returncode:
         return [{"problem": "P1, P3", "program": "pybamm", "absent": done.stderr[-300:]}]
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     return [
         {
             "problem": row["problem"],
@@ -233,15 +216,13 @@ def pybamm_rows(python: str | None, rounds: int) -> list[dict[str, Any]]:
             "derivatives": 2,
             **summary(row["forward"], row["with_gradient"]),
         }
-        for row in rows
+        for row in rows_in(done.stdout)
     ]
 
 
 def main() -> None:
     """Run everything and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=count, default=15)
     parser.add_argument("--pybamm-python", metavar="PATH")
     given = parser.parse_args()
@@ -251,33 +232,16 @@ def main() -> None:
     for name, problem in problems().items():
         for row in measure(name, problem, given.rounds):
             rows.append(row)
-            print(json.dumps(row), flush=True)
+            say(row)
     for row in pybamm_rows(given.pybamm_python, max(3, given.rounds // 3)):
         rows.append(row)
-        print(json.dumps(row), flush=True)
+        say(row)
     peaks = []
     for rtol in (1e-5, 1e-7, 1e-9, 1e-10):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            peaks.append(pool.apply(memory, (rtol,)))
-        print(json.dumps(peaks[-1]), flush=True)
-    head = (
-        f"{'problem':<42}{'program':<11}{'cell':<12}{'derivatives':>12}{'run ms':>9}{'both ms':>9}"
-    )
-    print(f"\n{head}{'ratio (range)':>22}{'of minima':>11}{'over remembered run':>21}")
-    for row in rows:
-        if "absent" in row:
-            print(f"{row['problem']:<42}{row['program']:<11}absent: {row['absent']}")
-            continue
-        low, high = row["ratio_range"]
-        print(
-            f"{row['problem']:<42}{row['program']:<11}{row['cell']:<12}{row['derivatives']:>12}"
-            f"{row['forward_ms']:>9g}{row['with_gradient_ms']:>9g}"
-            f"{row['ratio']:>8g} ({low:g} to {high:g}){row['smallest_ratio']:>9g}"
-            f"{row.get('over_remembered_run', ''):>21}"
-        )
-    print(f"\n{'rtol':>8}{'steps':>8}{'peak MB':>9}")
-    for row in peaks:
-        print(f"{row['rtol']:>8g}{row['steps']:>8}{row['peak_MB']:>9g}")
+        peaks.append(alone(memory, rtol))
+        say(peaks[-1])
+    show(rows)
+    show(peaks)
 
 
 if __name__ == "__main__":

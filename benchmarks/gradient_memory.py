@@ -11,18 +11,15 @@ are medians of three runs on one thread, forward alone and with the gradient.
 
 from __future__ import annotations
 
-import argparse
-import json
-import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import pnpfusion as pf
+from benchmarks.memory import alone, resident
+from benchmarks.script import options, say, show, significant
 from pnpfusion.solvers import AsymptoticPreserving, KenCarp4
 
 STEPS, REPEATS = 300, 3
@@ -90,29 +87,15 @@ def peak(stepper: type, checkpoints: int | None) -> int:
     torch.set_num_threads(1)
     with torch.no_grad():
         run(*inputs(), stepper, None)  # what the first call loads and compiles
-    before = largest_resident()
+    before = resident()
     values = inputs()
     torch.autograd.grad(run(*values, stepper, checkpoints).square().sum(), values)
-    return largest_resident() - before
-
-
-def largest_resident() -> int:
-    """The largest resident memory of this process so far, in bytes (Linux)."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-
-
-def alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of ``function`` in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+    return resident() - before
 
 
 def main() -> None:
     """Run everything and print it."""
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    options(__doc__).parse_args()
     torch.set_num_threads(1)
     rows = []
     for stepper in STEPPERS:
@@ -122,22 +105,14 @@ def main() -> None:
                 "stepper": stepper.__name__,
                 "checkpoints": checkpoints,
                 "steps": STEPS,
-                "held_MB": float(f"{held(stepper, checkpoints) / 1e6:.3g}"),
-                "peak_MB": float(f"{alone(peak, stepper, checkpoints) / 1e6:.3g}"),
-                "forward_s": float(f"{forward:.3g}"),
-                "with_gradient_s": float(f"{both:.3g}"),
+                "held_MB": significant(held(stepper, checkpoints) / 1e6),
+                "peak_MB": significant(alone(peak, stepper, checkpoints) / 1e6),
+                "forward_s": significant(forward),
+                "with_gradient_s": significant(both),
             }
-            print(json.dumps(row), flush=True)
+            say(row)
             rows.append(row)
-    print(
-        f"\n{'stepper':<22}{'checkpoints':>12}{'held MB':>10}{'peak MB':>10}{'forward s':>11}"
-        f"{'with gradient s':>17}"
-    )
-    for row in rows:
-        print(
-            f"{row['stepper']:<22}{row['checkpoints'] or 'recorded':>12}{row['held_MB']:>10}"
-            f"{row['peak_MB']:>10}{row['forward_s']:>11}{row['with_gradient_s']:>17}"
-        )
+    show(rows)
 
 
 if __name__ == "__main__":

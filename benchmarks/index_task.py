@@ -9,8 +9,6 @@ Accuracies are of 100,000 samples that were not trained on, one for each seed.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +18,9 @@ from torch import Tensor, nn
 
 import pnpfusion as pf
 from benchmarks import count
+from benchmarks.script import options, say
 from pnpfusion.data import IndexTask
+from pnpfusion.text_table import aligned
 
 WIDTH = 32  # of what is fused
 
@@ -111,16 +111,14 @@ def accuracy(model: nn.Module, task: IndexTask, samples: int = 100_000) -> float
 
 def main() -> None:
     """Run everything and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--bits", type=count, default=16)
     parser.add_argument("--steps", type=count, default=4000)
     parser.add_argument("--seeds", type=count, default=3)
     parser.add_argument("--only", nargs="*", help="the models to run")
-    options = parser.parse_args()
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    task, double = IndexTask(options.bits), IndexTask(options.bits, channels=2)
+    task, double = IndexTask(given.bits), IndexTask(given.bits, channels=2)
     models: dict[str, tuple[IndexTask, Callable[[], nn.Module], float]] = {
         "late fusion (R = 1)": (task, lambda: progressive(task, 1), task.bound()),
         "feedback, R = 2": (task, lambda: progressive(task, 2), 1.0),
@@ -134,27 +132,24 @@ def main() -> None:
             models[f"late fusion, {name}"] = (task, lambda of=layer: late(task, of), task.bound())
     rows = []
     for name, (game, make, bound) in models.items():
-        if options.only and name not in options.only:
+        if given.only and name not in given.only:
             continue
         found, seconds = [], []
-        for seed in range(options.seeds):
+        for seed in range(given.seeds):
             torch.manual_seed(seed)
             begin = time.perf_counter()
-            model = train(make(), game, steps=options.steps, rate=2e-3, batch=512, seed=seed)
+            model = train(make(), game, steps=given.steps, rate=2e-3, batch=512, seed=seed)
             seconds.append(time.perf_counter() - begin)
             found.append(round(accuracy(model, game), 5))
         size = sum(weight.numel() for weight in model.parameters())
         row = {"model": name, "bits": game.bits, "bound": round(bound, 5), "accuracy": found}
-        row |= {"parameters": size, "seconds": round(statistics.median(seconds), 1)}
+        row |= {"mean": round(statistics.mean(found), 5), "parameters": size}
+        row |= {"seconds": round(statistics.median(seconds), 1)}
         rows.append(row)
-        print(json.dumps(row), flush=True)
-    print(f"\n{'model':<26}{'bound':>8}{'accuracy':>10}{'parameters':>12}{'seconds':>9}")
-    for row in rows:
-        mean = statistics.mean(row["accuracy"])
-        print(
-            f"{row['model']:<26}{row['bound']:>8.4f}{mean:>10.4f}{row['parameters']:>12,}"
-            f"{row['seconds']:>9}"
-        )
+        say(row)
+    print()
+    cells = [[row["model"], *(f"{row[name]:.4f}" for name in ("bound", "mean"))] for row in rows]
+    print(aligned([["model", "bound", "accuracy"], *cells]))
 
 
 if __name__ == "__main__":

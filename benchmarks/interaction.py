@@ -9,8 +9,6 @@ at chance, .50, by construction. One JSON line per run, then a table: test accur
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable
 
@@ -19,6 +17,7 @@ from torch import nn
 
 import pnpfusion as pf
 from benchmarks import count
+from benchmarks.script import options, say
 
 WIDTH, TEST = 32, 1000
 LAYERS: dict[str, Callable[[dict[str, int]], pf.fusion.FusionLayer]] = {
@@ -65,9 +64,7 @@ def train(
 
 def main() -> None:
     """Train everything and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--seeds", type=count, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=count, default=40)
@@ -86,7 +83,7 @@ def main() -> None:
             )
             seconds = round(time.perf_counter() - begin, 1)
             row = {"layer": name, "seed": seed, "train": train_, "test": test, "seconds": seconds}
-            print(json.dumps(row), flush=True)
+            say(row)
             table.setdefault(name, []).append(test)
     print()
     for name, found in table.items():

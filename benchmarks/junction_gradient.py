@@ -20,9 +20,6 @@ the run in the same round, median and range. One JSON line per row, then a table
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -35,8 +32,10 @@ from torch import Tensor
 
 import pnpfusion as pf
 from benchmarks import count
+from benchmarks.clock import seconds
 from benchmarks.gradient_cost import summary
 from benchmarks.peers import junction
+from benchmarks.script import options, say, show, significant
 from benchmarks.suite.process import Absent, Worker
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import convex_equilibrium, elliptic, stencil
@@ -146,11 +145,7 @@ def ours(problem: str, cells: int) -> tuple[dict[str, Any], Callable[[], tuple[f
 
     def turn() -> tuple[float, float]:
         one.value(*one.given)  # the processor's cache is theirs after their turn
-        marks = [time.process_time()]
-        for work in (lambda: one.value(*one.given), one.with_gradient):
-            work()
-            marks.append(time.process_time())
-        return marks[1] - marks[0], marks[2] - marks[1]
+        return seconds(lambda: one.value(*one.given)), seconds(one.with_gradient)
 
     return row | {"extra_solves": one.extra_solves()}, turn
 
@@ -192,8 +187,8 @@ def finished(
         extra = {"extra_solves": row.pop("extra_solves", "")}
         done.append(
             {"problem": f"{problem}, {cells} cells", **row}
-            | {"value": float(f"{row['value']:.6g}")}
-            | {"error": float(f"{error:.2g}"), "gradient_error": float(f"{worst:.2g}")}
+            | {"value": significant(row["value"], 6)}
+            | {"error": significant(error), "gradient_error": significant(worst)}
             | summary([a for a, _ in taken], [b for _, b in taken])
             | extra
         )
@@ -202,9 +197,7 @@ def finished(
 
 def main() -> None:
     """Run everything and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=count, default=9)
     parser.add_argument("--deltapv-python", metavar="PATH")
     given = parser.parse_args()
@@ -221,24 +214,13 @@ def main() -> None:
         for cells in CELLS:
             for row in measure(problem, cells, given.rounds, peer):
                 rows.append(row)
-                print(json.dumps(row), flush=True)
+                say(row)
     if peer is None:
         rows.append({"program": "deltapv", "absent": absent})
-        print(json.dumps(rows[-1]))
+        say(rows[-1])
     else:
         peer.close()
-    head = f"{'problem':<18}{'program':<11}{'value':>10}{'error':>9}{'of gradient':>13}"
-    print(f"\n{head}{'run ms':>9}{'both ms':>9}{'ratio (range)':>22}{'extra solves':>14}")
-    for row in rows:
-        if "problem" not in row:
-            print(f"{'':<18}{row['program']:<11}{row.get('absent') or row.get('failed')}")
-            continue
-        low, high = row["ratio_range"]
-        print(
-            f"{row['problem']:<18}{row['program']:<11}{row['value']:>10g}{row['error']:>9.1e}"
-            f"{row['gradient_error']:>13.1e}{row['forward_ms']:>9g}{row['with_gradient_ms']:>9g}"
-            f"{row['ratio']:>8g} ({low:g} to {high:g}){row['extra_solves']:>9}"
-        )
+    show(rows)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ One JSON line per row, then a table. Needs selenium, chromium and chromedriver.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-import json
 import statistics
 import sys
 import tempfile
@@ -25,7 +23,9 @@ from typing import Any
 
 import torch
 
+from benchmarks import count
 from benchmarks.chromium import absent, chromium
+from benchmarks.script import options, say, show
 from pnpfusion.visualize.lab.page import lab_page, presets
 
 #: Steps after which page and script are compared.
@@ -70,21 +70,18 @@ def off(driver: Any, url: str, preset: dict[str, Any]) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=9)
+    parser = options(__doc__)
+    parser.add_argument("--rounds", type=count, default=9)
     rounds = parser.parse_args().rounds
     if absent():
         sys.exit(f"absent: {absent()}; nothing was measured.")
     torch.set_num_threads(1)
-    rows: list[tuple[str, str, float, float]] = []
+    rows: list[dict[str, Any]] = []
 
     def note(what: str, unit: str, values: list[float]) -> None:
         median, least = statistics.median(values), min(values)
-        row = {"what": what, "unit": unit, "median": median, "min": least}
-        print(json.dumps(row), flush=True)
-        rows.append((what, unit, median, least))
+        rows.append({"what": what, "unit": unit, "median": median, "min": least})
+        say(rows[-1])
 
     with tempfile.TemporaryDirectory() as folder, chromium() as driver:
         path = Path(folder) / "lab.html"
@@ -102,8 +99,7 @@ def main() -> None:
                 "relative",
                 [off(driver, path.as_uri(), preset)],
             )
-    for what, unit, median, least in rows:
-        print(f"{what:<44} {median:>10.3g} {least:>10.3g} {unit}")
+    show(rows, ("what", "median", "min", "unit"))
 
 
 if __name__ == "__main__":

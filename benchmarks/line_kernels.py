@@ -9,14 +9,13 @@ iteration, smallest of all rounds, everything included that a run does in compil
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 
 import torch
 
 import pnpfusion as pf
 from benchmarks import count
+from benchmarks.script import options, say, show
 from pnpfusion.dynamics.pnp_cell import Scheme
 from pnpfusion.solvers.compiled import run as compiled_run
 
@@ -63,9 +62,7 @@ def measure(cells: int, rounds: int, scheme: Scheme) -> dict[str, float | str]:
 
 def main() -> None:
     """Print the costs."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--cells", type=count, nargs="+", default=[48, 256, 1024])
     parser.add_argument("--rounds", type=count, default=20)
     chosen = parser.parse_args()
@@ -74,13 +71,8 @@ def main() -> None:
     for scheme in ("central", "scharfetter-gummel"):
         for cells in chosen.cells:
             rows.append(measure(cells, chosen.rounds, scheme))
-            print(json.dumps(rows[-1]), flush=True)
-    print(f"{'scheme':>20} {'cells':>7} {'lanes, ns':>10} {'one, ns':>10} {'ratio':>6}")
-    for row in rows:
-        print(
-            f"{row['scheme']:>20} {row['cells']:>7} {row['lanes']:>10.1f} {row['one']:>10.1f} "
-            f"{row['ratio']:>6.1f}"
-        )
+            say(rows[-1])
+    show(rows)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,7 @@ twice.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import time
 import warnings
 
 import numpy as np
@@ -26,6 +23,8 @@ import torch
 
 import pnpfusion as pf
 from benchmarks import count
+from benchmarks.clock import seconds
+from benchmarks.script import options, say, show
 from benchmarks.suite.cost import blocking
 from benchmarks.suite.curves import exponent
 from pnpfusion.dynamics.resolution import ResolutionWarning
@@ -67,23 +66,19 @@ def measure(sizes: list[int], rounds: int, scheme: str) -> list[dict[str, float]
     for _ in range(rounds):
         for k, (job, cells) in enumerate(zip(jobs, sizes, strict=True)):
             for _ in range(max(1, 20_000 // cells)):
-                start = time.process_time()
-                job.forward()
-                best[k] = min(best[k], time.process_time() - start)
-        start = time.process_time()
-        np.negative(source, out=goal)
-        copy = min(copy, time.process_time() - start)
+                best[k] = min(best[k], seconds(job.forward))
+        copy = min(copy, seconds(lambda: np.negative(source, out=goal)))
     speed = 3 * source.nbytes / copy  # fetched, fetched to be written, written
     rows = []
-    for cells, work, seconds in zip(sizes, works, best, strict=True):
+    for cells, work, taken in zip(sizes, works, best, strict=True):
         iterations = int(work.iterations.sum())
         moved = traffic(int((work.steps + work.rejected).sum()), iterations)
         rows.append(
             {
                 "cells": cells,
                 "iterations": iterations,
-                "seconds": seconds,
-                "ns": 1e9 * seconds / iterations / cells,
+                "seconds": taken,
+                "ns": 1e9 * taken / iterations / cells,
                 "bytes": moved,
                 "copy_gb_per_s": speed / 1e9,
                 "moving_ns": 1e9 * moved / speed,
@@ -94,9 +89,7 @@ def measure(sizes: list[int], rounds: int, scheme: str) -> list[dict[str, float]
 
 def main() -> None:
     """Print the costs."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--cells", type=count, nargs="+", default=[1024, 4096, 16384, 100_000])
     parser.add_argument("--rounds", type=count, default=5)
     parser.add_argument(
@@ -107,14 +100,9 @@ def main() -> None:
     warnings.simplefilter("ignore", ResolutionWarning)
     rows = measure(chosen.cells, chosen.rounds, chosen.scheme)
     for row in rows:
-        print(json.dumps(row), flush=True)
+        say(row)
     print(f"pnpfusion {pf.__version__}; a copy moves {rows[0]['copy_gb_per_s']:.1f} GB/s")
-    print(f"{'cells':>7} {'iterations':>10} {'ns':>6} {'bytes':>6} {'moving, ns':>10}")
-    for row in rows:
-        print(
-            f"{row['cells']:>7} {row['iterations']:>10} {row['ns']:>6.1f} {row['bytes']:>6.0f} "
-            f"{row['moving_ns']:>10.1f}"
-        )
+    show(rows, ("cells", "iterations", "ns", "bytes", "moving_ns"))
     for what in ("seconds", "iterations", "ns"):
         found = exponent([(row["cells"], row[what]) for row in rows])
         print(f"exponent of {what}: {'too few sizes' if found is None else f'{found:.2f}'}")

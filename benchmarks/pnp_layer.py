@@ -11,16 +11,16 @@ line per case, then a table.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import time
+from functools import partial
 
 import torch
 from torch import Tensor
 
 import pnpfusion as pf
 from benchmarks import count
+from benchmarks.clock import in_turns
+from benchmarks.script import options, say, show
 from pnpfusion.fusion.pnp_rest import CHARGE_READ, RestingCells
 from pnpfusion.fusion.pnp_run import Cells, Outset
 from pnpfusion.solution import Solution
@@ -47,18 +47,14 @@ class WithoutSolve:
         return torch.cat([read, CHARGE_READ * charge.flatten(1)], 1), good
 
 
-def seconds(layer: pf.fusion.PNP, given: dict[str, Tensor]) -> float:
-    """Of one forward and backward."""
-    begin = time.process_time()
+def step(layer: pf.fusion.PNP, given: dict[str, Tensor]) -> None:
+    """One forward and backward."""
     layer(given).square().sum().backward()
-    return time.process_time() - begin
 
 
 def main() -> None:
     """Time everything and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--batch", type=count, default=256)
     parser.add_argument("--channels", type=count, default=8)
     parser.add_argument("--cells", type=count, default=16)
@@ -78,26 +74,20 @@ def main() -> None:
                 name: torch.randn(args.batch, d, generator=generator).to(dtype)
                 for name, d in DIMS.items()
             }
-            taken: dict[str, list[float]] = {"layer": [], "without": []}
-            for turn in range(TURNS + 2):
-                both = [("layer", whole), ("without", without)]
-                for name, layer in both[:: 1 - 2 * (turn % 2)]:
-                    found = seconds(layer, given)
-                    if turn > 1:  # the first ones compile and warm up
-                        taken[name].append(1e3 * found)
+            both = {"layer": whole, "without": without}
+            steps = {name: partial(step, layer, given) for name, layer in both.items()}
+            taken = in_turns(steps, TURNS, warm=2)  # the first ones compile
             row = {"run": run, "dtype": str(dtype).removeprefix("torch.")}
-            for name, of in (("", statistics.median), ("least ", min)):
-                layer_ms, without_ms = of(taken["layer"]), of(taken["without"])
+            for kind, of in (("", statistics.median), ("least ", min)):
+                layer_ms, without_ms = (1e3 * of(taken[name]) for name in both)
                 row |= {
-                    f"{name}layer": round(layer_ms, 2),
-                    f"{name}without": round(without_ms, 2),
-                    f"{name}share": round(layer_ms / without_ms, 2),
+                    f"{kind}layer": round(layer_ms, 2),
+                    f"{kind}without": round(without_ms, 2),
+                    f"{kind}share": round(layer_ms / without_ms, 2),
                 }
-            print(json.dumps(row), flush=True)
+            say(row)
             rows.append(row)
-    print("\n" + "".join(f"{name:>15}" for name in rows[0]))
-    for row in rows:
-        print("".join(f"{value:>15}" for value in row.values()))
+    show(rows)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,11 @@ permittivity (eps2) and the voltage (V). One JSON line per problem: seconds of e
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from typing import Any
 
 from benchmarks import count
+from benchmarks.script import options, say
 
 
 def build(cells: int) -> Any:
@@ -51,9 +50,7 @@ def build(cells: int) -> Any:
 
 def main() -> None:
     """Print one line per problem."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=count, default=5)
     rounds = parser.parse_args().rounds
     import numpy as np
@@ -79,7 +76,7 @@ def main() -> None:
                 if turn:
                     taken.append(time.process_time() - begin)
         row = {"problem": name, "program": "pybamm"}
-        print(json.dumps({**row, "forward": seconds[0], "with_gradient": seconds[1]}))
+        say({**row, "forward": seconds[0], "with_gradient": seconds[1]})
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ reference, and from itself with fewer points and longer steps. --write stores wh
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 
 import numpy as np
@@ -26,6 +24,7 @@ from benchmarks.peers.problems import (
     barycentric,
     reference,
 )
+from benchmarks.script import options, say
 
 
 def differentiation(points: int) -> tuple[Array, Array]:
@@ -122,9 +121,7 @@ def difference(one: dict[str, Array], other: dict[str, Array]) -> float:
 
 def main() -> None:
     """Compute, compare, maybe store."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("names", nargs="*", metavar="PROBLEM", help=" ".join(PROBLEMS))
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
@@ -138,7 +135,7 @@ def main() -> None:
         if given.write:
             np.savez_compressed(path, **made)
             line["bytes"] = path.stat().st_size
-        print(json.dumps(line | {"seconds": round(time.perf_counter() - begin)}), flush=True)
+        say(line | {"seconds": round(time.perf_counter() - begin)})
 
 
 if __name__ == "__main__":

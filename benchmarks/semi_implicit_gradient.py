@@ -14,18 +14,16 @@ medians, and by how many MB the largest resident memory grew in the runs with gr
 
 from __future__ import annotations
 
-import argparse
-import json
-import multiprocessing
 import statistics
-import time
 import warnings
 from typing import Any
 
 import torch
 
 from benchmarks import count
-from benchmarks.gradient_cost import largest_resident
+from benchmarks.clock import in_turns
+from benchmarks.memory import alone, resident
+from benchmarks.script import options, say, show, significant
 from benchmarks.suite.cost import JOBS, Job, blocking
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import AsymptoticPreserving
@@ -48,31 +46,23 @@ def row(problem: str, size: int, steps: int, rounds: int) -> dict[str, Any]:
     made(problem, 1 if problem == "cell" else 8, 2).gradient()  # what the first call loads
     job = made(problem, size, steps)
     job.anew()
-    before = largest_resident()
-    times: dict[str, list[float]] = {"run": [], "both": []}
-    for turn in range(-1, rounds):
-        for name, work in (("run", job.anew), ("both", job.gradient)):
-            begin = time.process_time()
-            work()
-            if turn >= 0:
-                times[name].append(1e3 * (time.process_time() - begin))
-    grown = largest_resident() - before
+    before = resident()
+    times = in_turns({"run": job.anew, "both": job.gradient}, rounds)
+    grown = resident() - before
     found = {
-        "run_ms": min(times["run"]),
-        "with_gradient_ms": min(times["both"]),
+        "run_ms": 1e3 * min(times["run"]),
+        "with_gradient_ms": 1e3 * min(times["both"]),
         "smallest_ratio": min(times["both"]) / min(times["run"]),
         "ratio": statistics.median(times["both"]) / statistics.median(times["run"]),
         "peak_MB": grown / 1e6,
     }
-    rounded = {name: float(f"{value:.3g}") for name, value in found.items()}
+    rounded = {name: significant(value) for name, value in found.items()}
     return {"problem": problem, "size": size, "steps": steps, **rounded}
 
 
 def main() -> None:
     """Run everything and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=count, default=7)
     parser.add_argument("--square", type=count, default=64, help="cells along a side")
     parser.add_argument("--cube", type=count, default=16, help="cells along a side")
@@ -82,17 +72,9 @@ def main() -> None:
     rows = []
     for problem, size in sizes:
         for steps in STEPS:
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                rows.append(pool.apply(row, (problem, size, steps, given.rounds)))
-            print(json.dumps(rows[-1]), flush=True)
-    print(f"\n{'problem':<9}{'size':>5}{'steps':>7}{'run ms':>9}{'both ms':>9}", end="")
-    print(f"{'ratio':>8}{'of minima':>11}{'peak MB':>9}")
-    for found in rows:
-        print(
-            f"{found['problem']:<9}{found['size']:>5}{found['steps']:>7}{found['run_ms']:>9g}"
-            f"{found['with_gradient_ms']:>9g}{found['ratio']:>8.2f}"
-            f"{found['smallest_ratio']:>11.2f}{found['peak_MB']:>9g}"
-        )
+            rows.append(alone(row, problem, size, steps, given.rounds))
+            say(rows[-1])
+    show(rows)
 
 
 if __name__ == "__main__":

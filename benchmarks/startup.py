@@ -15,20 +15,15 @@ One JSON line per row, then a table.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-from benchmarks import count
-
-ROOT = Path(__file__).parents[1]
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+from benchmarks import ONE_THREAD, ROOT, count
+from benchmarks.script import options, rows_in, say, show, significant
 
 IMPORTS = """
 import json, time
@@ -36,7 +31,6 @@ clock = [time.perf_counter()]
 import torch
 clock.append(time.perf_counter())
 import pnpfusion as pf
-from benchmarks import count
 clock.append(time.perf_counter())
 pf.Grid, pf.Species, pf.Wall, pf.PNP, pf.simulate
 clock.append(time.perf_counter())
@@ -69,7 +63,7 @@ times, cell = torch.tensor([0.0, 0.5], dtype=torch.float64), made()
 found = {"first run": seconds(cell)}
 found["second run"] = min(seconds(cell) for _ in range(30))
 found["new cell"] = min(seconds(made()) for _ in range(30))
-print(json.dumps(found))
+say(found)
 """
 
 
@@ -85,8 +79,7 @@ def in_a_process(code: str, caches: str) -> dict[str, float]:
     )
     if done.returncode:
         sys.exit(f"a process ended with status {done.returncode}:\n{done.stderr[-2000:]}")
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    return rows_in(done.stdout)[-1]
 
 
 def help_seconds(arguments: list[str]) -> float:
@@ -99,9 +92,7 @@ def help_seconds(arguments: list[str]) -> float:
 
 def main() -> None:
     """Run everything and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=count, default=5)
     rounds = parser.parse_args().rounds
     seconds: dict[str, list[float]] = {}
@@ -120,17 +111,15 @@ def main() -> None:
     rows = [
         {
             "what": name,
-            "median": float(f"{statistics.median(taken):.3g}"),
-            "smallest": float(f"{min(taken):.3g}"),
+            "median": significant(statistics.median(taken)),
+            "smallest": significant(min(taken)),
             "rounds": len(taken),
         }
         for name, taken in seconds.items()
     ]
     for row in rows:
-        print(json.dumps(row), flush=True)
-    print(f"\n{'seconds':<58}{'median':>10}{'smallest':>10}{'rounds':>8}")
-    for row in rows:
-        print(f"{row['what']:<58}{row['median']:>10}{row['smallest']:>10}{row['rounds']:>8}")
+        say(row)
+    show(rows)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ if TYPE_CHECKING:  # what type checkers and editors read
     from pnpfusion.training.classifier import FusionClassifier as FusionClassifier
     from pnpfusion.training.regressor import FusionRegressor as FusionRegressor
     from pnpfusion.units import Scales as Scales
-else:  # what Python runs; tests/test_imports.py compares the two halves
+else:  # what Python runs; tests/project/test_imports.py compares the two halves
     from importlib import import_module
 
     _ROOMS = {

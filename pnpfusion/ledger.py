@@ -71,7 +71,12 @@ class Ledger:
             ("error of Gauss' law (relative)", f"{float(_largest(self.gauss_error).max()):.1e}"),
             ("smallest concentration", f"{float(self.min_concentration.min()):.3e}"),
         ]
-        return "\n".join(f"{name:<31} {value:>12}" for name, value in rows)
+        return "\n".join(line(name, value) for name, value in rows)
+
+
+def line(name: str, value: str) -> str:
+    """A line of a ledger as it is printed."""
+    return f"{name:<31} {value:>12}"
 
 
 def _largest(values: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ executed.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -24,6 +23,7 @@ import pnpfusion
 from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.input import Input
 from pnpfusion.dynamics.pnp import PNP
+from pnpfusion.files import write_tensors
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import Field
@@ -62,8 +62,6 @@ def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Pa
         ValueError: the law has no description (it is not one of this package), or its folder is
             not there.
     """
-    from safetensors.torch import save_file
-
     target = Path(path)
     if target.exists() and not overwrite:
         raise FileExistsError(
@@ -105,16 +103,8 @@ def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Pa
         "units": {name: _unit(name) for name in tensors},
         **described,
     }
-    whole = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.touch()
-        mode = part.stat().st_mode  # safetensors would keep other users from reading the file
-        save_file(whole, part, metadata={"pnpfusion": json.dumps(header)})
-        part.chmod(mode)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    apart = {name: value.detach().clone() for name, value in tensors.items()}  # no memory shared
+    write_tensors(target, apart, "pnpfusion", json.dumps(header))
     return target
 
 

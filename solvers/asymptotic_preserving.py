@@ -15,8 +15,9 @@ from torch import Tensor
 
 from pnpfusion.solvers.banded import solve_tridiagonal
 from pnpfusion.solvers.fluxes import FACE_SCHEMES
+from pnpfusion.solvers.ion_lines import Faces
 from pnpfusion.solvers.lines import along, back, edge_columns, on_edges, with_ends
-from pnpfusion.solvers.nernst_planck import Electrolyte, Faces
+from pnpfusion.solvers.nernst_planck import Electrolyte
 
 
 def asymptotic_preserving_step(cell: Electrolyte, c: Tensor, dt: Tensor) -> Tensor:

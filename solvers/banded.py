@@ -10,14 +10,13 @@ block. A ring is folded into a line of pairs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.arrays import as_array
 from pnpfusion.solvers.backend import backend
 from pnpfusion.solvers.device.banded import solve_on_device
 
@@ -169,7 +168,7 @@ def _solver(rhs: Tensor) -> Solver:
         return _solve_by_kernel
     if rhs.device.type != "cpu":
         return _solve_by_reduction
-    return _solve_lapack if choice == "torch" or _compiled() is None else _solve_compiled
+    return _solve_compiled if choice == "numba" else _solve_lapack
 
 
 def _solve_by_kernel(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -> Tensor:
@@ -178,29 +177,12 @@ def _solve_by_kernel(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor
     return _solve_by_reduction(lower, diagonal, upper, rhs) if x is None else x
 
 
-@cache
-def has_numba() -> bool:
-    """Whether there is Numba to compile kernels."""
-    return find_spec("numba") is not None
-
-
-@cache
-def _compiled() -> Callable[..., None] | None:
-    """The compiled elimination; None without Numba."""
-    try:
-        from pnpfusion.solvers.kernels.block_thomas import block_thomas
-    except ImportError:
-        return None
-    return block_thomas
-
-
 def _solve_compiled(lower: Tensor, diagonal: Tensor, upper: Tensor, rhs: Tensor) -> Tensor:
     """Block elimination by Numba, and by LAPACK for samples in which it meets a singular block."""
-    parts = [part.detach().contiguous() for part in (lower, diagonal, upper, rhs)]
-    x = torch.empty_like(parts[3])
-    kernel = _compiled()
-    if kernel is not None:
-        kernel(*(part.numpy() for part in parts), x.numpy())
+    from pnpfusion.solvers.kernels.block_thomas import block_thomas
+
+    x = torch.empty_like(rhs, memory_format=torch.contiguous_format)
+    block_thomas(*map(as_array, (lower, diagonal, upper, rhs, x)))
     failed = ~x.isfinite().flatten(1).all(1)
     if failed.any():
         of = failed if len(diagonal) > 1 else slice(None)

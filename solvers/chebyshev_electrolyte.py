@@ -16,8 +16,9 @@ from torch import Tensor
 
 from pnpfusion.solvers.boundary import Walls, check_walls
 from pnpfusion.solvers.chebyshev import ChebyshevGrid
-from pnpfusion.solvers.faq import Faq
-from pnpfusion.solvers.field import Drive, Parameter, at_time, spread
+from pnpfusion.solvers.field import Drive, Parameter, at_time, check_above_zero, spread
+from pnpfusion.solvers.neutrality import check_closed, check_neutral
+from pnpfusion.solvers.species import check_names, per_species
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,18 +85,8 @@ class ChebyshevElectrolyte:
             return spread(name, now(name, value), grid.shape, batch, like, may_vary=False)
 
         def stacked(what: str, values: Sequence[Drive], *, may_vary: bool = False) -> Tensor:
-            rows = [
-                spread(
-                    f"{what} of {name!r}",
-                    now(what, value),
-                    grid.shape,
-                    batch,
-                    like,
-                    may_vary=may_vary,
-                )
-                for name, value in zip(names, values, strict=True)
-            ]
-            return torch.stack(torch.broadcast_tensors(*rows), 1)
+            found = [now(what, value) for value in values]
+            return per_species(what, names, found, grid.shape, batch, like, may_vary=may_vary)
 
         def at_walls(name: str) -> Tensor:
             values = ((side, getattr(wall, name)) for side, wall in sides.items())
@@ -110,24 +101,16 @@ class ChebyshevElectrolyte:
                     f"Grid and a finite-volume scheme."
                 )
             given = wall.flux or {}
-            if unknown := set(given) - set(names):
-                raise ValueError(
-                    f"`walls[{side!r}].flux` names {sorted(unknown)}, but the species are "
-                    f"{list(names)}."
-                )
+            check_names(f"walls[{side!r}].flux", given, names)
             fluxes.append(stacked(f"`walls[{side!r}].flux`", [given.get(n, 0.0) for n in names]))
         fed = {name for wall in sides.values() for name in wall.flux or ()}
         is_electrode = [wall.potential is not None for wall in sides.values()]
-        if fed and not any(is_electrode):
-            raise ValueError(
-                "a cell whose species cross a wall needs a `potential` at one wall: without it the "
-                f"cell's charge, and so its potential, has nothing to refer to {Faq.NOT_NEUTRAL}."
-            )
+        if not any(is_electrode):
+            check_closed(bool(fed))
         epsilon, stern = number("permittivity", permittivity), at_walls("stern")
         diffusivity = stacked("diffusivity", diffusivities, may_vary=True)
-        for name, value in (("permittivity", epsilon), ("diffusivity", diffusivity)):
-            if not (value.detach() > 0).all():
-                raise ValueError(f"`{name}` must be > 0, got {float(value.detach().min()):g}.")
+        check_above_zero("permittivity", epsilon)
+        check_above_zero("diffusivity", diffusivity)
         if (stern.detach() < 0).any():
             raise ValueError(f"`stern` must be >= 0, got {float(stern.detach().min()):g}.")
         charge = at_walls("surface_charge")
@@ -175,13 +158,7 @@ class ChebyshevElectrolyte:
             net = self.net_charge(c) + self.wall_charge.sum(-1)
             size = (self.widths * (self.valence.abs() * c).sum(1)).sum(-1)
             allowed = 1e-6 * size + 1e3 * torch.finfo(c.dtype).eps * self.widths.sum()
-            if (net.abs() > allowed).any():
-                worst = int((net.abs() - allowed).argmax())
-                raise ValueError(
-                    f"`{name}` carries a net charge of {float(net[worst]):.3g} (sample {worst}), "
-                    f"but no wall fixes the potential, so it must be neutral; balance it, e.g. "
-                    f"with `fixed_charge`, or give a wall a `potential` {Faq.NOT_NEUTRAL}."
-                )
+            check_neutral(name, net, allowed)
 
     def potential(self, c: Tensor) -> Tensor:
         """The potential ``(B, n)`` of concentrations, in kT/e; of zero mean where it floats."""

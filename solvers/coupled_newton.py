@@ -10,12 +10,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.compiled.cell import compiled_cell, is_compiled, newton_kernels
+from pnpfusion.solvers.arrays import as_array
+from pnpfusion.solvers.compiled.cell import compiled_cell, is_compiled
 from pnpfusion.solvers.device.cell import is_known
 from pnpfusion.solvers.device.newton import iterate_on_device
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, is_followed
+from pnpfusion.solvers.ion_lines import Faces
 from pnpfusion.solvers.lines import along, edge_columns
-from pnpfusion.solvers.nernst_planck import Electrolyte, Faces
+from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.stencil import Stencil
 
 Iterated = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -62,17 +64,22 @@ def _iterate_compiled(
     cell: Electrolyte, base: Tensor, step: Tensor, guess: Tensor, scale: Tensor, most: int
 ) -> Iterated:
     """:func:`_iterate` without a Python step per iteration, one sample after the other."""
+    from pnpfusion.solvers.kernels.axis.newton import newton_1d
+
     c = guess.clone(memory_format=torch.contiguous_format)
     phi, iterations = torch.empty_like(c[:, 0]), torch.zeros(len(base), dtype=torch.long)
     converged, failed = torch.zeros(2, len(base), dtype=torch.bool)
-    newton_kernels().newton_1d(
+    newton_1d(
         compiled_cell(cell),
-        *(values.detach().contiguous().numpy() for values in (base, step)),
-        c.numpy(),
-        phi.numpy(),
-        scale.detach().contiguous().numpy(),
+        as_array(base),
+        as_array(step),
+        as_array(c),
+        as_array(phi),
+        as_array(scale),
         most,
-        *(values.numpy() for values in (converged, iterations, failed)),
+        as_array(converged),
+        as_array(iterations),
+        as_array(failed),
     )
     if failed.any():  # LAPACK may solve what elimination in blocks does not
         again = _iterate(cell, base, step, guess, scale, most)

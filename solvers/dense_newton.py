@@ -14,6 +14,8 @@ from pnpfusion.solvers.implicit_solve import (
     per_state,
 )
 
+MAX_ITERATIONS = 20
+
 
 def solve_implicit_dense(
     rate: Callable[[Tensor], Tensor],
@@ -21,8 +23,6 @@ def solve_implicit_dense(
     step: Tensor,
     guess: Tensor,
     scale: Tensor,
-    *,
-    max_iterations: int = 20,
 ) -> ImplicitSolve:
     r"""Solves :math:`u - h f(u) = b` for states of n numbers.
 
@@ -36,7 +36,6 @@ def solve_implicit_dense(
         step: h, shape ``(B,)``.
         guess: where to begin, shape ``(B, *state)``.
         scale: the last correction must be below this in the mean square, shape ``(B, *state)``.
-        max_iterations: when to give up.
 
     Returns:
         The states, which samples converged, and the iterations of each.
@@ -48,7 +47,7 @@ def solve_implicit_dense(
     going = ~converged
     last = torch.full_like(step.detach(), torch.inf)
     jacobian = _jacobian(rate, u)
-    for _ in range(max_iterations):
+    for _ in range(MAX_ITERATIONS):
         with torch.no_grad():
             correction = _correct(jacobian, step, u - h * rate(u) - base)
             size = (correction / scale).square().flatten(1).mean(1).sqrt()

@@ -12,8 +12,7 @@ from torch import Tensor
 from pnpfusion.solvers.bases import Basis, wall_bases
 from pnpfusion.solvers.boundary import Walls, check_walls
 from pnpfusion.solvers.elliptic import solve_elliptic
-from pnpfusion.solvers.faq import Faq
-from pnpfusion.solvers.field import Field, Parameter, spread
+from pnpfusion.solvers.field import Field, Parameter, check_above_zero, spread
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.lines import (
     along,
@@ -25,6 +24,7 @@ from pnpfusion.solvers.lines import (
     some_samples,
     with_ends,
 )
+from pnpfusion.solvers.neutrality import check_neutral
 from pnpfusion.solvers.transforms import solve_by_transform
 from pnpfusion.solvers.wall_values import WallPair
 
@@ -39,18 +39,12 @@ class ElectricLine:
     axis: int
     periodic: bool
     areas: Tensor  #: of the faces, (*others)
-    conductance: (
-        Tensor  #: eps * area / distance, 0 at walls without electrode; (B|1, *others|1, N+1)
-    )
+    conductance: Tensor
+    """eps * area / distance, 0 at walls without electrode; (B|1, *others|1, N+1)"""
     electrode: Tensor  #: potentials U behind the two walls, 0 without; (B|1, *others|1, 2)
     surface_charge: Tensor  #: on the two walls, times the area; (B|1, *others|1, 2)
     pull: Tensor  #: share of U in the wall's potential: 1 electrode, < 1 Stern, 0; like electrode
     rise: Tensor  #: from the edge cell's potential to the wall's, by surface charge; like electrode
-
-    @property
-    def wall_faces(self) -> slice:
-        """The faces that are counted once: all, but for the first of a periodic axis."""
-        return slice(1, None) if self.periodic else slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +76,8 @@ class Dielectric:
         """Check the parameters and spread them over the batch; dtype and device are ``like``'s."""
         parts = check_walls(grid, walls)
         epsilon = spread("permittivity", permittivity, grid.shape, batch, like)
-        if not (epsilon.detach() > 0).all():
-            raise ValueError(
-                f"`permittivity` must be > 0, got {float(epsilon.detach().min()):g}; for a 1:1 "
-                f"salt it is 2 (Debye length / L)^2."
-            )
+        of_salt = "; for a 1:1 salt it is 2 (Debye length / L)^2"
+        check_above_zero("permittivity", epsilon, of_salt)
         pairs = [WallPair(grid, axis, parts, batch, like, t) for axis in range(grid.ndim)]
         lines = tuple(_line(epsilon, pair) for pair in pairs)
         return cls(
@@ -219,14 +210,7 @@ class Dielectric:
             precision = torch.finfo(rho.dtype).eps
             cells = self.volumes.numel()
             room = 256 * cells**0.5 * self.total(size) + 10 * self.volumes.sum()
-            allowed = precision * room
-            if (net.abs() > allowed).any():
-                worst = int((net.abs() - allowed).argmax())
-                raise ValueError(
-                    f"`{name}` carries a net charge of {float(net[worst]):.3g} (sample {worst}), "
-                    f"but no wall fixes the potential, so it must be neutral; balance it, e.g. "
-                    f"with `fixed_charge`, or give a wall a `potential` {Faq.NOT_NEUTRAL}."
-                )
+            check_neutral(name, net, precision * room)
 
 
 def _line(epsilon: Tensor, pair: WallPair) -> ElectricLine:

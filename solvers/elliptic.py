@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.banded import has_numba, solve_tridiagonal
+from pnpfusion.solvers.arrays import as_array
+from pnpfusion.solvers.backend import backend
+from pnpfusion.solvers.banded import solve_tridiagonal
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.lines import along, back, with_ends
@@ -163,20 +165,20 @@ def apply_elliptic(
 def _compiled(
     grid: Grid, conductances: tuple[Tensor, ...], mass: Tensor | None, like: Tensor
 ) -> Callable[[Tensor], Tensor]:
-    """:func:`apply_elliptic` for many fields like ``like``; compiled on the CPU with Numba."""
-    if like.device.type != "cpu" or not has_numba():
+    """:func:`apply_elliptic` for many fields like ``like``; compiled where it can be."""
+    if backend(like) != "numba":
         return lambda x: apply_elliptic(grid, conductances, mass, x)
     from pnpfusion.solvers.kernels.box.elliptic_apply import elliptic_apply
 
     faces = []
     for axis, conductance in enumerate(conductances):
         others = [n for other, n in enumerate(grid.shape) if other != axis]
-        full = conductance.detach().to(like).expand(-1, *others, -1)
+        full = conductance.to(like).expand(-1, *others, -1)
         sizes = math.prod(grid.shape[:axis]), grid.shape[axis] + 1, math.prod(others[axis:])
-        faces.append(back(full, grid, axis).reshape(-1, *sizes).contiguous().numpy())
+        faces.append(as_array(back(full, grid, axis).reshape(-1, *sizes)))
     periodic = tuple(boundary == "periodic" for boundary in grid.boundaries)
-    cells = like.new_zeros(1, *grid.shape) if mass is None else mass.detach().to(like)
-    weights = cells.expand(-1, *grid.shape).flatten(1).contiguous().numpy()
+    cells = like.new_zeros(1, *grid.shape) if mass is None else mass.to(like)
+    weights = as_array(cells.expand(-1, *grid.shape).flatten(1))
 
     def apply(x: Tensor) -> Tensor:
         x = x.detach().contiguous()

@@ -8,8 +8,8 @@ from enum import Enum
 class Faq(Enum):
     """An entry of docs/faq.md; the value is its anchor, and ``str`` what stands in the message.
 
-    An error says ``f"... what to do {Faq.NOT_NEUTRAL}."``; tests/test_faq.py sees to it that every
-    entry is there and quotes an error that points to it.
+    An error says ``f"... what to do {Faq.NOT_NEUTRAL}."``; tests/docs/test_faq.py sees to it that
+    every entry is there and quotes an error that points to it.
     """
 
     BAD_NUMBERS = "bad-numbers"

@@ -106,6 +106,13 @@ def spread(
     return values
 
 
+def check_above_zero(name: str, values: Tensor, hint: str = "") -> None:
+    """Raise ValueError unless all of ``values`` are > 0; ``hint`` follows the message."""
+    least = values.detach()
+    if not (least > 0).all():
+        raise ValueError(f"`{name}` must be > 0, got {float(least.min()):g}{hint}.")
+
+
 def is_finite(values: Tensor) -> bool:
     """Whether all of ``values`` are finite; one pass over them where they are."""
     return math.isfinite(values.sum()) or bool(values.isfinite().all())

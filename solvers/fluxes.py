@@ -99,3 +99,6 @@ FACE_SCHEMES = {
         FaceScheme("harmonic", _harmonic_weights, _harmonic_slopes, True, True),
     )
 }
+
+#: The number by which kernels know each of them.
+SCHEME_NUMBERS = {name: number for number, name in enumerate(FACE_SCHEMES)}

@@ -24,6 +24,17 @@ class IonLine:
     imposed: Tensor  #: what the walls let through by prescription; (B|1, S, *others|1, N+1)
 
 
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """The two sides of every face across one axis; each tensor is ``(B, S, *others, N+1)``."""
+
+    u: Tensor  #: the rise of z phi, and of the crowding, across the face
+    ahead: Tensor  #: weight a(u) of the concentration before the face
+    back: Tensor  #: weight b(u) of the concentration after it
+    before: Tensor  #: concentrations before the face, in c_ref
+    after: Tensor  #: concentrations after it
+
+
 def ion_line(
     diffusivity: Tensor, electric: ElectricLine, pair: WallPair, names: Sequence[str]
 ) -> tuple[IonLine, Tensor]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from pnpfusion.solvers.backend import backend
 
 Operator = Callable[[Tensor], Tensor]
 
@@ -48,7 +48,7 @@ def gmres(
     residual = flat
     size = whole
     active, left_over = size > goal, max_iterations
-    cycle = _compiled_cycle if _is_compiled(rhs) else _cycle
+    cycle = _compiled_cycle if backend(rhs) == "numba" and rhs.numel() else _cycle
     while bool(active.any()) and left_over > 0:
         safe = torch.where(size > 0, size, 1.0)
         first = residual / safe[:, None]
@@ -121,22 +121,6 @@ def _least_squares(matrix: Tensor, load: Tensor) -> tuple[Tensor, Tensor]:
     return weights.squeeze(-1), left.norm(dim=1)
 
 
-@cache
-def _kernels() -> Any:
-    """The module of compiled kernels; None where Numba is not installed."""
-    try:
-        from pnpfusion.solvers.kernels.fixed_point import arnoldi as arnoldi
-    except ImportError:
-        return None
-    return arnoldi
-
-
-def _is_compiled(like: Tensor) -> bool:
-    """Whether the kernels know such vectors: on the CPU, in single or double precision."""
-    known = like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64)
-    return known and like.numel() > 0 and _kernels() is not None
-
-
 def _compiled_cycle(
     operator: Operator,
     precondition: Operator,
@@ -148,12 +132,14 @@ def _compiled_cycle(
     most: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """:func:`_cycle` with all that is neither A nor P in one kernel an iteration."""
-    kernels, (batch, n) = _kernels(), first.shape
+    from pnpfusion.solvers.kernels.fixed_point.arnoldi import Basis, arnoldi_step, least_squares
+
+    batch, n = first.shape
     vectors = first.new_empty(most + 1, batch, n)
     vectors[0] = first
     load = np.zeros((batch, most + 1))
     load[:, 0] = size.numpy()
-    basis = kernels.Basis(
+    basis = Basis(
         vectors.numpy(),
         np.zeros((batch, most, most)),
         np.zeros((batch, most, 2)),
@@ -167,10 +153,10 @@ def _compiled_cycle(
         directions.append(precondition(vectors[k].reshape(like.shape)))
         image = operator(directions[k]).detach().reshape(batch, n).to(first.dtype)
         own = image.clone(memory_format=torch.contiguous_format).numpy()
-        if not kernels.arnoldi_step(basis, k, own, going, enough, left):
+        if not arnoldi_step(basis, k, own, going, enough, left):
             break
     weights = torch.empty(batch, len(directions), dtype=torch.float64)
-    kernels.least_squares(basis, weights.numpy())
+    least_squares(basis, weights.numpy())
     step = torch.zeros_like(first)
     for weight, direction in zip(weights.to(first.dtype).unbind(1), directions, strict=True):
         step = torch.addcmul(step, weight[:, None], direction.reshape(batch, n))

@@ -63,8 +63,8 @@ def face_resistances(widths: Tensor, values: Tensor, *, periodic: bool) -> Tenso
 def with_ends(cells: Tensor, ends: Tensor) -> Tensor:
     """``cells`` ``(..., N)`` between the two columns of ``ends`` ``(..., 2)``; ``(..., N+2)``."""
     if cells.shape[:-1] != ends.shape[:-1]:
-        ends = ends.expand(torch.broadcast_tensors(ends, cells[..., :1])[0].shape)
-        cells = cells.expand(*ends.shape[:-1], -1)
+        lead = torch.broadcast_shapes(cells.shape[:-1], ends.shape[:-1])
+        ends, cells = ends.expand(*lead, -1), cells.expand(*lead, -1)
     return torch.cat([ends[..., :1], cells, ends[..., 1:]], -1)
 
 

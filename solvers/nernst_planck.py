@@ -15,11 +15,10 @@ from torch import Tensor
 
 from pnpfusion.solvers.boundary import Walls, check_walls
 from pnpfusion.solvers.dielectric import Dielectric, ElectricLine
-from pnpfusion.solvers.faq import Faq
-from pnpfusion.solvers.field import Parameter, spread
+from pnpfusion.solvers.field import Parameter, check_above_zero, spread
 from pnpfusion.solvers.fluxes import FaceScheme
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.ion_lines import IonLine, ion_line
+from pnpfusion.solvers.ion_lines import Faces, IonLine, ion_line
 from pnpfusion.solvers.lines import (
     along,
     back,
@@ -28,19 +27,10 @@ from pnpfusion.solvers.lines import (
     some_samples,
     with_ends,
 )
+from pnpfusion.solvers.neutrality import check_closed
 from pnpfusion.solvers.reactions import MassAction, Reaction
+from pnpfusion.solvers.species import check_names, per_species
 from pnpfusion.solvers.wall_values import WallPair
-
-
-@dataclass(frozen=True, eq=False)
-class Faces:
-    """The two sides of every face across one axis; each tensor is ``(B, S, *others, N+1)``."""
-
-    u: Tensor  #: the rise of z phi, and of the crowding, across the face
-    ahead: Tensor  #: weight a(u) of the concentration before the face
-    back: Tensor  #: weight b(u) of the concentration after it
-    before: Tensor  #: concentrations before the face, in c_ref
-    after: Tensor  #: concentrations after it
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,44 +73,22 @@ class Electrolyte:
         for side, conditions in parts.items():
             for what in ("concentration", "flux"):
                 given = {name for wall in conditions for name in getattr(wall, what) or ()}
-                if unknown := given - set(names):
-                    raise ValueError(
-                        f"`walls[{side!r}].{what}` names {sorted(unknown)}, but the species are "
-                        f"{list(names)}."
-                    )
-
-        def stacked(what: str, values: Sequence[Parameter], *, may_vary: bool = False) -> Tensor:
-            """One row per species, (B|1, S, *grid.shape|1)."""
-            rows = [
-                spread(f"{what} of {name!r}", value, grid.shape, batch, like, may_vary=may_vary)
-                for name, value in zip(names, values, strict=True)
-            ]
-            return torch.stack(torch.broadcast_tensors(*rows), 1)
-
-        diffusivity = stacked("diffusivity", diffusivities, may_vary=True)
-        if not (diffusivity.detach() > 0).all():
-            raise ValueError(
-                f"`diffusivity` must be > 0, got {float(diffusivity.detach().min()):g}."
-            )
+                check_names(f"walls[{side!r}].{what}", given, names)
+        space = grid.shape, batch, like
+        diffusivity = per_species("diffusivity", names, diffusivities, *space, may_vary=True)
+        check_above_zero("diffusivity", diffusivity)
         pairs = [WallPair(grid, axis, parts, batch, like, t) for axis in range(grid.ndim)]
         lines, crossed = [], torch.zeros(len(names), dtype=torch.bool, device=like.device)
         for electric, pair in zip(dielectric.lines, pairs, strict=True):
             line, crosses = ion_line(diffusivity, electric, pair, names)
             lines.append(line)
             crossed = crossed | crosses
-        if dielectric.floating and crossed.any():
-            raise ValueError(
-                "a cell whose species cross a wall needs a `potential` at one wall: without it the "
-                f"cell's charge, and so its potential, has nothing to refer to {Faq.NOT_NEUTRAL}."
-            )
+        if dielectric.floating:
+            check_closed(crossed)
         crowding = None
         if steric is not None:
-            crowding = spread("steric", steric, grid.shape, batch, like, may_vary=False)
-            if not (crowding.detach() > 0).all():
-                raise ValueError(
-                    f"`steric` must be > 0 (None: no crowding), got "
-                    f"{float(crowding.detach().min()):g}."
-                )
+            crowding = spread("steric", steric, *space, may_vary=False)
+            check_above_zero("steric", crowding, "; None is for no crowding")
             for ions in lines:
                 if (crowding.detach() * ions.reservoir.detach().sum(1) >= 1).any():
                     raise ValueError(
@@ -130,11 +98,11 @@ class Electrolyte:
         cell = cls(
             dielectric=dielectric,
             scheme=scheme,
-            valence=stacked("valence", valences),
+            valence=per_species("valence", names, valences, *space),
             lines=tuple(lines),
-            fixed_charge=spread("fixed_charge", fixed_charge, grid.shape, batch, like),
+            fixed_charge=spread("fixed_charge", fixed_charge, *space),
             crowding=crowding,
-            reactions=MassAction.build(reactions, names, grid.shape, batch, like),
+            reactions=MassAction.build(reactions, names, *space),
             closed=tuple((~crossed).tolist()),
         )
         if cell.reactions is not None:
@@ -251,11 +219,11 @@ class Electrolyte:
         load = medium.volumes * self.charge(c)
         present = medium.volumes * (self.valence * c).abs().sum(1)
         size = torch.stack([one.flatten(1).abs().amax(1) for one in (present, *through)]).amax(0)
+        wrong = medium.leaving(through) - load
         if medium.floating:  # what net charge round-off has left is not in the potential
-            load = load - medium.volumes * (self.net_charge(c) / medium.volumes.sum()).reshape(
-                -1, *(1,) * medium.grid.ndim
-            )
-        wrong = (medium.leaving(through) - load).flatten(1).abs().amax(1)
+            net = medium.total(wrong / medium.volumes) / medium.volumes.sum()
+            wrong = wrong - medium.volumes * net.reshape(-1, *(1,) * medium.grid.ndim)
+        wrong = wrong.flatten(1).abs().amax(1)
         return wrong / size.clamp_min(torch.finfo(c.dtype).tiny)
 
     # ---- what users ask, per area of a face where it lives on faces

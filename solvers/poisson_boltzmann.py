@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
 from pnpfusion.solvers.convex_equilibrium import convex_equilibrium
-from pnpfusion.solvers.field import Field, Parameter
+from pnpfusion.solvers.field import Field, Parameter, check_above_zero
 from pnpfusion.solvers.fluxes import FACE_SCHEMES
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.nernst_planck import Electrolyte
@@ -69,11 +69,7 @@ def solve_poisson_boltzmann(
     outside = torch.stack(
         [torch.as_tensor(c).to(like).expand(batch).reshape(-1) for c in concentrations], 1
     )
-    if not (outside.detach() > 0).all():
-        raise ValueError(
-            f"`concentrations` must be > 0, got {float(outside.detach().min()):g}; leave a species "
-            f"that is not there out."
-        )
+    check_above_zero("concentrations", outside, "; leave a species that is not there out")
     cell = Electrolyte.build(
         grid,
         [f"species {i}" for i in range(len(valences))],

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from pnpfusion.solvers.bases import Basis, frequencies, insulating_bases
 from pnpfusion.solvers.boundary import Wall, Walls, check_walls
-from pnpfusion.solvers.faq import Faq
-from pnpfusion.solvers.field import Parameter, spread
+from pnpfusion.solvers.field import Parameter, check_above_zero, spread
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import is_followed
 from pnpfusion.solvers.low_modes import LowModes
+from pnpfusion.solvers.neutrality import check_neutral
+from pnpfusion.solvers.species import per_species
 from pnpfusion.solvers.spectral_derivative import axis_derivative
 from pnpfusion.solvers.steppers.base import Semilinear
 from pnpfusion.solvers.transforms import from_modes, laplacian_symbols, sum_over_axes, to_modes
@@ -98,19 +99,10 @@ class SpectralElectrolyte:
         bases = insulating_bases(grid)
         symbol = sum_over_axes(laplacian_symbols(grid, bases, spectral=True)).to(like)
 
-        def uniform(name: str, value: Parameter) -> Tensor:
-            return spread(name, value, grid.shape, batch, like, may_vary=False)
-
-        def stacked(what: str, values: Sequence[Parameter]) -> Tensor:
-            pairs = zip(names, values, strict=True)
-            rows = [uniform(f"{what} of {name!r}", value) for name, value in pairs]
-            return torch.stack(torch.broadcast_tensors(*rows), 1)
-
-        epsilon = uniform("permittivity", permittivity)
-        diffusivity = stacked("diffusivity", diffusivities)
-        for name, value in (("permittivity", epsilon), ("diffusivity", diffusivity)):
-            if not (value.detach() > 0).all():
-                raise ValueError(f"`{name}` must be > 0, got {float(value.detach().min()):g}.")
+        epsilon = spread("permittivity", permittivity, grid.shape, batch, like, may_vary=False)
+        diffusivity = per_species("diffusivity", names, diffusivities, grid.shape, batch, like)
+        check_above_zero("permittivity", epsilon)
+        check_above_zero("diffusivity", diffusivity)
         charge = spread("fixed_charge", fixed_charge, grid.shape, batch, like).expand(
             -1, *grid.shape
         )
@@ -122,7 +114,7 @@ class SpectralElectrolyte:
             grid=grid,
             bases=bases,
             permittivity=epsilon,
-            valence=stacked("valence", valences),
+            valence=per_species("valence", names, valences, grid.shape, batch, like),
             diffusivity=diffusivity,
             fixed_charge=charge,
             fixed_modes=to_modes(charge, bases),
@@ -150,17 +142,11 @@ class SpectralElectrolyte:
     def check_neutral(self, name: str, c: Tensor) -> None:
         """Raise ValueError if a sample of ``c``, called ``name``, has a net charge."""
         with torch.no_grad():
-            net = self.charge(c).flatten(1).mean(1)
             scale = (self.valence.abs() * c).sum(1).flatten(1).mean(1)
             allowed = torch.finfo(c.dtype).eps * (256 * self.symbol.numel() ** 0.5 * scale + 10)
-            if (net.abs() > allowed).any():
-                worst = int((net.abs() - allowed).argmax())
-                total = float(net[worst]) * math.prod(self.grid.lengths)
-                raise ValueError(
-                    f"`{name}` carries a net charge of {total:.3g} (sample {worst}), but no wall "
-                    f"fixes the potential, so it must be neutral; balance it, e.g. with "
-                    f"`fixed_charge` {Faq.NOT_NEUTRAL}."
-                )
+            check_neutral(
+                name, self.net_charge(c), allowed * math.prod(self.grid.lengths), instead=""
+            )
 
     def potential(self, c: Tensor) -> Tensor:
         """The potential ``(B, *grid.shape)`` of concentrations, in kT/e; of zero mean."""

@@ -20,7 +20,7 @@ from pnpfusion.solvers.implicit_solve import Rest, is_followed, once_differentia
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.stencil import Stencil
 
-ITERATIONS_PER_ATTEMPT = 40
+MAX_ITERATIONS, ITERATIONS_PER_ATTEMPT = 400, 40
 SMALLEST_RAISE = 1e-3
 LARGEST_STEP = 5.0  # of the potential in one iteration, in kT/e
 
@@ -32,7 +32,6 @@ def steady_state(
     invariants: Tensor,
     *,
     tolerance: float,
-    max_iterations: int = 400,
 ) -> Rest:
     """The state in which nothing changes, with the given totals; first derivatives only.
 
@@ -42,7 +41,6 @@ def steady_state(
         totals: of each invariant, ``(B, K)``.
         invariants: the combinations of species that are conserved, ``(K, S)``, orthonormal rows.
         tolerance: of the last correction: of the potential in kT/e, of concentrations relative.
-        max_iterations: when to give up.
     """
     invariants = invariants.to(guess)
     with torch.no_grad():
@@ -53,7 +51,7 @@ def steady_state(
         going = torch.ones(batch, dtype=torch.bool, device=guess.device)
         iterations = torch.zeros_like(going, dtype=torch.long)
         wide = (-1, *(1,) * (guess.ndim - 1))
-        while going.any() and int(iterations.max()) < max_iterations:
+        while going.any() and int(iterations.max()) < MAX_ITERATIONS:
             new_c, new_phi, solved, took = _newton(
                 _driven(cell, target), c, totals, invariants, tolerance, going
             )

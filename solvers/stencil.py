@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pnpfusion.solvers.banded import has_numba, solve_block_tridiagonal
+from pnpfusion.solvers.arrays import as_array
+from pnpfusion.solvers.backend import backend
+from pnpfusion.solvers.banded import solve_block_tridiagonal
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.krylov import gmres
 from pnpfusion.solvers.lines import times_along
@@ -46,7 +48,7 @@ class Stencil:
         from pnpfusion.solvers.kernels.box.block_lines import apply_stencil
 
         def flat(values: Tensor, blocks: int) -> Any:
-            return values.detach().flatten(1, -1 - blocks).contiguous().numpy()
+            return as_array(values.flatten(1, -1 - blocks))
 
         y = torch.empty_like(x, memory_format=torch.contiguous_format)
         apply_stencil(
@@ -164,7 +166,7 @@ def _line_solver(
     from pnpfusion.solvers.kernels.box.block_lines import factor_lines, solve_lines
 
     inverse, right = torch.empty_like(diagonal), torch.empty_like(diagonal)
-    arrays = [matrix.detach().numpy() for matrix in (lower, diagonal, upper, inverse, right)]
+    arrays = [*map(as_array, (lower, diagonal, upper, inverse, right))]
     factor_lines(*arrays)
     if not inverse.isfinite().all():  # LAPACK pivots between blocks
         return lambda load: solve_block_tridiagonal(lower, diagonal, upper, load)
@@ -178,8 +180,8 @@ def _line_solver(
 
 
 def _is_compiled(x: Tensor) -> bool:
-    """Whether what acts on ``x`` is compiled: on the CPU, where Numba is installed."""
-    return x.device.type == "cpu" and not x.requires_grad and has_numba()
+    """Whether what acts on ``x`` is compiled: without gradient, where Numba's code runs."""
+    return backend(x) == "numba" and not x.requires_grad
 
 
 def _times(matrix: Tensor, x: Tensor) -> Tensor:

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.bases import Basis as Basis
-from pnpfusion.solvers.bases import frequencies, lowest, transform_matrix
-from pnpfusion.solvers.bases import insulating_bases as insulating_bases
+from pnpfusion.solvers.bases import Basis, frequencies, lowest, transform_matrix
 from pnpfusion.solvers.device.transforms import LARGEST_MATRIX, transform_by_fft
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import runs_forward
@@ -244,15 +242,12 @@ def solve_by_transform(
     bases: tuple[Basis, ...],
     permittivity: float | Tensor,
     screening: float | Tensor = 0.0,
-    *,
-    spectral: bool = False,
 ) -> Tensor:
     r"""Solves :math:`-\varepsilon\nabla^2\phi + s\,\phi = f`, exactly and in O(N log N).
 
-    With the finite-volume symbol this inverts the cell-centred operator of order 2 to round-off,
-    walls at half a cell's distance; with the spectral one the operator itself on the modes. Where
-    the operator takes a constant to zero (no sine axis, s = 0), the mean of ``load`` is left out
-    and the mean of the answer is zero: whoever calls must check that it is small.
+    This inverts the cell-centred operator of order 2 to round-off, walls at half a cell's distance.
+    Where the operator takes a constant to zero (no sine axis, s = 0), the mean of ``load`` is left
+    out and the mean of the answer is zero: whoever calls must check that it is small.
 
     Args:
         load: f, shape ``(B, *grid.shape)``.
@@ -260,7 +255,6 @@ def solve_by_transform(
         bases: one per axis; what :math:`\phi` does at the walls.
         permittivity: :math:`\varepsilon > 0`, a number or shape ``(B or 1,)``.
         screening: :math:`s \ge 0`, a number or shape ``(B or 1,)``.
-        spectral: see :func:`laplacian_symbols`.
 
     Returns:
         :math:`\phi`, of the shape of ``load``; differentiable to any order in it, in
@@ -269,7 +263,7 @@ def solve_by_transform(
     Raises:
         ValueError: see :func:`laplacian_symbols`.
     """
-    symbol = _symbol(grid, tuple(bases), spectral, load.dtype, load.device)
+    symbol = _symbol(grid, tuple(bases), load.dtype, load.device)
 
     def per_sample(value: float | Tensor) -> Tensor:
         values = value if isinstance(value, Tensor) else load.new_tensor(value)
@@ -283,9 +277,8 @@ def solve_by_transform(
 
 @lru_cache(maxsize=64)
 def _symbol(
-    grid: Grid, bases: tuple[Basis, ...], spectral: bool, dtype: torch.dtype, device: torch.device
+    grid: Grid, bases: tuple[Basis, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """The eigenvalues of minus the Laplacian, ``grid.shape``."""
     with torch.inference_mode(False):
-        total = sum_over_axes(laplacian_symbols(grid, bases, spectral=spectral))
-        return total.to(dtype=dtype, device=device)
+        return sum_over_axes(laplacian_symbols(grid, bases)).to(dtype=dtype, device=device)

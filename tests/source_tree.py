@@ -1,6 +1,7 @@
-"""Where the code stands on disk, for the tests that read it instead of running it."""
+"""Where the code stands on disk, for tests that read it, or run it in a Python of its own."""
 
 import ast
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -12,6 +13,11 @@ FOLDERS = {
     "pnpfusion.solvers": ROOT / "solvers",
     "pnpfusion.visualize": ROOT / "visualize",
 }
+
+
+def environment(**more: str) -> dict[str, str]:
+    """That of a Python which imports this checkout, and computes in one thread."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
 
 
 def source_files() -> dict[str, Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from pnpfusion.data import Features
@@ -29,3 +31,9 @@ def tiny(task: str, samples: int = 48, *, tokens: int = 0, seed: int = 0) -> Fea
         class_names=names,
         splits=dict(zip(("train", "valid", "test"), parts, strict=True)),
     )
+
+
+def torn(samples: int = 60) -> Features:
+    """A third of the samples lack "a", another third "b"."""
+    rows = torch.arange(samples)
+    return replace(tiny("classes", samples), present={"a": rows % 3 != 0, "b": rows % 3 != 1})

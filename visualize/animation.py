@@ -12,6 +12,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from tqdm import tqdm
 
+from pnpfusion.files import whole
 from pnpfusion.solution import Solution
 from pnpfusion.visualize.claim import headline, separation
 from pnpfusion.visualize.palette import colors
@@ -72,19 +73,12 @@ def animate(
     with styled():
         scene = _Scene(shown)
         writer = PillowWriter(fps=fps)
-        part = path.with_name(f".{path.stem}.part.gif")
-        try:
-            with writer.saving(scene.figure, str(part), DPI):
-                for place in tqdm(
-                    frame_places(shown, frames), desc="animate", disable=not progress
-                ):
-                    scene.draw(float(place))
-                    writer.grab_frame()
-                for _ in range(round(HOLD * fps)):  # Pillow makes one long frame of equal ones
-                    writer.grab_frame()
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with whole(path, ".gif") as part, writer.saving(scene.figure, str(part), DPI):
+            for place in tqdm(frame_places(shown, frames), desc="animate", disable=not progress):
+                scene.draw(float(place))
+                writer.grab_frame()
+            for _ in range(round(HOLD * fps)):  # Pillow makes one long frame of equal ones
+                writer.grab_frame()
     return path
 
 

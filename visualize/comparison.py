@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pnpfusion.comparison.statistics import Interval
+from pnpfusion.comparison.statistics import Interval, verdict
 from pnpfusion.comparison.summary import Row, SetSummary
 from pnpfusion.visualize.palette import colors
 from pnpfusion.visualize.style import new_figure, number, say, styled
@@ -49,8 +48,9 @@ def plot_comparison(sets: Sequence[SetSummary]) -> Figure:
 def _heading(sets: Sequence[SetSummary]) -> str:
     references = {one.reference for one in sets}
     judged = [row for one in sets for row in one.rows if row.difference is not None]
-    better = sum(_kind(row) == "better" for row in judged)
-    worse = sum(_kind(row) == "worse" for row in judged)
+    better, worse = (
+        sum(verdict(row.difference) == kind for row in judged) for kind in ("above", "below")
+    )
     against = references.pop() if len(references) == 1 else "the reference"
     return (
         f"Of {len(judged)} comparisons with {against}, {better} better, {worse} worse, "
@@ -77,7 +77,7 @@ def _differences(axes: Axes, one: SetSummary, rows: Sequence[Row]) -> None:
     intervals = [None if row.difference is None else row.difference.interval for row in rows]
     _bars(axes, rows, intervals, [_color(row) for row in rows])
     axes.set_xlabel(f"{one.score} less that of {one.reference}, same seeds and folds")
-    above = [row.model for row in rows if row.difference is not None and _kind(row) == "better"]
+    above = [row.model for row in rows if verdict(row.difference) == "above"]
     named = ", ".join(above) if 0 < len(above) < 4 else f"{len(above)} models" if above else "None"
     say(axes, f"{named} with all of the interval above {one.reference}", 3.9)
 
@@ -91,12 +91,12 @@ def _bars(
         if one is not None and row.model == CONSTANT and len(rows) > 1:
             late.append((place, one, color))
         elif one is not None:
-            _bar(axes, place, one, color)
+            draw_interval(axes, place, one, color)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     for place, one, color in late:
         low, high = axes.get_xlim()
         if low <= one.mean <= high:
-            _bar(axes, place, one, color)
+            draw_interval(axes, place, one, color)
             continue
         edge, sign = (low, "<") if one.mean < low else (high, ">")
         axes.plot([edge], [place], sign, color=color, ms=5, clip_on=False)
@@ -114,24 +114,16 @@ def _bars(
         axes.set_xlim(low, high)
 
 
-def _bar(axes: Axes, place: int, one: Interval, color: str) -> None:
+def draw_interval(axes: Axes, place: int, one: Interval, color: str) -> None:
+    """Draw a mean as a dot and its interval as a bar through it."""
     if one.low is not None and one.high is not None:
         axes.plot([one.low, one.high], [place, place], color=color, lw=2.2, alpha=0.55)
     axes.plot([one.mean], [place], "o", color=color, ms=4.5)
 
 
-def _kind(row: Row) -> Literal["better", "worse", "unclear"]:
-    one = None if row.difference is None else row.difference.interval
-    if one is None or one.low is None or one.high is None:
-        return "unclear"
-    return "better" if one.low > 0 else "worse" if one.high < 0 else "unclear"
-
-
 def _color(row: Row) -> str:
-    kind = _kind(row)
-    if kind == "unclear":
-        return colors().faint
-    return colors().cool[0] if kind == "better" else colors().warm[0]
+    hues = {"above": colors().cool[0], "below": colors().warm[0], "open": colors().faint}
+    return hues[verdict(row.difference)]
 
 
 def _mean(one: SetSummary, rows: Sequence[Row], model: str) -> float:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.problems import PROBLEMS, Array, Box, error
+from benchmarks.script import significant
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,3 @@ def facts(name: str, run: Run) -> dict[str, Any]:
         "lowest": significant(run.lowest),
         "steps": run.steps,
     }
-
-
-def significant(value: float, digits: int = 4) -> float:
-    """``value`` to so many digits."""
-    return float(f"{float(value):.{digits}g}")

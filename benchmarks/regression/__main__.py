@@ -13,7 +13,6 @@ machine; on another one, update first.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import warnings
@@ -25,22 +24,23 @@ import torch
 
 from benchmarks.regression.cases import CASES, Case
 from benchmarks.regression.judge import Ratio, Verdict, allowed, block, judge, of_blocks
+from benchmarks.script import options, say, significant
 from benchmarks.suite.machine import machine
 from pnpfusion.dynamics.resolution import ResolutionWarning
+from pnpfusion.text_table import aligned
 
 RATIOS = Path(__file__).parent / "ratios.json"
 
 
 def table(verdicts: list[Verdict]) -> str:
     """One line a case."""
-    lines = [f"{'case':<50}{'stored':>9}{'now':>9}{'now/stored':>12}{'fails above':>13}  verdict"]
+    lines = [("case", "stored", "now", "now/stored", "fails above", "verdict")]
     for one in verdicts:
         stored = f"{one.stored.value:.3g}" if one.stored else "-"
         change = f"{one.now / one.stored.value:.2f}" if one.stored else "-"
         most = f"{allowed(one.stored):.3g}" if one.stored else "-"
-        numbers = f"{stored:>9}{one.now:>9.3g}{change:>12}{most:>13}"
-        lines.append(f"{one.name:<50}{numbers}  {one.words}")
-    return "\n".join(lines)
+        lines.append((one.name, stored, f"{one.now:.3g}", change, most, one.words))
+    return aligned(lines)
 
 
 def update(cases: list[Case], path: Path, blocks: int = 5) -> None:
@@ -52,8 +52,8 @@ def update(cases: list[Case], path: Path, blocks: int = 5) -> None:
         for one in work:
             one()
         found = of_blocks([block(*work) for _ in range(blocks)])
-        stored[case.name] = {key: float(f"{v:.3g}") for key, v in asdict(found).items()}
-        print(json.dumps({"case": case.name} | stored[case.name], ensure_ascii=False), flush=True)
+        stored[case.name] = {key: significant(value) for key, value in asdict(found).items()}
+        say({"case": case.name} | stored[case.name])
     text = json.dumps({"machine": machine(), "ratios": stored}, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
@@ -71,18 +71,14 @@ def check(cases: list[Case], path: Path) -> list[Verdict]:
             one()
         stored = known["ratios"].get(case.name)
         verdict = judge(case.name, Ratio(**stored) if stored else None, partial(block, *work))
-        print(json.dumps(asdict(verdict), ensure_ascii=False), flush=True)
+        say(asdict(verdict))
         verdicts.append(verdict)
     return verdicts
 
 
 def main() -> int:
     """Check or update."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.regression",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = options(__doc__, "python -m benchmarks.regression")
     parser.add_argument("--update", action="store_true", help="store the ratios of now")
     parser.add_argument("--only", default="", metavar="WORDS", help="cases so named")
     parser.add_argument("--ratios", type=Path, default=RATIOS, metavar="FILE")

@@ -14,16 +14,14 @@ faster, and where the page is.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks import count
+from benchmarks import ROOT, count
+from benchmarks.script import options, say
 from benchmarks.suite import curves, page, rounds, scripts
 from benchmarks.suite.contestants import contestants
-from benchmarks.suite.process import ROOT
 from benchmarks.suite.results import RESULTS, fuller, write
 
 PROBLEMS = ("p1", "p2", "p3", "p4", "steppers")
@@ -31,18 +29,14 @@ PARTS = (*PROBLEMS, "cells", "batch", "species", *scripts.SCRIPTS)
 QUICK = ROOT / "build" / "bench"  #: where quick runs write
 
 
-def say(text: str) -> None:
+def tell(text: str) -> None:
     """Progress, not a result."""
     print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:
     """Measure what is asked for, then write the page."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.suite",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = options(__doc__, "python -m benchmarks.suite")
     parser.add_argument("--quick", action="store_true", help="two rounds, nothing that takes long")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between")
     parser.add_argument("--page", action="store_true", help="measure nothing; write the page")
@@ -65,18 +59,18 @@ def main() -> None:
     for part in [] if given.page else wanted:
         found: dict[str, object] = {"quick": given.quick, "effort": asdict(effort)}
         if part in PROBLEMS:
-            rows, absent = rounds.measure(contestants(part), effort, say)
+            rows, absent = rounds.measure(contestants(part), effort, tell)
             found |= {"absent": absent, "rows": rows}
         elif part in scripts.SCRIPTS:
-            rows = scripts.measure(part, given.quick, say)
+            rows = scripts.measure(part, given.quick, tell)
             absent = {row["program"]: row["absent"] for row in rows if "absent" in row}
             found |= {"absent": absent, "rows": rows}
         else:
-            rows = curves.measure(part, effort, given.quick, say)
+            rows = curves.measure(part, effort, given.quick, tell)
             found |= {"rows": rows}
         write(results, part, found)
         for row in rows:
-            print(json.dumps(row, ensure_ascii=False), flush=True)
+            say(row)
     written = page.write(results, docs)
     print(f"\n{page.summary(page.stored(results))}{written}")
 

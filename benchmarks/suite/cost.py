@@ -24,8 +24,10 @@ import torch
 from torch import Tensor
 
 import pnpfusion as pf
+from benchmarks.memory import resident
 from benchmarks.peers.problems import P2, P3, P4, Box
-from benchmarks.peers.serve import answer_lines, significant
+from benchmarks.peers.serve import answer_lines
+from benchmarks.script import significant
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import ETDRK4, AsymptoticPreserving, Stepper
 
@@ -180,19 +182,13 @@ def memory(curve: str, size: int) -> dict[str, Any]:
     Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is resident
     before = resident("VmRSS")
     found = job.forward()
-    grown = resident("VmHWM") - before
+    grown = resident() - before
     saved = found.states.numel() * found.states.element_size()
     return {
         "state_bytes": state,
         "peak_bytes": grown,
         "copies_beyond_saved": significant((grown - saved) / state, 3),
     }
-
-
-def resident(what: str) -> int:
-    """Bytes by the kernel's account of this process."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(what))
 
 
 if __name__ == "__main__":

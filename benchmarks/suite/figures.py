@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from benchmarks.picture import save
 from benchmarks.suite.compare import Row, measured, seconds
 from benchmarks.suite.contestants import PNPFUSION
-from benchmarks.suite.curves import CURVES
 
 OURS = ("#C8400A", "#B8860B", "#7A1F0B", "#D1546F", "#4D4D4D")
 HUES = {
@@ -64,7 +63,7 @@ def precision(problem: str, heading: str, rows: Sequence[Row], path: Path) -> No
         axes.set_xlabel("error (largest, relative); better to the right")
         axes.set_ylabel("seconds; better below")
         label_apart(axes, labels)
-        save(figure, path)
+        save(figure, path, colors=128, bbox_inches="tight")
 
 
 def paler(color: str, nth: int) -> tuple[float, float, float]:
@@ -108,8 +107,6 @@ def growth(
     path: Path,
 ) -> None:  # fmt: skip
     """Lines over a size, named at their ends; a faint line of slope 1 to compare with."""
-    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
-
     from pnpfusion.visualize.style import FAINT, line_look, new_figure, styled
 
     with styled():
@@ -129,13 +126,20 @@ def growth(
             labels.append((x1, low * x1, "proportional", FAINT))
         sizes = sorted({x for _, xs, _ in lines for x in xs})
         if sizes[-1] < 16 * sizes[0]:  # less than a decade has no ticks that can be read
-            axes.xaxis.set_major_locator(FixedLocator(sizes))
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            mark(axes.xaxis, sizes)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         label_apart(axes, labels)
-        save(figure, path)
+        save(figure, path, colors=128, bbox_inches="tight")
+
+
+def mark(axis: Any, places: Sequence[float]) -> None:
+    """Ticks at these places and no others."""
+    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+    axis.set_major_locator(FixedLocator(places))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def shares(
@@ -143,8 +147,6 @@ def shares(
     goal: float, path: Path,
 ) -> None:  # fmt: skip
     """Ratios over sizes, a panel for each meaning of size, with the goal across all."""
-    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
-
     from pnpfusion.visualize.style import FAINT, line_look, new_figure, styled
 
     with styled():
@@ -162,33 +164,13 @@ def shares(
                 axes.legend(frameon=False, fontsize=7, loc="upper right")
             sizes = sorted({x for _, xs, _ in lines for x in xs})
             if sizes[-1] < 16 * sizes[0]:
-                axes.xaxis.set_major_locator(FixedLocator(sizes))
-                axes.xaxis.set_minor_locator(NullLocator())
-                axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                mark(axes.xaxis, sizes)
         every = [goal, 1.0, *(y for _, lines in panels for _, _, ys in lines for y in ys)]
         low, high = min(every) / 1.15, max(every) * 1.6
         row[0].set_ylim(low, high)
         ticks = [v for v in (0.5, 1, 2, 3, 5, 10, 20, 50, 100) if low <= v <= high]
-        row[0].yaxis.set_major_locator(FixedLocator(ticks))
-        row[0].yaxis.set_minor_locator(NullLocator())
-        row[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        mark(row[0].yaxis, ticks)
         row[0].set_ylabel("times the run alone")
         row[0].annotate(f"goal: {goal:g}", (0.02, goal), (0, -9), color=FAINT, fontsize=7.5,
                         xycoords=("axes fraction", "data"), textcoords="offset points")  # fmt: skip
-        save(figure, path)
-
-
-def cells_of(row: Row) -> int:
-    """All cells of a run of a curve whose size is that of an axis."""
-    curve = next(curve for curve in CURVES if curve.key == row["curve"])
-    return int(row["size"]) ** max(curve.axes, 1)
-
-
-def save(figure: Any, path: Path) -> None:
-    """Few colours make the picture small."""
-    from PIL import Image
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn = BytesIO()
-    figure.savefig(drawn, dpi=130, bbox_inches="tight")
-    Image.open(drawn).convert("RGB").quantize(128).save(path, optimize=True)
+        save(figure, path, colors=128, bbox_inches="tight")

@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.suite import figures
 from benchmarks.suite.compare import Row
 from benchmarks.suite.curves import CURVES, Curve, exponent
+from pnpfusion.text_table import markdown
 
 PARTS = ("cells", "batch", "species")
 ACROSS = {"cells": "cells, all axes together", "batch": "samples", "species": "species"}
@@ -82,14 +83,14 @@ def time_section(part: str, rows: Sequence[Row], images: Path) -> str:
         name = curve.title + (f", exponent {power}" if power else "")
         lines.append((name, x, [s for _, s, _ in points]))
         sizes = ", ".join(f"{size(curve, n)}: {s:.2g}" for n, s, _ in points)
-        table.append(f"| {curve.title} | {sizes} | {power} |")
+        table.append((curve.title, sizes, power))
     if not lines:
         return ""
     xlabel = ACROSS[part]
     picture = f"performance_{part}.png"
     figures.growth(grown(part, powers), xlabel, "seconds", lines, images / picture)
-    head = f"| run | {xlabel.split(',')[0]}: seconds | exponent |\n|---|---|---|\n"
-    return f"![Seconds over {xlabel}](images/{picture})\n\n{head}" + "\n".join(table) + "\n\n"
+    head = ("run", f"{xlabel.split(',')[0]}: seconds", "exponent")
+    return f"![Seconds over {xlabel}](images/{picture})\n\n{markdown(head, table)}\n\n"
 
 
 def grown(part: str, powers: Sequence[float]) -> str:
@@ -120,11 +121,11 @@ def gradient_section(rows: Sequence[Row], images: Path) -> str:
         unknowns = [float(n ** max(curve.axes, 1)) for n in both]
         line = (curve.title, unknowns, [s / alone[n] for n, s in both.items()])
         panels.setdefault(ACROSS[curve.part], []).append(line)
-        said = " | ".join(
+        said = (
             ", ".join(f"{size(curve, n)}: {s / over[n]:.2g}" for n, s in both.items() if n in over)
             for over in (alone, forward)
         )
-        table.append(f"| {curve.title} | {said} |")
+        table.append((curve.title, *said))
     if not panels:
         return ""
     picture = "performance_gradient.png"
@@ -140,9 +141,8 @@ def gradient_section(rows: Sequence[Row], images: Path) -> str:
         "here has a law made for it, as where an optimiser has moved its parameters; beside it "
         "the same over a run of one law again and again, whose cell is remembered.\n\n"
         f"![{heading}](images/{picture})\n\n"
-        "| run | size: ratio | over a remembered cell |\n|---|---|---|\n"
-        + "\n".join(table) + "\n\n"
-    )  # fmt: skip
+        f"{markdown(('run', 'size: ratio', 'over a remembered cell'), table)}\n\n"
+    )
 
 
 def memory_section(rows: Sequence[Row], images: Path) -> str:
@@ -152,14 +152,13 @@ def memory_section(rows: Sequence[Row], images: Path) -> str:
         if row["mode"] != "memory" or "copies_beyond_saved" not in row:
             continue
         curve = next(curve for curve in CURVES if curve.key == row["curve"])
-        table.append(
-            f"| {curve.title} | {size(curve, row['size'])} | {row['state_bytes'] / 1e6:.3g} "
-            f"| {row['copies_beyond_saved']:.3g} |"
-        )
+        megabytes = f"{row['state_bytes'] / 1e6:.3g}"
+        copies = f"{row['copies_beyond_saved']:.3g}"
+        table.append((curve.title, size(curve, row["size"]), megabytes, copies))
     if not table:
         return ""
     return (
         "## Memory\n\nHow far the resident memory of a process rises during a run, less what is "
         "saved (the start and the end), in copies of the state. The goal for 4096 cells is 8.\n\n"
-        "| run | size | state, MB | copies |\n|---|---|---|---|\n" + "\n".join(table) + "\n\n"
+        f"{markdown(('run', 'size', 'state, MB', 'copies'), table)}\n\n"
     )

@@ -11,8 +11,19 @@ from benchmarks.suite.compare import Row
 from benchmarks.suite.contestants import DEFAULTS, PNPFUSION
 from benchmarks.suite.results import read
 from benchmarks.suite.texts import HEAD, OTHERS, TAIL, TEXTS, TITLES
+from pnpfusion.text_table import markdown
 
 SMALL = 1e-3  #: the error that steppers of ours race for
+#: Heads of tables.
+SUMMARY = ("problem", "beside", "its error", "pnpfusion", "error", "times faster", "goal")
+THEIRS = (
+    *("program", "error", "seconds", "pnpfusion at that error", "error", "seconds"),
+    "times faster",
+)
+OURS = (
+    *("pnpfusion", "rtol", "error", "seconds", "steps", "mass error"),
+    "smallest concentration",
+)
 
 
 def stored(results: Path) -> dict[str, dict[str, Any]]:
@@ -108,15 +119,15 @@ def summary(parts: dict[str, dict[str, Any]]) -> str:
         if peer is None:
             continue
         own = compare.quickest(rows, share * peer["error"], peer["cells"] if same else None)
-        begin = f"| {name.upper()} | {titled(peer)} | {peer['error']:.1e} |"
+        begin = (name.upper(), titled(peer), f"{peer['error']:.1e}")
         if own is None:
-            lines.append(f"{begin} none | – | – | {goal} |")
+            lines.append((*begin, "none", "–", "–", f"{goal}"))
             continue
         found = compare.speed(peer, own)
         fast = ratio(found)
         if found is not None and found["median"] >= goal:
             fast = f"**{fast}**"
-        lines.append(f"{begin} {own['label']} | {own['error']:.1e} | {fast} | {goal} |")
+        lines.append((*begin, own["label"], f"{own['error']:.1e}", fast, f"{goal}"))
     if not lines:
         return ""
     return (
@@ -125,8 +136,7 @@ def summary(parts: dict[str, dict[str, Any]]) -> str:
         "number of equal cells, then on cells of our choice; in bold what reaches the goal. PyBaMM "
         "is there twice: as it comes, at its own tolerance of 1e-4, and at its best, compiled and "
         "at the loosest tolerance that costs it no accuracy.\n\n"
-        "| problem | beside | its error | pnpfusion | error | times faster | goal |\n"
-        "|---|---|---|---|---|---|---|\n" + "\n".join(lines) + "\n\n"
+        f"{markdown(SUMMARY, lines)}\n\n"
     )
 
 
@@ -171,36 +181,30 @@ def short(value: float) -> str:
     return f"{value:.2g}" if value < 100 else f"{float(f'{value:.2g}'):.0f}"
 
 
+def figures_of(row: Row) -> tuple[str, str]:
+    """Error and seconds."""
+    return f"{row['error']:.1e}", f"{compare.seconds(row):.2g}"
+
+
 def precision(name: str, found: dict[str, Any], images: Path) -> str:
     """The section of one problem."""
     rows: Sequence[Row] = found["rows"]
     picture = f"performance_{name}.png"
     figures.precision(name, shown(name, rows), rows, images / picture)
-    table = [
-        "| program | error | seconds | pnpfusion at that error | error | seconds | times faster |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    theirs = []
     for peer in compare.others(rows):
-        line = f"| {titled(peer)} | {peer['error']:.1e} "
-        line += f"| {compare.seconds(peer):.2g} "
         own = compare.quickest(rows, peer["error"])
-        if own is None:
-            table.append(line + "| none | | | |")
-            continue
-        table.append(
-            line + f"| {own['label']} | {own['error']:.1e} | {compare.seconds(own):.2g} "
-            f"| {ratio(compare.speed(peer, own))} |"
+        at_that_error = ("none", "", "", "")
+        if own is not None:
+            at_that_error = (own["label"], *figures_of(own), ratio(compare.speed(peer, own)))
+        theirs.append((titled(peer), *figures_of(peer), *at_that_error))
+    ours = [
+        (
+            *(row["label"], f"{row['options'].get('rtol', '')}", *figures_of(row)),
+            *(f"{row['steps']}", f"{row['mass_error']:.0e}", f"{row['lowest']:.3g}"),
         )
-    own_table = [
-        "| pnpfusion | rtol | error | seconds | steps | mass error | smallest concentration |",
-        "|---|---|---|---|---|---|---|",
+        for row in compare.ours(rows)
     ]
-    for row in compare.ours(rows):
-        own_table.append(
-            f"| {row['label']} | {row['options'].get('rtol', '')} | {row['error']:.1e} "
-            f"| {compare.seconds(row):.2g} | {row['steps']} | {row['mass_error']:.0e} "
-            f"| {row['lowest']:.3g} |"
-        )
     failed = [
         f"{row['program']}: {row['label']} ({row['failed']})"
         for row in rows
@@ -208,8 +212,8 @@ def precision(name: str, found: dict[str, Any], images: Path) -> str:
     ]
     lost = f"Did not come to an end: {'; '.join(failed)}.\n\n" if failed else ""
     said = f"{TITLES[name]}: seconds against error, a line per program and discretisation"
-    tables = [table] if name != "steppers" else []
-    text = "\n\n".join("\n".join(one) for one in [*tables, own_table])
+    beside = f"{markdown(THEIRS, theirs)}\n\n" if name != "steppers" else ""
+    text = beside + markdown(OURS, ours)
     fipy = compare.find(rows, "FiPy", "equal cells, 128, 50 steps") if name == "p3" else None
     about = TEXTS[name] + (" FiPy's time is that of two cells, times 32." if fipy else "")
     return f"## {TITLES[name]}\n\n{about}\n\n![{said}](images/{picture})\n\n{text}\n\n{lost}"

@@ -8,11 +8,9 @@ import queue
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+from benchmarks import ONE_THREAD, ROOT
 
 
 class Absent(Exception):

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks import ROOT
 from benchmarks.suite.machine import machine
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def write(folder: Path, part: str, found: dict[str, Any]) -> Path:

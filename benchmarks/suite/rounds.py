@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks import ROOT
 from benchmarks.suite.contestants import PROGRAMS, Contestant
-from benchmarks.suite.process import ROOT, Absent, Worker
+from benchmarks.suite.process import Absent, Worker
 
 EQUAL = 1.05  #: errors within this factor count as equal
 SETTLED = 1.01  #: a tighter tolerance that gains less than this factor gains nothing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.suite.process import ONE_THREAD, ROOT
+from benchmarks import ONE_THREAD, ROOT
+from benchmarks.script import rows_in, shown
 from benchmarks.suite.rounds import peers_python
+from pnpfusion.text_table import markdown
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def measure(name: str, quick: bool, say: Callable[[str], None]) -> list[dict[str
         text=True,
         check=False,
     )
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    rows = rows_in(done.stdout)
     if done.returncode:
         rows.append({"failed": (done.stderr.strip().splitlines() or ["no reason given"])[-1]})
     return rows
@@ -113,18 +114,11 @@ def section(name: str, found: dict[str, Any]) -> str:
         kinds.setdefault(tuple(key for key in row if key not in optional), []).append(row)
     for rows in kinds.values():
         columns = list(dict.fromkeys(key for row in rows for key in row if key != "version"))
-        text += f"| {' | '.join(column.replace('_', ' ') for column in columns)} |\n"
-        text += "|---" * len(columns) + "|\n"
-        for row in rows:
-            text += f"| {' | '.join(shown(row.get(column, '')) for column in columns)} |\n"
-        text += "\n"
+        lines = [[plain(shown(row.get(column))) for column in columns] for row in rows]
+        text += f"{markdown([column.replace('_', ' ') for column in columns], lines)}\n\n"
     return text
 
 
-def shown(value: Any) -> str:
-    """A cell of a table."""
-    if isinstance(value, list):
-        return " to ".join(shown(one) for one in value)
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return str(value).replace("|", "\\|").replace("\n", " ")
+def plain(text: str) -> str:
+    """What does not end a cell of a table in Markdown."""
+    return text.replace("|", "\\|").replace("\n", " ")

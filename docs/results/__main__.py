@@ -5,6 +5,7 @@ import os
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -111,27 +112,20 @@ def _one(part: str, size: Size, known: list[Study], work: Path, workers: int) ->
 def _foresee(size: Size, known: list[Study], only: str | None) -> None:
     """A line for every model on every set; classical models are fitted once for it."""
     total = 0.0
+    parts = {one.key: partial(estimate.costs, one.plan(size)) for one in known if one.data}
+    parts |= {
+        "ablations": partial(estimate.of_ablations, size),
+        "index": partial(estimate.of_index, size),
+    }
     print(f"{'set':<22}{'model':<44}{'cells':>6}{'seconds':>9}")
-    for study in known:
-        if only not in (None, study.key):
-            continue
-        if study.data is None:
-            print(f"{study.key:<22}absent: {study.absent}")
-            continue
-        for cost in estimate.costs(study.plan(size)):
-            print(f"{study.key:<22}{cost.model:<44}{cost.cells:>6}{cost.seconds:>9.0f}", flush=True)
-            total += cost.seconds
-    if only in (None, "ablations"):
-        for cost in estimate.of_ablations(size):
-            print(
-                f"{'ablations':<22}{cost.model:<44}{cost.cells:>6}{cost.seconds:>9.0f}", flush=True
-            )
-            total += cost.seconds
-    if only in (None, "index"):
-        for cost in estimate.of_index(size):
-            print(f"{'index':<22}{cost.model:<44}{cost.cells:>6}{cost.seconds:>9.0f}", flush=True)
+    for key, costs in parts.items():
+        for cost in costs() if only in (None, key) else ():
+            print(f"{key:<22}{cost.model:<44}{cost.cells:>6}{cost.seconds:>9.0f}", flush=True)
             total += cost.seconds
     print(f"{'in all, at most':<72}{total:>9.0f}")
+    for study in known:
+        if study.data is None and only in (None, study.key):
+            print(f"{study.key} is absent: {study.absent}.")
 
 
 if __name__ == "__main__":

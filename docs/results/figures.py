@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from docs.results.ablations import Ablation, Answer
 from docs.results.findings import Measured, is_fused
 from docs.results.index import IndexRow
 from docs.results.interpretation import DELETED
-from pnpfusion.comparison import Interval, SetSummary
-from pnpfusion.visualize import plot_comparison
+from pnpfusion.comparison import SetSummary
+from pnpfusion.comparison.statistics import verdict
+from pnpfusion.visualize.comparison import draw_interval, plot_comparison
 from pnpfusion.visualize.style import COOL, FAINT, INK, WARM, line_look, new_figure, say, styled
 
 SHOWN = ("concat", "attention", "gmf", "deq", "progressive", "pnp", "pnp-transient", "pnp+deq")
@@ -72,7 +72,7 @@ def index(rows: Sequence[IndexRow]) -> Figure:
         figure = new_figure(7.0, 1.2 + 0.26 * len(rows), f"Above the bound of late fusion: {named}")
         axes = figure.subplots()
         for place, row in enumerate(rows):
-            _bar(axes, place, row.accuracy, COOL[0])
+            draw_interval(axes, place, row.accuracy, COOL[0])
             if row.bound < 1:
                 axes.plot([row.bound] * 2, [place - 0.4, place + 0.4], color=WARM[0], lw=1.5)
         axes.set_yticks(range(len(rows)), [row.model for row in rows])
@@ -83,7 +83,7 @@ def index(rows: Sequence[IndexRow]) -> Figure:
 
 def ablations(found: Sequence[tuple[Ablation, Sequence[Answer]]]) -> Figure:
     """Differences from the base of each ablation."""
-    shown = sum(_is_clear(one) for _, answers in found for one in answers)
+    shown = sum(verdict(one.difference) != "open" for _, answers in found for one in answers)
     total = sum(one.difference is not None for _, answers in found for one in answers)
     heights = [0.8 + 0.24 * len(answers) for _, answers in found]
     with styled():
@@ -97,8 +97,8 @@ def ablations(found: Sequence[tuple[Ablation, Sequence[Answer]]]) -> Figure:
                 if one.difference is None:
                     axes.plot([0], [place], "o", color=INK, ms=4.5)
                 else:
-                    color = COOL[0] if _is_clear(one) else FAINT
-                    _bar(axes, place, one.difference.interval, color)
+                    color = FAINT if verdict(one.difference) == "open" else COOL[0]
+                    draw_interval(axes, place, one.difference.interval, color)
             axes.set_yticks(range(len(answers)), [one.label for one in answers])
             axes.set_ylim(len(answers) - 0.4, -0.6)
             say(axes, ablation.title, 5.5)
@@ -166,16 +166,3 @@ def invariance(found: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
         }
         for modality, values in first.items()
     }
-
-
-def _is_clear(one: Answer) -> bool:
-    interval = None if one.difference is None else one.difference.interval
-    if interval is None or interval.low is None or interval.high is None:
-        return False
-    return interval.low > 0 or interval.high < 0
-
-
-def _bar(axes: Axes, place: int, one: Interval, color: str) -> None:
-    if one.low is not None and one.high is not None:
-        axes.plot([one.low, one.high], [place, place], color=color, lw=2.2, alpha=0.55)
-    axes.plot([one.mean], [place], "o", color=color, ms=4.5)

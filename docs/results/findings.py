@@ -10,6 +10,8 @@ from docs.results.ablations import Ablation, Answer, difference
 from docs.results.index import IndexRow
 from docs.results.plans import FUSED, Size, Study
 from pnpfusion.comparison import Comparison, Row, SetSummary
+from pnpfusion.comparison.statistics import verdict
+from pnpfusion.text_table import markdown
 
 REFERENCE = "concat"
 SEEN = {"above": "▲", "below": "▼", "open": "·", "none": "–"}
@@ -50,14 +52,9 @@ class Findings:
     machine: dict[str, Any]
 
 
-def verdict(row: Row | None) -> str:
+def against_reference(row: Row | None) -> str:
     """Whether a model is above or below the reference with all of its interval, or neither."""
-    one = None if row is None or row.difference is None else row.difference.interval
-    if one is None:
-        return "none"
-    if one.low is None or one.high is None:
-        return "open"
-    return "above" if one.low > 0 else "below" if one.high < 0 else "open"
+    return "none" if row is None or row.difference is None else verdict(row.difference)
 
 
 def is_fused(model: str) -> bool:
@@ -77,17 +74,10 @@ def fusing(one: Measured) -> str:
     fused = [model for model in one.rows if is_fused(model)]
     if alone is None or not fused:
         return f"**{one.study.title}**: nothing to compare."
-    above, below = [], []
-    for model in fused:
-        found = difference(one.rows[model], one.rows[alone])
-        if found is None or found.interval.low is None or found.interval.high is None:
-            continue
-        if found.interval.low > 0:
-            above.append(model)
-        elif found.interval.high < 0:
-            below.append(model)
+    beside_it = [verdict(difference(one.rows[model], one.rows[alone])) for model in fused]
+    above, below = beside_it.count("above"), beside_it.count("below")
     best = max(fused, key=one.score)
-    if len(above) > len(fused) / 2:
+    if above > len(fused) / 2:
         says = "fusing helps"
     elif above:
         says = "fusing helps by some layers"
@@ -97,8 +87,8 @@ def fusing(one: Measured) -> str:
         says = "no gain of fusing is shown"
     return (
         f"**{one.study.title}**: {says}. Above the best single modality (`{alone}`, "
-        f"{one.score(alone):.3f}): {len(above)} of {len(fused)} fusion layers; below it: "
-        f"{len(below)}. The most has `{best}`, {one.score(best):.3f}. {beside(one)}"
+        f"{one.score(alone):.3f}): {above} of {len(fused)} fusion layers; below it: "
+        f"{below}. The most has `{best}`, {one.score(best):.3f}. {beside(one)}"
     )
 
 
@@ -106,7 +96,8 @@ def beside(one: Measured) -> str:
     """Who is above and below concatenation."""
     said = []
     for kind in ("above", "below"):
-        models = [m for m, row in one.rows.items() if is_fused(m) and verdict(row) == kind]
+        fused = {model: row for model, row in one.rows.items() if is_fused(model)}
+        models = [model for model, row in fused.items() if against_reference(row) == kind]
         if models:
             said.append(f"{kind} `{one.summary.reference}`: {listed(models)}")
     if not said:
@@ -118,7 +109,7 @@ def beside(one: Measured) -> str:
 def matrix(findings: Findings, measure: str | None) -> str:
     """A table of layers by sets: the paired difference from concatenation, or a measure."""
     titles = [one.study.title for one in findings.measured]
-    lines = ["| layer | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
+    lines = []
     for model in FUSED:
         cells = []
         for one in findings.measured:
@@ -131,25 +122,21 @@ def matrix(findings: Findings, measure: str | None) -> str:
             elif row.difference is None:
                 cells.append(f"({one.score(model):.3f})")
             else:
-                cells.append(f"{row.difference.interval.mean:+.3f} {SEEN[verdict(row)]}")
+                cells.append(f"{row.difference.interval.mean:+.3f} {SEEN[against_reference(row)]}")
         if any(cell != SEEN["none"] for cell in cells):
-            lines.append(f"| `{model}` | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            lines.append([f"`{model}`", *cells])
+    return markdown(["layer", *titles], lines)
 
 
 def answer_of(ablation: Ablation, found: Sequence[Answer]) -> str:
     """What an ablation says."""
     base = found[0]
-    kinds: dict[str, list[str]] = {"higher": [], "lower": [], "not shown to differ": []}
-    for one in found[1:]:
-        interval = None if one.difference is None else one.difference.interval
-        if interval is not None and interval.low is not None and interval.low > 0:
-            kinds["higher"].append(one.label)
-        elif interval is not None and interval.high is not None and interval.high < 0:
-            kinds["lower"].append(one.label)
-        else:
-            kinds["not shown to differ"].append(one.label)
-    parts = [f"{kind}: {', '.join(labels)}" for kind, labels in kinds.items() if labels]
+    said = {"above": "higher", "below": "lower", "open": "not shown to differ"}
+    kinds = {
+        words: [one.label for one in found[1:] if verdict(one.difference) == kind]
+        for kind, words in said.items()
+    }
+    parts = [f"{words}: {', '.join(labels)}" for words, labels in kinds.items() if labels]
     return f"Against *{base.label}*, {'; '.join(parts)}."
 
 

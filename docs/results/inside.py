@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.picture import save
 from docs.results import figures
-from docs.results.drawing import draw, span
 from docs.results.interpretation import DELETED
 from pnpfusion.comparison import mean_interval
+from pnpfusion.comparison.table import span
 
 
 def section(found: Sequence[dict[str, Any]], images: Path) -> str:
-    draw(figures.interpretation(found), images / "results_interpretation.png")
+    save(figures.interpretation(found), images / "results_interpretation.png")
     gaps = [
         float(np.mean(np.subtract(one["deletion"]["random"], one["deletion"]["most"])))
         for one in found

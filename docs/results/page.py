@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.picture import save
 from docs.results import figures, inside, papers
 from docs.results.ablations import Ablation, Answer
-from docs.results.drawing import draw, span
 from docs.results.findings import (
     Findings,
     Measured,
@@ -20,8 +20,12 @@ from docs.results.index import BATCH, RATE, TASK, IndexRow
 from docs.results.plans import Size
 from docs.results.targets import index_target, missing_target, pnp_target
 from docs.results.texts import HEAD, HOW
-from pnpfusion.comparison.table import markdown
+from pnpfusion.comparison import Interval
+from pnpfusion.comparison.table import span, table_of
 from pnpfusion.data import VolatilityLaw, open_set
+from pnpfusion.text_table import markdown
+
+ABLATED = ("", "score", "difference", "one modality missing", "iterations", "training, s")
 
 
 def write(findings: Findings, docs: Path) -> Path:
@@ -105,14 +109,9 @@ def _tuning(size: Size) -> str:
     )
 
 
-def _table(one: Measured) -> str:
-    """That of the comparison, without its heading and its notes."""
-    return markdown(one.comparison.plan, [one.summary]).split("\n\n")[1]
-
-
 def _set(one: Measured, images: Path) -> str:
     picture = f"results_{one.study.key.replace('-', '_')}.png"
-    draw(figures.scores(one.summary), images / picture)
+    save(figures.scores(one.summary), images / picture)
     samples = ", ".join(f"{name} {count}" for name, count in one.summary.samples.items())
     folds = f", {one.summary.folds} folds" if one.summary.folds > 1 else ""
     failed = ""
@@ -122,7 +121,7 @@ def _set(one: Measured, images: Path) -> str:
     return (
         f"## {one.study.title}\n\n{one.study.about} ({one.summary.seeds} seeds{folds}; samples: "
         f"{samples}.)\n\n{fusing(one)}\n\n{_sure(one)}{_floor(one)}![{said}](images/{picture})\n\n"
-        f"{_table(one)}\n\n{failed}"
+        f"{table_of(one.summary)}\n\n{failed}"
     )
 
 
@@ -163,7 +162,7 @@ def _floor(one: Measured) -> str:
 def _robustness(findings: Findings, images: Path) -> str:
     if not findings.measured:
         return ""
-    draw(figures.robustness(findings.measured), images / "results_robustness.png")
+    save(figures.robustness(findings.measured), images / "results_robustness.png")
     return (
         "## Noise\n\nThe two measures of MultiBench [LLD21], without its normalisation: the mean "
         "score over the range of noise is in the tables above; here is the effective robustness, "
@@ -178,13 +177,15 @@ def _robustness(findings: Findings, images: Path) -> str:
 def _index(rows: Sequence[IndexRow], images: Path) -> str:
     if not rows:
         return ""
-    draw(figures.index(rows), images / "results_index.png")
-    lines = ["| model | accuracy | highest | bound | parameters | training, s |", "|---" * 6 + "|"]
-    for row in rows:
-        lines.append(
-            f"| `{row.model}` | {span(row.accuracy, 4)} | {row.highest:.4f} | {row.bound:.4f} | "
-            f"{row.parameters:,} | {row.seconds:.1f} |"
+    save(figures.index(rows), images / "results_index.png")
+    head = ("model", "accuracy", "highest", "bound", "parameters", "training, s")
+    lines = [
+        (
+            *(f"`{row.model}`", span(row.accuracy, 4), f"{row.highest:.4f}", f"{row.bound:.4f}"),
+            *(f"{row.parameters:,}", f"{row.seconds:.1f}"),
         )
+        for row in rows
+    ]
     return (
         "## INDEX\n\n"
         f"One modality holds {TASK.bits} fair bits, the other says which of them is asked for. The "
@@ -193,7 +194,7 @@ def _index(rows: Sequence[IndexRow], images: Path) -> str:
         "Feedback tells the encoder what is asked. Here models have the encoders of the task, "
         f"fresh samples at every step, batches of {BATCH} and learning rate {RATE:g}, untuned.\n\n"
         "![Accuracies on INDEX, and what no training can exceed](images/results_index.png)\n\n"
-        + "\n".join(lines)
+        + markdown(head, lines)
         + "\n\n"
     )
 
@@ -201,37 +202,30 @@ def _index(rows: Sequence[IndexRow], images: Path) -> str:
 def _ablations(found: Sequence[tuple[Ablation, Sequence[Answer]]], images: Path) -> str:
     if not found:
         return ""
-    draw(figures.ablations(found), images / "results_ablations.png")
+    save(figures.ablations(found), images / "results_ablations.png")
     text = (
         "## One thing changed\n\n"
         "![Differences by what was changed](images/results_ablations.png)\n\n"
     )
     for ablation, answers in found:
-        lines = [
-            "| | score | difference | one modality missing | iterations | training, s |",
-            "|---" * 6 + "|",
-        ]
-        for one in answers:
-            measures = one.row.measures
-            score = measures.get(_score_of(measures))
-            difference = "–" if one.difference is None else span(one.difference.interval, 3, "+")
-            cells = [
-                "–" if value is None else f"{value.mean:{form}}"
-                for value, form in (
-                    (measures.get("without one"), ".3f"),
-                    (measures.get("iterations"), ".1f"),
-                    (measures.get("training_seconds"), ".2g"),
-                )
-            ]
-            first = "–" if score is None else span(score, 3)
-            lines.append(f"| {one.label} | {first} | {difference} | " + " | ".join(cells) + " |")
         text += (
             f"### {ablation.title}\n\n{ablation.question}\n\n{answer_of(ablation, answers)}\n\n"
-            + "\n".join(lines)
-            + "\n\n"
+            f"{markdown(ABLATED, [_ablated(one) for one in answers])}\n\n"
         )
     return text
 
 
-def _score_of(measures: object) -> str:
-    return next(name for name in ("accuracy", "r2", "f1_micro", "") if name in measures or not name)  # type: ignore[operator]
+def _ablated(one: Answer) -> list[str]:
+    """A line of the table of an ablation."""
+    measures = one.row.measures
+    numbers = (("without one", ".3f"), ("iterations", ".1f"), ("training_seconds", ".2g"))
+    return [
+        one.label,
+        span(measures.get(_score_of(measures))),
+        span(None if one.difference is None else one.difference.interval, sign="+"),
+        *(f"{measures[name].mean:{form}}" if name in measures else "–" for name, form in numbers),
+    ]
+
+
+def _score_of(measures: Mapping[str, Interval]) -> str:
+    return next((name for name in ("accuracy", "r2", "f1_micro") if name in measures), "")

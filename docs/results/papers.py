@@ -9,6 +9,7 @@ import torch
 
 import pnpfusion as pf
 from docs.results.findings import REFERENCE, Findings, Measured
+from pnpfusion.text_table import markdown
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,11 @@ better. Stocks need a live service of quotes; the volatility panel stands for th
 
 def section(findings: Findings) -> str:
     """All of it."""
-    head = "| | both | audio (uni) | audio | video (uni) | video | parameters |"
-    rows = [head, "|---" * 7 + "|", *("| " + " | ".join(row) + " |" for row in VGGSOUND)]
+    head = ("", "both", "audio (uni)", "audio", "video (uni)", "video", "parameters")
     return (
         "## The papers' own numbers\n\n"
         + GMF_TEXT
-        + "\n".join(rows)
+        + markdown(head, VGGSOUND)
         + "\n"
         + GMF_WHY
         + _table(gmf(findings))
@@ -209,6 +209,5 @@ def _score(one: Measured) -> str:
 
 
 def _table(claims: list[Claim]) -> str:
-    lines = ["| | in the paper | here | |", "|---|---|---|---|"]
-    lines += [f"| {one.what} | {one.theirs} | {one.ours} | {one.remark} |" for one in claims]
-    return "\n".join(lines) + "\n"
+    lines = [(one.what, one.theirs, one.ours, one.remark) for one in claims]
+    return markdown(("", "in the paper", "here", ""), lines) + "\n"

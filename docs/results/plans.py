@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pnpfusion.comparison import Plan, SetPlan
-from pnpfusion.training import Recipe
+from pnpfusion.training import MODELS, Recipe
 
 ROOT = Path(__file__).parents[2]
 #: A folder with fsdd/, brca769.npz and mfeat/, where it is not beside the checkout.
@@ -20,22 +20,7 @@ DATA = "PNPFUSION_RESULTS_DATA"
 
 SINGLE = ("logistic:*", "ridge:*", "svm:*", "only:*")  #: of one modality
 CLASSICAL = ("constant", "logistic", "ridge", "svm")
-FUSED = (
-    "concat",
-    "concat-mlp",
-    "attention",
-    "gmf",
-    "deq-paper",
-    "deq",
-    "progressive",
-    "pnp",
-    "pnp-transient",
-    "gmf+deq",
-    "pnp+deq",
-    "pnp+progressive",
-    "completion+concat",
-    "completion+pnp",
-)
+FUSED = tuple(MODELS)
 MFEAT = ("fou", "zer", "mor")  #: the weak views; the others leave no room for fusion
 
 

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from docs.results.findings import REFERENCE, Findings, Measured, is_fused, listed, verdict
+from docs.results.findings import (
+    REFERENCE,
+    Findings,
+    Measured,
+    against_reference,
+    is_fused,
+    listed,
+)
 from docs.results.index import AROUND
+from pnpfusion.text_table import markdown
 
 PNP_FAMILY = ("pnp", "pnp-transient", "pnp+deq", "pnp+progressive", "completion+pnp")
 LESS_LOST = 0.4  #: how much less is to be lost to a missing modality
@@ -17,7 +25,7 @@ def pnp_target(findings: Findings) -> list[str]:
     """Whether PNP, or PNP with another layer, keeps up with concatenation everywhere."""
     lines, reached = [], []
     for model in PNP_FAMILY:
-        kinds = {one.study.key: verdict(one.rows.get(model)) for one in findings.measured}
+        kinds = {one.study.key: against_reference(one.rows.get(model)) for one in findings.measured}
         kinds = {key: kind for key, kind in kinds.items() if kind != "none"}
         if not kinds:
             continue
@@ -84,11 +92,11 @@ def losses(one: Measured) -> list[Loss]:
 
 def missing_target(findings: Findings) -> list[str]:
     """Whether some layer loses much less than concatenation where a modality is missing."""
-    lines = [
-        f"| set | lost by `{REFERENCE}` | least lost by | lost | less by | score, all there | "
-        f"score, one missing | that of `{REFERENCE}` | counts |",
-        "|---|---|---|---|---|---|---|---|---|",
+    head = [
+        *("set", f"lost by `{REFERENCE}`", "least lost by", "lost", "less by"),
+        *("score, all there", "score, one missing", f"that of `{REFERENCE}`", "counts"),
     ]
+    lines = []
     counted: dict[str, list[str]] = {}
     for one in findings.measured:
         found = losses(one)
@@ -100,10 +108,12 @@ def missing_target(findings: Findings) -> list[str]:
         able = [loss for loss in found if loss.left >= loss.reference_left]
         best = min(able or found, key=lambda loss: loss.lost)
         counts = ("yes" if one.study.is_real else "made-up") if best.counts else "no"
+        numbers = (best.score, best.left, best.reference_left)
         lines.append(
-            f"| {one.study.title} | {best.reference:.3f} | `{best.model}` | {best.lost:.3f} | "
-            f"{100 * best.less:.0f} % | {best.score:.3f} | {best.left:.3f} | "
-            f"{best.reference_left:.3f} | {counts} |"
+            [
+                *(one.study.title, f"{best.reference:.3f}", f"`{best.model}`", f"{best.lost:.3f}"),
+                *(f"{100 * best.less:.0f} %", *(f"{value:.3f}" for value in numbers), counts),
+            ]
         )
     reached = {model: sets for model, sets in counted.items() if len(sets) >= REAL}
     told = "; ".join(f"`{model}` ({', '.join(sets)})" for model, sets in reached.items())
@@ -115,7 +125,7 @@ def missing_target(findings: Findings) -> list[str]:
         f"same recipe and with no lower score left: {verb}. Real sets with any such layer: "
         f"{', '.join(sorted(any_one)) or 'none'}.",
         "",
-        *lines,
+        markdown(head, lines),
     ]
 
 

@@ -4,28 +4,22 @@ import argparse
 import sys
 import time
 import warnings
-from io import BytesIO
 from pathlib import Path
 
 import torch
 
+from benchmarks.picture import save
 from docs.verification.case import SIZES, Case
 from docs.verification.page import CASES, complaints, page, results, section
 from pnpfusion.dynamics.resolution import ResolutionWarning
 
 
 def draw(case: Case, folder: Path) -> None:
-    """Write the picture of a case; few colours make it small."""
-    from PIL import Image
-
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the picture of a case."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResolutionWarning)
         figure = case.figure()
-    name = f"verification_{case.key.replace('-', '_')}.png"
-    drawn = BytesIO()
-    figure.savefig(drawn, dpi=130)
-    Image.open(drawn).convert("RGB").quantize(256).save(folder / name, optimize=True)
+    save(figure, folder / f"verification_{case.key.replace('-', '_')}.png")
 
 
 def main() -> int:

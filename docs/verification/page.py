@@ -23,6 +23,7 @@ from docs.verification import (
 )
 from docs.verification.case import Case, Row, Table
 from pnpfusion.dynamics.resolution import ResolutionWarning
+from pnpfusion.text_table import markdown
 
 CASES: tuple[Case, ...] = (
     double_layer.CASE,
@@ -53,7 +54,7 @@ python -m docs.verification --only double-layer   # one case; prints it
 ```
 
 which fails where an error is above its bound or an order is not the stated one;
-`tests/test_verification.py` checks both, and that this page is what the script makes. All runs
+`tests/docs/test_verification.py` checks both, and that this page is what the script makes. All runs
 are in float64.
 
 *How to read the tables.* $N$ is the number of cells of an axis, and the columns under it are
@@ -88,7 +89,7 @@ def number(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
 
 
-def markdown(table: Table) -> str:
+def table_of(table: Table) -> str:
     """One line for each quantity, with an error for each size."""
     groups: dict[str, list[Row]] = {}
     for row in table.rows:
@@ -97,12 +98,7 @@ def markdown(table: Table) -> str:
     valued = any(row.exact is not None for row in table.rows)
     values = ["known", "computed"] if valued else []
     heads = ["", *values, *(f"{table.size} = {n}" for n in sizes), "order", "bound"]
-    lines = [
-        f"**{table.title}**" + (" (relative errors)" if table.relative and valued else ""),
-        "",
-        "| " + " | ".join(heads) + " |",
-        "|---" * len(heads) + "|",
-    ]
+    lines = []
     for what, rows in groups.items():
         errors = {row.cells: row.error for row in rows}
         last = rows[-1]
@@ -110,14 +106,15 @@ def markdown(table: Table) -> str:
         cells = [number(errors.get(n), ".1e") for n in sizes]
         ends = [number(last.order, ".2f"), number(last.bound, ".1e")]
         name = what.replace("|", "\\|")
-        lines.append("| " + " | ".join([name, *known, *cells, *ends]) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append([name, *known, *cells, *ends])
+    title = f"**{table.title}**" + (" (relative errors)" if table.relative and valued else "")
+    return f"{title}\n\n{markdown(heads, lines)}\n"
 
 
 def section(case: Case, tables: Sequence[Table]) -> str:
     """The part of the page that tells of one case."""
     image = f"images/verification_{case.key.replace('-', '_')}.png"
-    shown = "\n".join(markdown(table) for table in tables)
+    shown = "\n".join(table_of(table) for table in tables)
     return (
         f"## {case.title}\n\n{case.text}\n\n![{case.caption}]({image})\n\n*{case.caption}*\n\n"
         f"{shown}\n"
@@ -126,10 +123,11 @@ def section(case: Case, tables: Sequence[Table]) -> str:
 
 def page(found: Sequence[tuple[Case, Sequence[Table]]]) -> str:
     """The whole page."""
-    lines = ["| case | quantities | largest error / bound |", "|---|---|---|"]
+    lines = []
     for case, tables in found:
         rows = [row for table in tables for row in table.rows]
         worst = max(row.error / row.bound for row in rows)
         names = len({(table.title, row.what) for table in tables for row in table.rows})
-        lines.append(f"| [{case.title}](#{anchor(case.title)}) | {names} | {worst:.2f} |")
-    return HEAD + "\n".join(lines) + "\n\n" + "".join(section(c, t) for c, t in found)
+        lines.append([f"[{case.title}](#{anchor(case.title)})", f"{names}", f"{worst:.2f}"])
+    summary = markdown(("case", "quantities", "largest error / bound"), lines)
+    return HEAD + summary + "\n\n" + "".join(section(c, t) for c, t in found)

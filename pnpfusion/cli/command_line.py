@@ -1,7 +1,8 @@
 """The door of the command line: what was typed goes to a command, what goes wrong is one line.
 
-A command is a module with ``add_to(commands)``, which adds its parser, and names its function by
-``set_defaults(run=...)``. To stay quick, it imports torch and the like inside that function only.
+A command is a module with the words of its help (``HELP``, ``DESCRIPTION``, ``EPILOG``),
+``add_options(parser)``, and ``start(arguments)``, which does it and returns the exit code. To stay
+quick, it imports torch and the like inside that function only.
 """
 
 from __future__ import annotations
@@ -47,7 +48,16 @@ def command_parsers() -> tuple[OneLineParser, Mapping[str, argparse.ArgumentPars
         title="commands", metavar="COMMAND", dest="command", required=True
     )
     for command in COMMANDS:
-        command.add_to(commands)
+        own = commands.add_parser(
+            command.__name__.rpartition(".")[2],
+            help=command.HELP,
+            description=command.DESCRIPTION,
+            epilog=command.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_options(own)
+        own.set_defaults(start=command.start)
     return parser, commands.choices
 
 
@@ -68,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = f"pnpfusion {arguments.command}"
     try:
         with warnings_in_one_line():
-            return int(arguments.run(arguments))
+            return int(arguments.start(arguments))
     except CommandError as error:
         say(f"{name}: error: {error}")
         return error.code

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from pnpfusion.cli.argument_types import names, positive, whole
 from pnpfusion.cli.messages import CommandError
 from pnpfusion.cli.train import MODELS
 
-if TYPE_CHECKING:
-    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
 # Written out so that --help needs no torch; a test compares them with the library's.
 BASELINES = ("constant", "logistic", "ridge", "svm")
 
+HELP = "several models on several data sets: seeds, intervals, a table and a figure"
 DESCRIPTION = """\
 Compare models on data sets: the same splits, the same recipe, the same budget of tuning, several
 seeds, and what may be concluded from them.
@@ -46,17 +43,8 @@ PLANNED = (
 )
 
 
-def add_to(commands: _Commands) -> None:
-    """Add the command to a parser's commands."""
-    parser = commands.add_parser(
-        "compare",
-        help="several models on several data sets: seeds, intervals, a table and a figure",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(run=_run)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options to a parser."""
     what = parser.add_argument_group("what is compared", argument_default=argparse.SUPPRESS)
     what.add_argument(
         "--data",
@@ -116,7 +104,8 @@ def add_to(commands: _Commands) -> None:
     out.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def start(arguments: argparse.Namespace) -> int:
+    """Do what was typed; the exit code."""
     typed = [name for name in (*PLANNED, "plan") if hasattr(arguments, name)]
     for option, clash in (
         ("--resume", typed + (["out"] if arguments.out else []) if arguments.resume else []),

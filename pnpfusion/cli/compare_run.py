@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
 from itertools import product
@@ -13,18 +12,20 @@ from typing import Any
 from pnpfusion.cli.messages import (
     FAILED,
     INTERRUPTED,
+    TERMINATED,
     CommandError,
     errors_end_the_command,
+    paragraph,
     say,
 )
-from pnpfusion.cli.output_folder import claim
-from pnpfusion.cli.simulate_sweep import TERMINATED, Sigterm
+from pnpfusion.cli.output_folder import claim, contents
+from pnpfusion.cli.sigterm import Sigterm
+from pnpfusion.cli.train_setup import recipe_of
 from pnpfusion.comparison.plan import Plan
 from pnpfusion.comparison.runner import PLAN, Comparison, compare, facts_of, kept, tasks_of
 from pnpfusion.comparison.set_plan import SetPlan
 from pnpfusion.sweeps.folder import FolderError
 from pnpfusion.training.loop import Stopped
-from pnpfusion.training.recipe import Recipe
 
 FIGURE = "comparison.png"
 DEFAULTS = {"data": ["htad"], "models": ["concat", "pnp", "deq"], "seeds": 5}
@@ -79,21 +80,12 @@ def _plan(options: Namespace) -> Plan:
     if "plan" in typed:
         return Plan.load(typed["plan"])
     told = {name: typed.get(name, value) for name, value in DEFAULTS.items()}
-    recipe: dict[str, Any] = {}
-    if "recipe" in typed:
-        try:
-            recipe = json.loads(Path(typed["recipe"]).read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"--recipe {typed['recipe']} is no JSON: {error}.") from None
-        recipe = Recipe.from_json(recipe).to_json()
-    if "epochs" in typed:
-        recipe["epochs"] = typed["epochs"]
     rest = {name: typed[name] for name in ("reference", "hidden", "width") if name in typed}
     return Plan(
         sets=tuple(SetPlan(text, typed.get("folds")) for text in told["data"]),
         models=tuple(told["models"]),
         seeds=tuple(range(told["seeds"])),
-        recipe=Recipe.from_json(recipe),
+        recipe=recipe_of(options),
         tuning=_tuning(typed.get("tune", [])),
         **rest,
     )
@@ -129,7 +121,7 @@ def _introduction(plan: Plan, count: int, done: int, folder: Path) -> str:
     text = f"{', '.join(plan.models)}{tuned}, on {sets}; {len(plan.seeds)} seeds: {count} cells" + (
         f", of which {folder} has {done}." if done else "."
     )
-    return textwrap.fill(text, 96, subsequent_indent="  ")
+    return paragraph(text)
 
 
 def _draw(found: Comparison, folder: Path) -> None:
@@ -144,8 +136,7 @@ def _draw(found: Comparison, folder: Path) -> None:
 def _conclude(options: Namespace, found: Comparison, folder: Path) -> int:
     if not options.quiet:
         print(found.table)
-        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        print(f"in {folder}: {', '.join(names)}")
+        print(contents(folder))
     if not found.failures:
         return 0
     for cell, reason in [*found.failures.items()][:SHOWN]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pnpfusion.cli.argument_types import whole
 from pnpfusion.cli.messages import FAILED, CommandError, say
-
-if TYPE_CHECKING:
-    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+from pnpfusion.files import write_whole
 
 SAMPLES = 4  #: that go through a trained layer, if nothing is said
 OUT = "pnpfusion-lab.html"  #: where to, if nothing is said
 MARK = b"<title>Charge your features</title>"  #: by which a page of this command is known
 
+HELP = "the interactive page: charged features in the browser"
 DESCRIPTION = """\
 Play with charged features in the browser.
 
@@ -38,17 +35,8 @@ exit codes: 0 done, 1 the page could not be written, 2 bad input, 130 Ctrl-C.
 """
 
 
-def add_to(commands: _Commands) -> None:
-    """Add the command to a parser's commands."""
-    parser = commands.add_parser(
-        "lab",
-        help="the interactive page: charged features in the browser",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(run=_run)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options to a parser."""
     parser.add_argument(
         "--run",
         dest="recorded",
@@ -70,7 +58,8 @@ def add_to(commands: _Commands) -> None:
     parser.add_argument("--no-browser", action="store_true", help="only write the page")
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def start(arguments: argparse.Namespace) -> int:
+    """Do what was typed; the exit code."""
     target = _target(arguments.out, overwrite=arguments.overwrite)
     if arguments.recorded is None and arguments.samples is not None:
         raise CommandError("--samples is of a trained layer; add --run FOLDER, or leave it out.")
@@ -83,7 +72,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
         page = played(Path(arguments.recorded), arguments.samples, SAMPLES)
     try:
-        _write(target, page)
+        write_whole(target, page.encode())
     except OSError as error:
         raise CommandError(
             f"{target} cannot be written: {error.strerror}; choose another place by --out.", FAILED
@@ -104,16 +93,6 @@ def _target(out: str | None, *, overwrite: bool) -> Path:
     if target.exists() and not overwrite and (out is not None or not _is_ours(target)):
         raise CommandError(f"--out {target} is there already; add --overwrite to replace it.")
     return target
-
-
-def _write(target: Path, page: str) -> None:
-    """Write the page as a whole or not at all."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(page.encode())
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _is_ours(target: Path) -> bool:

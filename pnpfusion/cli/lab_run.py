@@ -76,7 +76,7 @@ def _trained(folder: Path, count: int) -> str:
                 f"--run {folder} holds the model {model.config.model!r}, whose layer has no PNP "
                 f"cells to play; train one by `pnpfusion train --model pnp`."
             )
-        data = set_up(read_settings(folder)).data
+        data = set_up(read_settings(folder, "--run")).data
         part = "test" if "test" in data.splits else "train"
         rows = data.splits[part][:count]
         run = _followed(model, layer, data.samples(rows))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-#: Exit codes beside 0: a run that failed, bad input, Ctrl-C.
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+#: Exit codes beside 0: a run that failed, bad input, Ctrl-C, SIGTERM.
+FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
 class CommandError(Exception):
@@ -52,11 +54,16 @@ def warnings_in_one_line() -> Iterator[None]:
         yield
 
 
-def as_options(message: str) -> str:
-    """What the library says of its arguments, in the words of options: `--max-steps`."""
-    return message.replace("`max_steps`", "`--max-steps`").replace("`rtol`", "`--rtol`")
-
-
 def say(message: str) -> None:
     """One line on standard error, whatever line breaks the message has."""
     print(" ".join(message.split()), file=sys.stderr)
+
+
+def paragraph(text: str) -> str:
+    """The text in lines that a screen holds."""
+    return textwrap.fill(text, 96, subsequent_indent="  ")
+
+
+def quieten() -> None:
+    """Print nothing of what the library says of itself, such as that it compiles."""
+    logging.getLogger("pnpfusion").setLevel(logging.ERROR)

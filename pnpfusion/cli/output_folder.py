@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pnpfusion.cli.messages import CommandError, errors_end_the_command
+from pnpfusion.cli.messages import CommandError, errors_end_the_command, paragraph
 
 HOME = Path("runs")
 #: What a command may leave in its folder, and `--overwrite` may take away.
@@ -102,3 +102,9 @@ def clear(folder: Path, made: Sequence[str] = MADE) -> None:
     for pattern in made:
         for path in sorted(folder.glob(pattern)):
             path.unlink()
+
+
+def contents(folder: Path) -> str:
+    """What a command has made, for the screen."""
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return paragraph(f"in {folder}: {', '.join(names)}")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING
 
 from pnpfusion.cli.messages import CommandError
-from pnpfusion.cli.simulate_options import STACK, add_options
+from pnpfusion.cli.simulate_options import STACK
+from pnpfusion.cli.simulate_options import add_options as add_options
 
-if TYPE_CHECKING:
-    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
+HELP = "features of samples as moving charges: run, pictures, animation, ledger"
 DESCRIPTION = """\
 Let the features of real samples move as charged particles, and draw what happens.
 
@@ -39,28 +37,16 @@ exit codes: 0 done, 1 the run failed, 2 bad input, 130 Ctrl-C.
 """
 
 
-def add_to(commands: _Commands) -> None:
-    """Add the command to a parser's commands."""
-    parser = commands.add_parser(
-        "simulate",
-        help="features of samples as moving charges: run, pictures, animation, ledger",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(run=_run)
-    add_options(parser)
-
-
-def _run(arguments: argparse.Namespace) -> int:
+def start(arguments: argparse.Namespace) -> int:
+    """Do what was typed; the exit code."""
     if arguments.sweep is None:
         _check_alone(arguments)
     elif arguments.strict and arguments.shard is not None:
         raise CommandError("--strict judges the whole sweep; leave it out beside --shard.")
     arguments.stack = arguments.stack or STACK
     from pnpfusion.cli.output_folder import claim
-    from pnpfusion.cli.simulate_run import run, threads
+    from pnpfusion.cli.simulate_run import run
+    from pnpfusion.cli.threads import threads
 
     if arguments.sweep is not None:
         from pnpfusion.cli.simulate_sweep import run_all

@@ -6,13 +6,14 @@ import argparse
 import hashlib
 import json
 from argparse import Namespace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pnpfusion.cli.messages import CommandError
+from pnpfusion.cli.messages import CommandError, errors_end_the_command
 from pnpfusion.cli.simulate_options import VOLTAGE, add_options
 from pnpfusion.data.sets import path_of
+from pnpfusion.files import read_json
+from pnpfusion.spelling import did_you_mean
 from pnpfusion.sweeps.cases import CASES, GRID, Case, expand
 
 #: Options that tell how a run is made; what else there is tells of the command as a whole.
@@ -43,14 +44,8 @@ def cases_of(options: Namespace) -> list[Case]:
             value it cannot have, or one that was typed too.
     """
     path = Path(options.sweep)
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CommandError(
-            f"--sweep {path} cannot be read: {error.strerror}; check the path."
-        ) from None
-    except ValueError as error:
-        raise CommandError(f"--sweep {path} is no JSON: {error}.") from None
+    with errors_end_the_command():
+        plan = read_json(path, f"--sweep {path}")
     if not isinstance(plan, dict):
         raise CommandError(
             f'--sweep {path} must hold a JSON object, e.g. {{"grid": {{"voltage": [10, 20]}}}}, '
@@ -107,8 +102,7 @@ def _words(case: Case, where: str) -> tuple[list[str], set[str]]:
     valid = [name.replace("_", "-") for name in OF_A_CASE]
     for name, value in zip(names, case.values(), strict=True):
         if name not in valid:
-            near = get_close_matches(name, valid, n=1)
-            advice = f"did you mean {near[0]!r}?" if near else f"wanted one of {valid}."
+            advice = did_you_mean(name, valid, f"wanted one of {valid}.")
             hint = f" {GRID!r} and {CASES!r} stand at the top." if name in (GRID, CASES) else ""
             raise CommandError(f"{where}: {name!r} is no option of a run; {advice}{hint}")
         if name == "raw":

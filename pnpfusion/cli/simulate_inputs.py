@@ -24,7 +24,7 @@ from pnpfusion.solvers.steppers import TRBDF2, BackwardEuler, KenCarp4, Odeint, 
 
 IMPLICIT = {"tr-bdf2": TRBDF2, "kencarp4": KenCarp4, "backward-euler": BackwardEuler}
 CELLS_PER_DEBYE, CELLS_PER_FEATURE = 8, 4
-NOT_OF_A_RUN = ("run", "command", "sweep", "shard", "stack", "strict")
+NOT_OF_A_RUN = ("start", "command", "sweep", "shard", "stack", "strict")
 MOST_CELLS = 4096  #: that are chosen unasked
 
 

@@ -15,7 +15,7 @@ from pnpfusion.cli.argument_types import (
     whole,
 )
 
-# Written out so that --help needs no torch; tests/test_cli.py compares them with the library.
+# Written out so that --help needs no torch; tests/cli/test_cli.py compares them with the library.
 SCHEMES = ("scharfetter-gummel", "harmonic", "central")
 STEPPERS = ("kencarp4", "tr-bdf2", "backward-euler", "dopri5", "dopri8", "bosh3")
 BOUNDARIES = ("electrodes", "insulating", "periodic")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import platform
 import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-import pnpfusion
 from pnpfusion.cli.messages import FAILED, errors_end_the_command
 from pnpfusion.cli.simulate_inputs import Experiment
+from pnpfusion.ledger import line
 from pnpfusion.solution import Solution
 
 if TYPE_CHECKING:
@@ -25,14 +22,12 @@ if TYPE_CHECKING:
 MOST_CLASSES = 10  #: in one picture
 
 
-def draw(
-    solution: Solution, setup: Experiment, folder: Path, *, gif: bool, progress: bool
-) -> list[Path]:
+def draw(solution: Solution, setup: Experiment, folder: Path, *, gif: bool, progress: bool) -> None:
     """Every picture of the run; of a batch the mean, and if it has classes each class."""
     from pnpfusion import visualize
 
     if len(solution.times) < 2:
-        return []  # stopped before anything moved
+        return  # stopped before anything moved
     sample = None if setup.is_batch else 0
     pictures: dict[str, Callable[[], Figure]] = {
         f"space_time_{name}.png": partial(visualize.plot_space_time, solution, one, sample=sample)
@@ -46,37 +41,32 @@ def draw(
             visualize.plot_profiles, solution, labels=labels, class_names=features.class_names
         )
     pictures["ledger.png"] = partial(visualize.plot_ledger, solution)
-    made = []
     for name, plot in pictures.items():
         figure = plot()
         with errors_end_the_command(FAILED):
             figure.savefig(folder / name)
-        made.append(folder / name)
     if gif:
-        animation = folder / "animation.gif"
-        visualize.animate(solution, animation, sample=sample, progress=progress)
-        made.append(animation)
-    return made
+        visualize.animate(solution, folder / "animation.gif", sample=sample, progress=progress)
 
 
 def table(solution: Solution, seconds: float) -> str:
     """The run in a few numbers, the worst of a batch."""
     batch = solution.succeeded.numel()
-    rows = [
-        ("steps" if batch == 1 else "steps (most of a sample)", f"{_steps(solution)}"),
-        ("seconds", f"{seconds:.2f}"),
-    ]
-    return "\n".join([str(solution.ledger), *(f"{name:<28} {value:>12}" for name, value in rows)])
+    steps = "steps" if batch == 1 else "steps (most of a sample)"
+    lines = (line(steps, f"{_steps(solution)}"), line("seconds", f"{seconds:.2f}"))
+    return "\n".join([str(solution.ledger), *lines])
 
 
-def write_summary(solution: Solution, setup: Experiment, folder: Path, seconds: float) -> Path:
-    """Write summary.json, as a whole or not at all: where it is, the run is complete.
+def summary_of(
+    solution: Solution, setup: Experiment, folder: Path, seconds: float
+) -> dict[str, Any]:
+    """What summary.json says of the run.
 
     Of a batch: the largest mass error and rise of energy, the mean drop of energy, the smallest
     concentration, and the steps of the sample that took most.
     """
     ledger = solution.ledger
-    summary = {
+    return {
         "mass_error": _plain(ledger.mass_error.max()),
         "energy_drop": _plain(ledger.energy_drop.mean()),
         "energy_largest_rise": _plain(ledger.energy_largest_rise.max()),
@@ -89,21 +79,7 @@ def write_summary(solution: Solution, setup: Experiment, folder: Path, seconds: 
         "succeeded": int(solution.succeeded.sum()),
         "end": float(solution.times[-1]),
         "settings": setup.settings | {"out": str(folder)},
-        "versions": {
-            "pnpfusion": pnpfusion.__version__,
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        },
     }
-    target, part = folder / "summary.json", folder / f".summary.{os.getpid()}.part"
-    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
-    with errors_end_the_command(FAILED):
-        try:
-            part.write_text(text + "\n", encoding="utf-8")
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-    return target
 
 
 def _steps(solution: Solution) -> int:

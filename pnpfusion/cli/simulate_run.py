@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import textwrap
 import time
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import torch
 
 from pnpfusion.cli.messages import (
     FAILED,
     INTERRUPTED,
-    as_options,
     errors_end_the_command,
+    paragraph,
+    quieten,
     say,
 )
-from pnpfusion.cli.output_folder import clear
+from pnpfusion.cli.output_folder import clear, contents
 from pnpfusion.cli.simulate_inputs import Experiment, experiment
-from pnpfusion.cli.simulate_results import draw, table, write_summary
+from pnpfusion.cli.simulate_results import draw, summary_of, table
+from pnpfusion.cli.summary import write_summary
 from pnpfusion.run.simulate import simulate
 from pnpfusion.solution import Interrupted
 
@@ -29,8 +25,8 @@ from pnpfusion.solution import Interrupted
 def run(options: Namespace, folder: Path) -> int:
     """Do what the options say, and return the exit code."""
     loud = not options.quiet
-    if not loud:  # what the library says of itself, such as that it compiles
-        logging.getLogger("pnpfusion").setLevel(logging.ERROR)
+    if not loud:
+        quieten()
     with errors_end_the_command():
         setup = experiment(options)
         if loud:
@@ -51,7 +47,7 @@ def run(options: Namespace, folder: Path) -> int:
         )
     elif not solution.succeeded.all():
         say(
-            f"pnpfusion simulate: the run failed: {as_options(solution.outcome.value)}. What was "
+            f"pnpfusion simulate: the run failed: {_as_options(solution.outcome.value)}. What was "
             f"computed goes to {folder}."
         )
     try:
@@ -61,27 +57,15 @@ def run(options: Namespace, folder: Path) -> int:
         if loud:
             print(table(solution, seconds))
         draw(solution, setup, folder, gif=not options.no_gif, progress=loud)
-        write_summary(solution, setup, folder, seconds)
+        write_summary(folder, summary_of(solution, setup, folder, seconds))
     except KeyboardInterrupt:
         say(f"pnpfusion simulate: interrupted while drawing; what was made is in {folder}.")
         return INTERRUPTED
     if loud:
-        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        print(textwrap.fill(f"in {folder}: {', '.join(names)}", 96, subsequent_indent="  "))
+        print(contents(folder))
     if interrupted:
         return INTERRUPTED
     return 0 if solution.succeeded.all() else FAILED
-
-
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    """Let torch use so many processor threads meanwhile."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _introduction(setup: Experiment) -> str:
@@ -103,4 +87,9 @@ def _introduction(setup: Experiment) -> str:
         f"{len(cell.species)} species in {cell.grid.shape[0]} cells, Debye length "
         f"{setup.settings['debye']:g} L, {ends}, until t = {setup.settings['duration']:g} L²/D."
     )
-    return "\n".join(textwrap.fill(line, 96, subsequent_indent="  ") for line in lines)
+    return "\n".join(map(paragraph, lines))
+
+
+def _as_options(message: str) -> str:
+    """What the library says of its arguments, in the words of options: `--max-steps`."""
+    return message.replace("`max_steps`", "`--max-steps`").replace("`rtol`", "`--rtol`")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import signal
-import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
-from pnpfusion.cli.messages import BAD_INPUT, FAILED, INTERRUPTED, CommandError, say
+from pnpfusion.cli.messages import (
+    BAD_INPUT,
+    FAILED,
+    INTERRUPTED,
+    TERMINATED,
+    CommandError,
+    paragraph,
+    say,
+)
+from pnpfusion.cli.sigterm import Sigterm
 from pnpfusion.cli.simulate_block import Blocks
 from pnpfusion.cli.simulate_cases import ALIKE, cases_of
 from pnpfusion.cli.together import in_all
@@ -20,8 +26,6 @@ from pnpfusion.sweeps.crew import Crew, LostProcess, assembled
 from pnpfusion.sweeps.folder import LOCK, FolderError, claimed
 from pnpfusion.sweeps.progress import progress_bar
 from pnpfusion.sweeps.result import PARTS, RESULT, SUMMARY, TABLE, Sweep
-
-TERMINATED = 143  #: the exit code after SIGTERM
 
 
 def run_all(options: Namespace) -> int:
@@ -102,31 +106,6 @@ def _carry_out(
     return 0
 
 
-class Sigterm:
-    """Lets SIGTERM be heard as Ctrl-C is, so that it can be answered in words.
-
-    It comes from `torchrun` if another process died, or from a scheduler.
-    """
-
-    def __init__(self) -> None:
-        self.heard = False
-        self.deaf = False  #: whether we are leaving anyway
-
-    def __enter__(self) -> Sigterm:
-        with suppress(ValueError):  # not in the main thread
-            self._before = signal.signal(signal.SIGTERM, self._hear)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if hasattr(self, "_before"):
-            signal.signal(signal.SIGTERM, self._before)
-
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        self.heard = True
-        if not self.deaf:
-            raise KeyboardInterrupt
-
-
 def _check(folder: Path, options: Namespace) -> None:
     """Refuse a folder with something else in it."""
     if options.overwrite and options.shard is not None:
@@ -158,7 +137,7 @@ def _introduction(
         parts.append(f"{crew.size} processes")
     if before:
         parts.append(f"{before} are finished already in {folder}")
-    return textwrap.fill(", ".join(parts) + ".", 96, subsequent_indent="  ")
+    return paragraph(", ".join(parts) + ".")
 
 
 def _conclusion(options: Namespace, result: Path | None, folder: Path) -> str:
@@ -170,8 +149,4 @@ def _conclusion(options: Namespace, result: Path | None, folder: Path) -> str:
     sweep = Sweep.load(result)
     failed = int((~sweep.succeeded).sum())
     how = f"{failed} without an answer, see `outcome` in {TABLE}" if failed else "all solved"
-    return textwrap.fill(
-        f"{len(sweep.cases)} cases, {how}; in {folder}: {RESULT}, {SUMMARY}, {TABLE}",
-        96,
-        subsequent_indent="  ",
-    )
+    return paragraph(f"{len(sweep.cases)} cases, {how}; in {folder}: {RESULT}, {SUMMARY}, {TABLE}")

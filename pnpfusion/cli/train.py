@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from pnpfusion.cli.argument_types import (
     not_negative,
@@ -17,10 +16,7 @@ from pnpfusion.cli.argument_types import (
 )
 from pnpfusion.cli.messages import CommandError
 
-if TYPE_CHECKING:
-    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-# Written out so that --help needs no torch; tests/test_train_command.py compares with the library.
+# Written out so that --help needs no torch; tests/cli/test_train.py compares with the library.
 MODELS = (
     "concat",
     "concat-mlp",
@@ -41,6 +37,7 @@ SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("float32", "float64", "bfloat16-mixed")
 CLASS_WEIGHTS = ("none", "balanced")
 
+HELP = "one fusion model on one data set: checkpoints, metrics, curves"
 DESCRIPTION = """\
 Train one fusion model on one data set: encoders, a fusion layer, a linear head.
 
@@ -65,17 +62,8 @@ exit codes: 0 done, 1 training failed, 2 bad input, 130 Ctrl-C.
 """
 
 
-def add_to(commands: _Commands) -> None:
-    """Add the command to a parser's commands."""
-    parser = commands.add_parser(
-        "train",
-        help="one fusion model on one data set: checkpoints, metrics, curves",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(run=_run)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add all that the command can be told."""
     add_what(parser)
     add_recipe(parser)
     add_where(parser)
@@ -208,7 +196,8 @@ SETTLED = (
 )
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def start(arguments: argparse.Namespace) -> int:
+    """Do what was typed; the exit code."""
     if arguments.resume is not None:
         typed = [name for name in SETTLED if hasattr(arguments, name)]
         typed += [name for name in ("out", "overwrite") if getattr(arguments, name)]
@@ -217,7 +206,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 f"--resume goes on with what was settled when the training began; leave out "
                 f"{', '.join('--' + name.replace('_', '-') for name in typed)}."
             )
-    from pnpfusion.cli.simulate_run import threads
+    from pnpfusion.cli.threads import threads
     from pnpfusion.cli.train_run import run
 
     with threads(arguments.threads):

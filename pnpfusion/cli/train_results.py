@@ -1,25 +1,20 @@
-"""What ``pnpfusion train`` says before and after: a table, summary.json and the curves."""
+"""What ``pnpfusion train`` says before and after: a table, curves, the facts of summary.json."""
 
 from __future__ import annotations
 
 import math
-import platform
-import textwrap
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import pnpfusion
+from pnpfusion.cli.messages import paragraph
 from pnpfusion.cli.train_setup import Setup
 from pnpfusion.data.feature_set import Features
-from pnpfusion.training.evaluate import evaluate, share_of_largest_class, without_each
-from pnpfusion.training.files import json_bytes, write_whole
+from pnpfusion.text_table import aligned
+from pnpfusion.training.evaluate import evaluate, objective_for, without_each
 from pnpfusion.training.loop import Trained
 from pnpfusion.training.model import FusionModel
-from pnpfusion.training.objectives import OBJECTIVES
 
-CURVES, SUMMARY = "curves.png", "summary.json"
+CURVES = "curves.png"
 #: What the table calls the metrics of a task, in its order.
 SHOWN = {
     "classes": ("accuracy", "balanced_accuracy", "f1_macro", "calibration_error", "loss"),
@@ -48,7 +43,7 @@ def introduction(setup: Setup) -> str:
         f"{model.config.model}, {count} parameters; {recipe.epochs} epochs of {steps} steps, "
         f"seed {recipe.seed}."
     )
-    return "\n".join(textwrap.fill(line, 96, subsequent_indent="  ") for line in lines)
+    return "\n".join(map(paragraph, lines))
 
 
 def judge(model: FusionModel, data: Features) -> Judged:
@@ -62,7 +57,7 @@ def judge(model: FusionModel, data: Features) -> Judged:
             continue
         part = data.split(split)
         found[split] = {"metrics": evaluate(model, part)}
-        found[split]["largest_class"] = share_of_largest_class(part, data.split("train"))
+        found[split]["largest_class"] = _share_of_largest_class(part, data.split("train"))
         if len(data.dims) > 1:
             found[split]["without"] = without_each(model, part)
             found[split]["beside"] = {
@@ -73,10 +68,17 @@ def judge(model: FusionModel, data: Features) -> Judged:
     return found
 
 
+def _share_of_largest_class(data: Features, learned: Features) -> float | None:
+    """What is right if the class most frequent in ``learned`` is always told; None without such."""
+    if data.target is None or learned.target is None or data.task != "classes":
+        return None
+    return float((data.target == learned.target.bincount().argmax()).double().mean())
+
+
 def table(trained: Trained, setup: Setup, found: Judged) -> str:
     """The numbers for the screen."""
     task = setup.model.config.task
-    score = OBJECTIVES[task].score
+    score = objective_for(setup.model).score
     rows: list[tuple[str, list[float | None]]] = []
     for name in SHOWN[task]:
         rows.append((name, [one["metrics"][name] for one in found.values()]))
@@ -92,8 +94,8 @@ def table(trained: Trained, setup: Setup, found: Judged) -> str:
                     scores = [one[what].get(missing, {}).get(score) for one in found.values()]
                     if what == "without" or any(one is not None for one in scores):
                         rows.append((f"  {title.format(missing)}", scores))
-    lines = [f"{'':<30}" + "".join(f"{split:>10}" for split in found)] if found else []
-    lines += [f"{name:<30}" + "".join(map(_number, values)) for name, values in rows]
+    cells = [[name, *map(_number, values)] for name, values in rows]
+    lines = [aligned([["", *found], *cells])] if found else []
     health = trained.history[-1]["health"]
     if "unconverged" in health:
         lines.append(
@@ -109,10 +111,10 @@ def table(trained: Trained, setup: Setup, found: Judged) -> str:
 
 
 def _number(value: float | None) -> str:
-    return f"{'–':>10}" if value is None else f"{value:>10.4f}"
+    return "–" if value is None else f"{value:.4f}"
 
 
-def draw(trained: Trained, folder: Path) -> Path:
+def draw(trained: Trained, folder: Path) -> None:
     """Write the curves.
 
     Raises:
@@ -122,12 +124,11 @@ def draw(trained: Trained, folder: Path) -> Path:
 
     figure = visualize.plot_training(trained.history, best_epoch=trained.best_epoch)
     figure.savefig(folder / CURVES)
-    return folder / CURVES
 
 
-def write_summary(trained: Trained, setup: Setup, found: Judged, folder: Path) -> Path:
-    """Write summary.json, as a whole or not at all: where it is, the training is complete."""
-    summary = {
+def summary_of(trained: Trained, setup: Setup, found: Judged) -> dict[str, Any]:
+    """What summary.json says of the training."""
+    return {
         "model": setup.model.config.model,
         "data": setup.data.name,
         "source": setup.data.source,
@@ -140,11 +141,4 @@ def write_summary(trained: Trained, setup: Setup, found: Judged, folder: Path) -
         "results": found,
         "health": trained.history[-1]["health"],
         "settings": setup.settings,
-        "versions": {
-            "pnpfusion": pnpfusion.__version__,
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        },
     }
-    write_whole(folder / SUMMARY, json_bytes(summary))
-    return folder / SUMMARY

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import textwrap
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
@@ -14,13 +12,16 @@ from pnpfusion.cli.messages import (
     BAD_INPUT,
     FAILED,
     INTERRUPTED,
+    TERMINATED,
     CommandError,
     errors_end_the_command,
+    quieten,
     say,
 )
-from pnpfusion.cli.output_folder import TRAINED, claim, clear
+from pnpfusion.cli.output_folder import TRAINED, claim, clear, contents
+from pnpfusion.cli.summary import write_summary
 from pnpfusion.cli.together import in_all
-from pnpfusion.cli.train_results import draw, introduction, judge, table, write_summary
+from pnpfusion.cli.train_results import draw, introduction, judge, summary_of, table
 from pnpfusion.cli.train_setup import (
     SETTINGS,
     Setup,
@@ -36,13 +37,11 @@ from pnpfusion.sweeps.folder import FolderError
 from pnpfusion.training.checkpoint import CheckpointError, TrainingError
 from pnpfusion.training.loop import Stopped, Trained, train
 
-TERMINATED = 143  #: the exit code after SIGTERM
-
 
 def run(options: Namespace) -> int:
     """Do what the options say, and return the exit code."""
-    if options.quiet:  # what the library says of itself, such as that it compiles
-        logging.getLogger("pnpfusion").setLevel(logging.ERROR)
+    if options.quiet:
+        quieten()
     try:
         with assembled() as crew:
             setup = in_all(crew, lambda: _set_up(options))
@@ -87,13 +86,12 @@ def _run(options: Namespace, crew: Crew, folder: Path, setup: Setup) -> int:
             print(table(trained, setup, found))
         with errors_end_the_command(FAILED):
             draw(trained, folder)
-            write_summary(trained, setup, found, folder)
+        write_summary(folder, summary_of(trained, setup, found))
     except KeyboardInterrupt:
         say(f"pnpfusion train: interrupted after training; the model is in {folder}.")
         return INTERRUPTED
     if loud:
-        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        print(textwrap.fill(f"in {folder}: {', '.join(names)}", 96, subsequent_indent="  "))
+        print(contents(folder))
     return 0
 
 
@@ -156,7 +154,7 @@ def _begin(options: Namespace, crew: Crew, folder: Path, setup: Setup) -> None:
         if not (folder / SETTINGS).is_file():
             _write_settings(folder, setup)
             return
-    found = read_settings(folder)
+    found = read_settings(folder, "--out")
     other = [name for name in setup.settings if found[name] != setup.settings[name]]
     if "recipe" in other:
         own, theirs = setup.settings["recipe"], found["recipe"]

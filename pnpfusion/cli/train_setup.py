@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -11,9 +10,9 @@ from typing import Any
 
 import torch
 
-from pnpfusion.cli.messages import CommandError
+from pnpfusion.cli.messages import CommandError, errors_end_the_command
 from pnpfusion.data.feature_set import Features
-from pnpfusion.training.files import json_bytes, write_whole
+from pnpfusion.files import json_bytes, read_json, write_whole
 from pnpfusion.training.identity import check_fit
 from pnpfusion.training.model import FusionModel
 from pnpfusion.training.randomness import drawn_by
@@ -49,27 +48,23 @@ def settings_of(options: Namespace) -> dict[str, Any]:
         ValueError: a bad recipe.
     """
     if options.resume is not None:
-        return read_settings(Path(options.resume))
+        return read_settings(Path(options.resume), "--resume")
     typed = vars(options)
     told = {name: typed.get(name, default) for name, default in DEFAULTS.items()}
-    return {**told, "recipe": _recipe(options).to_json()}
+    return {**told, "recipe": recipe_of(options).to_json()}
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """What a folder of a training says of it.
+def read_settings(folder: Path, option: str) -> dict[str, Any]:
+    """What a folder of a training says of it; ``option`` is what named it.
 
     Raises:
         CommandError: it says nothing that can be understood.
     """
     path = folder / SETTINGS
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CommandError(
-            f"--resume {folder} holds no training: {path} cannot be read: {error.strerror}."
-        ) from None
-    except ValueError as error:
-        raise CommandError(f"{path} is damaged: {error}.") from None
+    if not path.is_file():
+        raise CommandError(f"{option} {folder} holds no training: no {path}.")
+    with errors_end_the_command():
+        told = read_json(path)
     if not isinstance(told, dict) or told.keys() != {*DEFAULTS, "recipe"}:
         raise CommandError(f"{path} must have the entries {sorted([*DEFAULTS, 'recipe'])}.")
     return told
@@ -127,16 +122,18 @@ def device_of(name: str | None) -> torch.device:
     return device
 
 
-def _recipe(options: Namespace) -> Recipe:
-    """That of the file, with what was typed in place of its entries."""
+def recipe_of(options: Namespace) -> Recipe:
+    """That of the file, with what was typed in place of its entries.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a bad recipe.
+    """
     told: dict[str, Any] = {}
     typed = vars(options)
     if "recipe" in typed:
-        try:
-            told = json.loads(Path(typed["recipe"]).read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"--recipe {typed['recipe']} is no JSON: {error}.") from None
-        told = Recipe.from_json(told).to_json()
+        given = read_json(typed["recipe"], f"--recipe {typed['recipe']}")
+        told = Recipe.from_json(given).to_json()
     told |= {one.name: typed[one.name] for one in fields(Recipe) if one.name in typed}
     if "loss_weight" in typed:
         told["loss_weights"] = {**Recipe.from_json(told).loss_weights, **dict(typed["loss_weight"])}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,9 @@ from torch import Tensor
 
 from pnpfusion.comparison.contestant import Contestant
 from pnpfusion.comparison.scales import Scales
-from pnpfusion.data.feature_set import Features, Task
+from pnpfusion.data.feature_set import Features
+from pnpfusion.data.task import Task
+from pnpfusion.spelling import did_you_mean
 from pnpfusion.training.models import MODELS, ONLY
 from pnpfusion.training.objectives import Objective
 
@@ -133,8 +134,7 @@ def baseline_of(model: str, dims: Mapping[str, int]) -> Asked | None:
         return Asked(kind, (name,) if colon else tuple(dims))
     if kind not in MODELS and not model.startswith(ONLY):
         known = [*MODELS, *BASELINES]
-        near = get_close_matches(model, known, n=1)
-        advice = f"did you mean {near[0]!r}?" if near else f"there are {known} and {ONLY}NAME."
+        advice = did_you_mean(model, known, f"there are {known} and {ONLY}NAME.")
         raise ValueError(f"no model is called {model!r}; {advice}")
     return None
 

@@ -11,9 +11,11 @@ from typing import Any
 
 import pnpfusion
 from pnpfusion.comparison.baselines import BASELINES, baseline_of
-from pnpfusion.comparison.set_plan import Facts, SetPlan, check_whole
+from pnpfusion.comparison.set_plan import Facts, SetPlan
+from pnpfusion.files import read_json
+from pnpfusion.training.checks import check_whole, known_fields
 from pnpfusion.training.models import modalities_of
-from pnpfusion.training.recipe import Recipe, known_fields
+from pnpfusion.training.recipe import Recipe
 
 REFERENCE = "concat"
 EACH = "*"  #: in place of a modality's name: a model for each of them
@@ -245,11 +247,7 @@ class Plan:
             OSError: it cannot be read.
             ValueError: it is no JSON, or see :meth:`from_json`.
         """
-        try:
-            told = json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is no JSON: {error}.") from None
-        return cls.from_json(told)
+        return cls.from_json(read_json(path))
 
 
 def _of_set(told: object) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pnpfusion.comparison.plan import Cell
-from pnpfusion.training.files import json_bytes, write_whole
+from pnpfusion.files import json_bytes, write_whole
 
 CELLS = "cells"  #: their folder
 FORMAT = 1

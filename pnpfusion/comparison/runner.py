@@ -14,10 +14,10 @@ from pnpfusion.comparison.plan import Cell, Plan
 from pnpfusion.comparison.records import CELLS, Task, read_record, write_record
 from pnpfusion.comparison.set_plan import Facts
 from pnpfusion.comparison.summary import SetSummary, summarise, to_json
-from pnpfusion.comparison.table import csv_text, markdown
+from pnpfusion.comparison.table import csv_text, report
 from pnpfusion.comparison.workers import Failure, carry_out
+from pnpfusion.files import json_bytes, write_whole
 from pnpfusion.sweeps.folder import locked
-from pnpfusion.training.files import json_bytes, write_whole
 
 PLAN, RESULT, TABLE, NUMBERS = "plan.json", "comparison.json", "table.md", "table.csv"
 
@@ -49,7 +49,7 @@ class Comparison:
     @property
     def table(self) -> str:
         """In Markdown."""
-        return markdown(self.plan, self.sets)
+        return report(self.plan, self.sets)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it."""

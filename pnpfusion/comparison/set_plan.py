@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pnpfusion.data.feature_set import Features, Task
+from pnpfusion.data.feature_set import Features
+from pnpfusion.data.task import Task
+from pnpfusion.training.checks import check_whole
 from pnpfusion.training.identity import fingerprint
 
 #: Sets whose neighbouring samples are alike, and into how many blocks each class is cut if nothing
@@ -66,13 +68,3 @@ class Facts:
         counts = data.target.bincount() if data.task == "classes" else None
         smallest = 0 if counts is None else int(counts[counts > 0].min())
         return cls(data.name, data.task, data.dims, fingerprint(data), smallest)
-
-
-def check_whole(name: str, value: object, least: int) -> None:
-    """See that a value is a whole number.
-
-    Raises:
-        ValueError: it is not, or too small.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"`{name}` must be whole, >= {least}, got {value!r}.")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -108,6 +109,14 @@ def paired_difference(
         sign_flip_p(differences, seed=seed),
         min(1.0, 2.0 ** (1 - differences.size)),
     )
+
+
+def verdict(difference: Difference | None) -> Literal["above", "below", "open"]:
+    """Where all of the interval lies, seen from 0; open where it holds 0, or is not known."""
+    one = None if difference is None else difference.interval
+    if one is None or one.low is None or one.high is None:
+        return "open"
+    return "above" if one.low > 0 else "below" if one.high < 0 else "open"
 
 
 def sign_flip_p(differences: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> float:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from pnpfusion.comparison.plan import Plan
 from pnpfusion.comparison.statistics import Interval
-from pnpfusion.comparison.summary import Row, SetSummary
+from pnpfusion.comparison.summary import SetSummary
+from pnpfusion.text_table import markdown
 
 #: Columns after the score and its difference: what they are called, of which measure, how written.
 COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -30,21 +31,29 @@ COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 NOTHING = "–"
 
 
-def markdown(plan: Plan, summaries: Sequence[SetSummary]) -> str:
-    """A table for each set, and what its numbers are."""
-    return "\n\n".join([*(_table(one) for one in summaries), _notes(plan, summaries)]) + "\n"
+def report(plan: Plan, summaries: Sequence[SetSummary]) -> str:
+    """A table for each set in Markdown, and what its numbers are."""
+    parts = [f"{_title(one)}\n\n{table_of(one)}" for one in summaries]
+    return "\n\n".join([*parts, _notes(plan, summaries)]) + "\n"
 
 
-def _table(one: SetSummary) -> str:
+def _title(one: SetSummary) -> str:
+    parts = ", ".join(f"{name} {count}" for name, count in one.samples.items())
+    folds = f", {one.folds} folds of contiguous blocks" if one.folds > 1 else ""
+    return f"**{one.name}** (`{one.data}`; {one.seeds} seeds{folds}; samples: {parts})"
+
+
+def table_of(one: SetSummary) -> str:
+    """A line for each model."""
     shown = [column for column in COLUMNS if any(column[1] in row.measures for row in one.rows)]
     head = ["model", one.score or "score", f"less {one.reference}", "p"]
-    lines = [[*head, *(title for title, _, _ in shown)]]
+    lines = []
     for row in one.rows:
         lines.append(
             [
                 row.model + (f" ({row.done} of {row.of})" if row.done < row.of else ""),
-                _interval(row.measures.get(one.score)),
-                _difference(row),
+                span(row.measures.get(one.score)),
+                span(None if row.difference is None else row.difference.interval, sign="+"),
                 NOTHING if row.p_holm is None else _p(row.p_holm),
                 *(
                     write(row.measures[name].mean) if name in row.measures else NOTHING
@@ -52,16 +61,7 @@ def _table(one: SetSummary) -> str:
                 ),
             ]
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    ]
-    rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
-    parts = ", ".join(f"{name} {count}" for name, count in one.samples.items())
-    folds = f", {one.folds} folds of contiguous blocks" if one.folds > 1 else ""
-    title = f"**{one.name}** (`{one.data}`; {one.seeds} seeds{folds}; samples: {parts})"
-    return "\n".join([title, "", text[0], rule, *text[1:]])
+    return markdown([*head, *(title for title, _, _ in shown)], lines, padded=True)
 
 
 def _notes(plan: Plan, summaries: Sequence[SetSummary]) -> str:
@@ -103,21 +103,14 @@ def _notes(plan: Plan, summaries: Sequence[SetSummary]) -> str:
     )
 
 
-def _interval(one: Interval | None) -> str:
+def span(one: Interval | None, digits: int = 3, sign: str = "") -> str:
+    """A mean and its interval."""
     if one is None:
         return NOTHING
+    text = f"{one.mean:{sign}.{digits}f}"
     if one.low is None or one.high is None:
-        return f"{one.mean:.3f}"
-    return f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]"
-
-
-def _difference(row: Row) -> str:
-    if row.difference is None:
-        return NOTHING
-    one = row.difference.interval
-    if one.low is None or one.high is None:
-        return f"{one.mean:+.3f}"
-    return f"{one.mean:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+        return text
+    return f"{text} [{one.low:{sign}.{digits}f}, {one.high:{sign}.{digits}f}]"
 
 
 def _p(value: float) -> str:

@@ -11,7 +11,6 @@ module or reads pickles.
 from __future__ import annotations
 
 import argparse
-import os
 import pickle
 import sys
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from pnpfusion.data.pickled_arrays import ArraysOnly, PickledArray
 from pnpfusion.data.reading import a_file, fits
+from pnpfusion.files import whole
 
 MODALITIES = ("vision", "audio", "text")
 SPLITS = ("train", "valid", "test")
@@ -107,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             arrays["label"] = (value > 0).astype(np.int64)
             arrays["class_names"] = np.array(["not positive", "positive"])
-        _write(out, arrays)
+        with whole(out) as part, part.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     except (ValueError, OSError) as error:
         print(f"convert_multibench: {error}", file=sys.stderr)
         return 2
@@ -151,16 +152,6 @@ def _part(path: Path, content: Any, split: str) -> dict[str, NDArray[Any]]:
     if not spoken.any():
         raise ValueError(f"{path}: no sample of {split!r} has any text.")
     return {name: values[spoken] for name, values in found.items()}
-
-
-def _write(out: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """As a whole or not at all."""
-    half = out.with_name(f".{out.name}.{os.getpid()}.npz")
-    try:
-        np.savez_compressed(half, **arrays)  # type: ignore[arg-type]
-        half.replace(out)
-    finally:
-        half.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from pnpfusion.data.presence import masked
+from pnpfusion.data.feature_checks import (
+    check_finite,
+    check_modality,
+    check_splits,
+    check_target,
+    masked,
+)
+from pnpfusion.data.task import Task, task_of
 from pnpfusion.solvers.faq import Faq
-
-#: What is asked of a sample: one class, which of several labels, or numbers.
-Task = Literal["classes", "labels", "numbers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,22 +55,23 @@ class Features:
             raise ValueError(
                 f"`present` names {unknown}, but the modalities are {list(self.modalities)}."
             )
-        kept, sizes = {}, {}
+        kept = {}
         for modality, values in self.modalities.items():
-            self._check_modality(modality, values)
+            check_modality(modality, values)
             kept[modality] = masked(modality, values, present.get(modality))
-            self._check_finite(modality, kept[modality])
-            sizes[modality] = len(values)
+            check_finite(modality, kept[modality], self.feature_names.get(modality, ()))
+        sizes = {modality: len(values) for modality, values in kept.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(
                 f"`modalities` of {self.name!r} must have equal numbers of rows, got {sizes}; "
                 f"row i of every modality is the same sample."
             )
-        dtypes = {modality: values.dtype for modality, values in self.modalities.items()}
+        dtypes = {modality: values.dtype for modality, values in kept.items()}
         if len(set(dtypes.values())) > 1:
             raise ValueError(f"`modalities` of {self.name!r} must have one dtype, got {dtypes}.")
-        self._check_target()
-        self._check_splits()
+        if self.target is not None:
+            check_target(self.target, self.class_names, len(self))
+        check_splits(self.name, self.splits, len(self))
         named = dict(self.feature_names)
         for modality, width in self.dims.items():
             names = tuple(named.setdefault(modality, tuple(map(str, range(1, width + 1)))))
@@ -92,91 +96,6 @@ class Features:
         object.__setattr__(self, "feature_names", named)
         object.__setattr__(self, "splits", dict(self.splits))
 
-    def _check_modality(self, modality: str, values: Tensor) -> None:
-        what = f"`modalities[{modality!r}]`"
-        if not isinstance(values, Tensor):
-            raise ValueError(f"{what} must be a torch.Tensor, got {type(values).__name__}.")
-        if values.dtype not in (torch.float32, torch.float64):
-            raise ValueError(
-                f"{what} must be float32 or float64, got {values.dtype}; "
-                f"convert it, e.g. with .double() {Faq.WRONG_SHAPE}."
-            )
-        if values.ndim not in (2, 3) or 0 in values.shape[1:]:
-            raise ValueError(
-                f"{what} must be (samples, features) or (samples, tokens, features) with at least "
-                f"one feature, got {tuple(values.shape)}; leave an empty modality out"
-                f" {Faq.WRONG_SHAPE}."
-            )
-        if not len(values):
-            raise ValueError(f"{what} has no rows; at least one sample is needed.")
-
-    def _check_finite(self, modality: str, values: Tensor) -> None:
-        what = f"`modalities[{modality!r}]`"
-        if len(wrong := (~values.isfinite()).nonzero()):
-            row, *_, column = wrong[0].tolist()
-            named = self.feature_names.get(modality, ())
-            name = f" ({named[column]})" if column < len(named) else ""
-            raise ValueError(
-                f"{what} must be finite, got {float(values[tuple(wrong[0].tolist())])} in row "
-                f"{row}, column {column}{name}; impute it, drop the row, or say by `present` that "
-                f"it is absent {Faq.BAD_NUMBERS}."
-            )
-
-    def _check_target(self) -> None:
-        target, names = self.target, len(self.class_names)
-        if target is None:
-            return
-        kinds = (torch.int64, torch.bool, torch.float32, torch.float64)
-        if not isinstance(target, Tensor) or target.dtype not in kinds:
-            got = getattr(target, "dtype", type(target).__name__)
-            raise ValueError(
-                f"`target` must be an int64 tensor of classes, a bool one of labels, or a float "
-                f"one of numbers, got {got}."
-            )
-        axes = {"classes": (1,), "labels": (2,), "numbers": (1, 2)}[self.task or "classes"]
-        if target.ndim not in axes or len(target) != len(self) or 0 in target.shape:
-            one = f"({len(self)},)" if axes == (1,) else f"({len(self)}, K)"
-            raise ValueError(
-                f"`target` of {self.task} must be {one}, one row per sample, got "
-                f"{tuple(target.shape)}."
-            )
-        if self.task == "classes":
-            low, high = int(target.min()), int(target.max())
-            if low < 0 or high >= names:
-                raise ValueError(
-                    f"`target` must count from 0 to {names - 1}, one for each of `class_names`, "
-                    f"got {low} to {high}."
-                )
-        elif names and names != (target.shape[1] if target.ndim == 2 else 1):
-            raise ValueError(
-                f"`class_names` must name each column of `target`, {tuple(target.shape)}, got "
-                f"{names}."
-            )
-        if self.task == "numbers" and not target.isfinite().all():
-            row = int((~target.isfinite()).nonzero()[0, 0])
-            raise ValueError(f"`target` must be finite, but row {row} is not; drop that sample.")
-
-    def _check_splits(self) -> None:
-        for split, rows in self.splits.items():
-            what = f"`splits[{split!r}]`"
-            if not isinstance(rows, Tensor) or rows.dtype != torch.int64 or rows.ndim != 1:
-                raise ValueError(f"{what} must be an int64 tensor (m,) of rows.")
-            if not len(rows):
-                raise ValueError(f"{what} has no rows; leave it out.")
-            if int(rows.min()) < 0 or int(rows.max()) >= len(self):
-                raise ValueError(
-                    f"{what} must name rows 0 to {len(self) - 1}, got {int(rows.min())} to "
-                    f"{int(rows.max())}."
-                )
-        together = torch.cat([torch.zeros(0, dtype=torch.long), *self.splits.values()])
-        counts = together.bincount(minlength=1)
-        if int(counts.max()) > 1:
-            raise ValueError(
-                f"`splits` of {self.name!r} must not share samples, but row "
-                f"{int(counts.argmax())} is in {int(counts.max())} places; a sample that is judged "
-                f"must not be learnt from."
-            )
-
     def __len__(self) -> int:
         return len(next(iter(self.modalities.values())))
 
@@ -188,10 +107,7 @@ class Features:
     @property
     def task(self) -> Task | None:
         """What is asked of a sample, by the dtype of :attr:`target`; None if nothing is."""
-        if self.target is None:
-            return None
-        kinds: dict[torch.dtype, Task] = {torch.int64: "classes", torch.bool: "labels"}
-        return kinds.get(self.target.dtype, "numbers")
+        return None if self.target is None else task_of(self.target)
 
     def there(self, modality: str) -> Tensor:
         """Which samples have a modality, bool (n,)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any
@@ -35,12 +36,7 @@ def a_file(path: str | Path) -> Path:
     Raises:
         FileNotFoundError: none is.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is not there or no file; check the path {Faq.DATA_NOT_FOUND}."
-        )
-    return path
+    return _there(Path(path), Path.is_file, "file")
 
 
 def a_folder(path: str | Path) -> Path:
@@ -49,10 +45,13 @@ def a_folder(path: str | Path) -> Path:
     Raises:
         FileNotFoundError: none is.
     """
-    path = Path(path)
-    if not path.is_dir():
+    return _there(Path(path), Path.is_dir, "folder")
+
+
+def _there(path: Path, is_one: Callable[[Path], bool], kind: str) -> Path:
+    if not is_one(path):
         raise FileNotFoundError(
-            f"{path} is not there or no folder; check the path {Faq.DATA_NOT_FOUND}."
+            f"{path} is not there or no {kind}; check the path {Faq.DATA_NOT_FOUND}."
         )
     return path
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pnpfusion.data.feature_set import Task
 from pnpfusion.data.labels import LABEL_NAMES, classes
 from pnpfusion.data.table_text import Table, is_number
+from pnpfusion.data.task import Task
 
 #: What columns that begin with these words hold: ``label_rain``, ``target.height``.
 PREFIXES: dict[str, Task] = {"label": "labels", "target": "numbers"}

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
 from pnpfusion.dynamics.deq_blocks import GroupNorm, Linear, UnimodalBlock
+from pnpfusion.solvers.backend import backend
 from pnpfusion.solvers.fixed_point.anderson import Anderson
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver
 from pnpfusion.solvers.fixed_point.broyden import Broyden
-from pnpfusion.solvers.fixed_point.gradient import Gradient, Implicit, Linearised
+from pnpfusion.solvers.fixed_point.gradient import Gradient, Implicit
+from pnpfusion.solvers.fixed_point.linearised import Linearised
 from pnpfusion.solvers.fixed_point.picard import Picard
 from pnpfusion.solvers.implicit_solve import without_derivative
 from pnpfusion.solvers.products import Products, is_plain
@@ -23,11 +25,9 @@ from pnpfusion.solvers.products import Products, is_plain
 
 @cache
 def kernels() -> Any:
-    """The module of compiled kernels; None where Numba is not installed."""
-    try:
-        from pnpfusion.solvers.kernels.fixed_point import normed as normed
-    except ImportError:
-        return None
+    """The module of compiled kernels, where :func:`can_compile` says that they run."""
+    from pnpfusion.solvers.kernels.fixed_point import normed as normed
+
     return normed
 
 
@@ -59,9 +59,7 @@ def can_compile(like: Tensor, solver: FixedPointSolver, gradient: Gradient | Non
     """Whether the kernels know states such as ``like`` ``(B, d)``, and serve what solves."""
     known = type(solver) in (Picard, Anderson, Broyden)
     known = known and (gradient is None or type(gradient) is Implicit)
-    known = known and like.device.type == "cpu" and like.numel() > 0
-    known = known and like.dtype in (torch.float32, torch.float64) and is_plain(like)
-    return known and kernels() is not None
+    return known and backend(like) == "numba" and like.numel() > 0 and is_plain(like)
 
 
 def is_made_of(
@@ -131,7 +129,7 @@ class CompiledBlock:
         return self.change(z, which, self._none)
 
     def linearised(self, u: Tensor, rows: Tensor | None) -> Linearised:
-        """See :class:`pnpfusion.solvers.fixed_point.gradient.OwnDerivative`."""
+        """See :class:`pnpfusion.solvers.fixed_point.linearised.OwnDerivative`."""
         there, features = self.there, self.features
         if rows is not None:
             there, features = None if there is None else there[rows], features[rows]

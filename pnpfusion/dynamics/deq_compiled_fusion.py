@@ -19,7 +19,8 @@ from pnpfusion.dynamics.deq_compiled import (
     parameters_of,
 )
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver
-from pnpfusion.solvers.fixed_point.gradient import Gradient, Linearised
+from pnpfusion.solvers.fixed_point.gradient import Gradient
+from pnpfusion.solvers.fixed_point.linearised import Linearised
 from pnpfusion.solvers.products import Products
 
 
@@ -76,7 +77,7 @@ class CompiledFusion:
         return self.at(z, which, self._none)[0]
 
     def linearised(self, u: Tensor, rows: Tensor | None) -> Linearised:
-        """See :class:`pnpfusion.solvers.fixed_point.gradient.OwnDerivative`."""
+        """See :class:`pnpfusion.solvers.fixed_point.linearised.OwnDerivative`."""
         total, injected = self.total, self.injected
         if rows is not None:
             total, injected = total[rows], injected[rows]

@@ -17,10 +17,11 @@ from pnpfusion.solvers import chebyshev_newton, coupled_newton
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.compiled.cell import compiled_cell, is_compiled
-from pnpfusion.solvers.compiled.implicit import CompiledImplicit, Origin, Parameter
+from pnpfusion.solvers.compiled.implicit import CompiledImplicit
+from pnpfusion.solvers.compiled.origin import Origin, Parameter
+from pnpfusion.solvers.compiled.rates import compiled_rates
 from pnpfusion.solvers.compiled.run import CompiledRun
 from pnpfusion.solvers.compiled.semi_implicit import CompiledSemiImplicit, semi_implicit_step
-from pnpfusion.solvers.compiled.start import compiled_rates
 from pnpfusion.solvers.detached import detached
 from pnpfusion.solvers.device.run import DeviceRun
 from pnpfusion.solvers.faq import Faq
@@ -31,7 +32,7 @@ from pnpfusion.solvers.spectral import SpectralElectrolyte
 from pnpfusion.solvers.steppers.base import Semilinear
 
 if TYPE_CHECKING:
-    from pnpfusion.solvers.kernels.axis.newton import Cell as CompiledCell
+    from pnpfusion.solvers.kernels.axis.cell import Cell as CompiledCell
 
 
 @dataclass(frozen=True, eq=False)

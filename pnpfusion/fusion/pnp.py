@@ -48,8 +48,8 @@ class PNP(FusionLayer):
     drift of the ions of one in the field of another. An absent modality is neutral: it brings no
     fixed charge, or as many cations as anions everywhere.
 
-    It learns best at some ten times the learning rate of usual networks, Adam's 1e-2 for instance;
-    the first call compiles the solver, ten to thirty seconds once for an installation.
+    It learns well at higher learning rates than usual networks, such as Adam's 1e-2; the first call
+    compiles the solver, which takes seconds, once for an installation.
 
     Args:
         dims: the width of each modality, by name.
@@ -68,7 +68,7 @@ class PNP(FusionLayer):
             conservative at any length.
         dissociation: of a transient run: ``"direct"``, or ``"reaction"``, where features are a
             neutral solute that makes ions by mass action of learned rates as they migrate, in
-            steps that are not compiled and take tens of times as long.
+            steps that are not compiled and take many times as long.
         reading: what of a transient run is read: ``"both"``, as above, or its ``"end"`` or its
             ``"start"`` alone; with the latter nothing is reconstructed.
 

@@ -10,7 +10,6 @@ cases: no time of day, no number of processes.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from torch import Tensor
 
 import pnpfusion
+from pnpfusion.files import write_tensors
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.sweeps.cases import Case, name_of
 
@@ -50,9 +50,6 @@ def write(path: Path, records: Sequence[Record]) -> None:
     Raises:
         OSError: the disk is full, or the folder may not be written to.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     names = [name_of(record.case) for record in records]
     header = {
         "format": FORMAT,
@@ -62,22 +59,11 @@ def write(path: Path, records: Sequence[Record]) -> None:
         "rows": [record.row for record in records],
     }
     tensors = {
-        f"{name}.{what}": values.detach().cpu().contiguous()
+        f"{name}.{what}": values
         for name, record in zip(names, records, strict=True)
         for what, values in record.tensors.items()
     }
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.touch()
-        mode = part.stat().st_mode  # safetensors would keep other users from reading the file
-        try:
-            save_file(tensors, part, metadata={KEY: json.dumps(header, allow_nan=False)})
-        except SafetensorError as error:
-            raise OSError(f"{path} cannot be written: {error}") from error
-        part.chmod(mode)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_tensors(path, tensors, KEY, json.dumps(header, allow_nan=False))
 
 
 def read_header(path: Path) -> Header:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 import pnpfusion
+from pnpfusion.files import json_bytes, write_whole
 from pnpfusion.sweeps.cases import Case, name_of, varying
 from pnpfusion.sweeps.records import Header, Row, read_header
 
@@ -138,8 +138,8 @@ def write_tables(folder: Path, header: Header) -> None:
         "varied": differing,
         "versions": {"pnpfusion": pnpfusion.__version__, "torch": str(torch.__version__)},
     }
-    _replace(folder / TABLE, text.getvalue())
-    _replace(folder / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / TABLE, text.getvalue().encode())
+    write_whole(folder / SUMMARY, json_bytes(summary))
 
 
 def _cell(value: object) -> object:
@@ -147,12 +147,3 @@ def _cell(value: object) -> object:
     if value is None or isinstance(value, str | float) or type(value) is int:
         return value
     return json.dumps(value, ensure_ascii=False)
-
-
-def _replace(target: Path, text: str) -> None:
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import pnpfusion
+from pnpfusion.files import sync_folder, write_whole
 from pnpfusion.solvers.faq import Faq
-from pnpfusion.training.files import DamagedFile, pack, sync_folder, unpack, write_whole
+from pnpfusion.training.sealed_file import DamagedFile, pack, unpack
 from pnpfusion.training.tally import Tally
 
 NAME, BEFORE = "checkpoint.safetensors", "checkpoint.previous.safetensors"
@@ -198,8 +198,3 @@ def _difference(part: str, found: object, own: object) -> str:
     names = [name for name in {**own, **found} if found.get(name) != own.get(name)]
     shown = [f"{name} {found.get(name)!r:.40} (now {own.get(name)!r:.40})" for name in names[:3]]
     return f"another {part}: {', '.join(shown)}"
-
-
-def as_found(value: Tensor) -> Tensor:
-    """A copy that later steps do not change."""
-    return value.detach().clone(memory_format=torch.contiguous_format)

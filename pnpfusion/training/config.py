@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, Literal, get_args
 
-from pnpfusion.data.feature_set import Features, Task
+from pnpfusion.data.feature_set import Features
+from pnpfusion.data.task import Task
+from pnpfusion.training.checks import check_one_of, check_whole, known_fields
 from pnpfusion.training.models import modalities_of
-from pnpfusion.training.recipe import known_fields
 
 OWN = "own"  #: what a config calls a module that is the user's, not ours to build
 DType = Literal["float32", "float64"]
@@ -41,17 +42,10 @@ class ModelConfig:
         sizes = {f"dims[{name!r}]": size for name, size in self.dims.items()}
         sizes |= {name: getattr(self, name) for name in ("outputs", "hidden", "width")}
         for name, size in sizes.items():
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise ValueError(f"`{name}` must be a whole number >= 1, got {size!r}.")
-        for name, valid in (
-            ("task", get_args(Task)),
-            ("encoders", ("relu", OWN)),
-            ("dtype", get_args(DType)),
-        ):
-            if getattr(self, name) not in valid:
-                raise ValueError(
-                    f"`{name}` must be one of {[*valid]}, got {getattr(self, name)!r}."
-                )
+            check_whole(name, size, 1)
+        check_one_of("task", self.task, get_args(Task))
+        check_one_of("encoders", self.encoders, ("relu", OWN))
+        check_one_of("dtype", self.dtype, get_args(DType))
         if self.model != OWN:
             modalities_of(self.model, self.dims)
         object.__setattr__(self, "dims", dict(self.dims))

@@ -6,7 +6,6 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass, fields
-from difflib import get_close_matches
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from pnpfusion.data.feature_set import Features
 from pnpfusion.data.splits import holdout
 from pnpfusion.solvers.callers import users_level
+from pnpfusion.spelling import did_you_mean
 from pnpfusion.training.estimator_table import (
     Columns,
     columns_of,
@@ -81,8 +81,7 @@ class FusionEstimator(ABC):
         names = _names(self)
         for name in params:
             if name not in names:
-                near = get_close_matches(name, names, n=1)
-                advice = f"did you mean {near[0]!r}?" if near else f"it has {names}."
+                advice = did_you_mean(name, names, f"it has {names}.")
                 raise ValueError(f"{type(self).__name__} has no parameter {name!r}; {advice}")
         for name, value in params.items():
             setattr(self, name, value)

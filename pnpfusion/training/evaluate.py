@@ -223,10 +223,3 @@ def calibration(model: FusionModel, data: Features) -> Reliability:
     likely = predict(model, data).double().softmax(1).cpu()
     best = likely.max(1)
     return reliability(best.values, best.indices == target_of(data, model))
-
-
-def share_of_largest_class(data: Features, learned: Features) -> float | None:
-    """What is right if the class most frequent in ``learned`` is always told; None without such."""
-    if data.target is None or learned.target is None or data.task != "classes":
-        return None
-    return float((data.target == learned.target.bincount().argmax()).double().mean())

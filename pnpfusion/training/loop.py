@@ -129,7 +129,7 @@ def train(
         learner = Learner(model, data, recipe, crew, where)
         identity = identity_of(learner.model, learner.recipe, data)
         at, best = _begin(learner, place, identity, resume=resume)
-        _all_here(crew)
+        crew.meet()  # where one of them has died the others hear of it
         writes = place is not None and crew.rank == 0
         report = stack.enter_context(
             Report(
@@ -165,7 +165,10 @@ def train(
                     raise Stopped(at.epoch, at.step, place, terminated=terminated)
             row = _close_epoch(learner, at)
             if at.best_epoch == row["epoch"]:
-                best = {name: checkpoint.as_found(v) for name, v in model.state_dict().items()}
+                best = {
+                    name: value.detach().clone(memory_format=torch.contiguous_format)
+                    for name, value in model.state_dict().items()
+                }
             at.finished = at.epoch == recipe.epochs or _is_patience_over(at, recipe)
             report.epoch(at.history)
             with report.aside():
@@ -177,7 +180,7 @@ def train(
         model.eval()
         if writes and place is not None:
             _save(model, place)
-        _all_here(crew)
+        crew.meet()
     early = at.epoch < recipe.epochs
     return Trained(model, tuple(at.history), at.best_epoch, at.seconds, early)
 
@@ -267,15 +270,6 @@ def _claim(folder: Path | None, crew: Crew, stack: ExitStack) -> None:
             problem.__cause__ = error
     if any(crew.meet(int(problem is not None))):
         raise problem or TrainingError(f"rank 0 could not have the folder {folder}; it says why.")
-
-
-def _all_here(crew: Crew) -> None:
-    """Wait for the others.
-
-    Raises:
-        LostProcess: one of them has died.
-    """
-    crew.meet()
 
 
 def _save(model: FusionModel, folder: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from pnpfusion.fusion.inputs import Inputs, Present
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
 from pnpfusion.training.config import OWN, ModelConfig
 from pnpfusion.training.models import ONLY, layer_of, modalities_of
+from pnpfusion.training.pretrained import WEIGHTS, check_weights, read_model, write_model
 
 
 class FusionModel(nn.Module):
@@ -220,9 +223,10 @@ class FusionModel(nn.Module):
         Raises:
             OSError: the folder cannot be made or written to.
         """
-        from pnpfusion.training.pretrained import save_pretrained
-
-        return save_pretrained(self, folder)
+        place = Path(folder)
+        dtype: Any = str(self.head.weight.dtype).removeprefix("torch.")
+        write_model(place, replace(self.config, dtype=dtype), self.state_dict())
+        return place
 
     @classmethod
     def from_pretrained(
@@ -243,9 +247,12 @@ class FusionModel(nn.Module):
             FileNotFoundError: a file is not there.
             ValueError: damaged files, unknown entries or versions, or weights of other shapes.
         """
-        from pnpfusion.training.pretrained import from_pretrained
-
-        return from_pretrained(folder, encoders=encoders, fusion=fusion)
+        config, weights = read_model(Path(folder))
+        with torch.random.fork_rng(devices=[]):  # what is drawn here is replaced
+            model = cls(config, encoders=encoders, fusion=fusion)
+        check_weights(model.state_dict(), weights, str(Path(folder) / WEIGHTS))
+        model.load_state_dict(weights)
+        return model.eval()
 
 
 def _checked_flags(present: Present) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from pnpfusion.fusion.layer import FusionInfo, FusionLayer
 from pnpfusion.fusion.pnp import PNP
 from pnpfusion.fusion.progressive import Progressive
 from pnpfusion.solvers.fixed_point.gradient import Gradient, Implicit, Phantom
+from pnpfusion.spelling import did_you_mean
 from pnpfusion.training.chain import Chain, Layer
 
 ONLY = "only:"  #: before a modality's name: the baseline that sees nothing else
@@ -140,8 +140,7 @@ def modalities_of(model: str, dims: Mapping[str, int]) -> tuple[str, ...]:
             )
         return (name,)
     if named(model)[0] not in MODELS:
-        near = get_close_matches(model, MODELS, n=1)
-        advice = f"did you mean {near[0]!r}?" if near else f"there are {[*MODELS]}."
+        advice = did_you_mean(model, MODELS, f"there are {[*MODELS]}.")
         raise ValueError(
             f"`model` must be the name of one, or {ONLY}NAME with one of {[*dims]}, got "
             f"{model!r}; {advice}"

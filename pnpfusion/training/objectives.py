@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from pnpfusion.data.feature_set import Task
+from pnpfusion.data.task import Task
 from pnpfusion.training.metrics import (
     Counts,
     brier_score,
@@ -167,14 +167,6 @@ class Numbers(Objective):
         """Loss, mean square and absolute error, and the share of the variance that is explained."""
         loss = float(self.losses(outputs.double(), target).mean())
         return {"loss": loss, **number_scores(outputs, target.reshape(len(target), -1))}
-
-
-#: By task.
-OBJECTIVES: dict[Task, type[Objective]] = {
-    "classes": Classes,
-    "labels": Labels,
-    "numbers": Numbers,
-}
 
 
 def objective_of(task: Task, outputs: int, scale: Tensor, smoothing: float = 0.0) -> Objective:

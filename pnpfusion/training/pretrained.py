@@ -4,81 +4,67 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor
 
 import pnpfusion
-from pnpfusion.fusion.layer import FusionLayer
+from pnpfusion.files import json_bytes, write_whole
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.training.config import ModelConfig
-from pnpfusion.training.files import DamagedFile, json_bytes, pack, unpack, write_whole
-
-if TYPE_CHECKING:
-    from pnpfusion.training.model import FusionModel
+from pnpfusion.training.sealed_file import DamagedFile, pack, unpack
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 KEY, FORMAT = "pnpfusion_model", 1
 ENTRIES = {"format", "version", "config"}  #: of config.json
 
 
-def save_pretrained(model: FusionModel, folder: str | Path) -> Path:
-    """See :meth:`FusionModel.save_pretrained`."""
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    dtype: Any = str(next(model.parameters()).dtype).removeprefix("torch.")
-    config = replace(model.config, dtype=dtype).to_json()
-    header = {"format": FORMAT, "version": pnpfusion.__version__, "config": config}
-    write_whole(place / WEIGHTS, pack(model.state_dict(), header, KEY))
-    write_whole(place / CONFIG, json_bytes(header))
-    return place
+def write_model(folder: Path, config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
+    """Write both files into a folder, which is made if need be.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    header = {"format": FORMAT, "version": pnpfusion.__version__, "config": config.to_json()}
+    write_whole(folder / WEIGHTS, pack(weights, header, KEY))
+    write_whole(folder / CONFIG, json_bytes(header))
 
 
-def from_pretrained(
-    folder: str | Path,
-    *,
-    encoders: Mapping[str, nn.Module] | None = None,
-    fusion: FusionLayer | None = None,
-) -> FusionModel:
-    """See :meth:`FusionModel.from_pretrained`."""
-    from pnpfusion.training.model import FusionModel
+def read_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """What :func:`write_model` wrote.
 
-    place = Path(folder)
+    Raises:
+        FileNotFoundError: a file is not there.
+        ValueError: damaged files, files that do not belong together, unknown entries or versions.
+    """
     for name in (CONFIG, WEIGHTS):
-        if not (place / name).is_file():
+        if not (folder / name).is_file():
             raise FileNotFoundError(
-                f"{place} holds no saved model: {name} is not there; save_pretrained writes it"
+                f"{folder} holds no saved model: {name} is not there; save_pretrained writes it"
                 f" {Faq.DATA_NOT_FOUND}."
             )
-    header = _read_config(place / CONFIG)
+    header = _read_config(folder / CONFIG)
     try:
         config = ModelConfig.from_json(header["config"])
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{place / CONFIG}: {error}") from None
+        raise ValueError(f"{folder / CONFIG}: {error}") from None
     try:
-        weights, own = unpack(place / WEIGHTS, KEY)
+        weights, own = unpack(folder / WEIGHTS, KEY)
     except DamagedFile as error:
         raise ValueError(
             f"{error}; copy it again, or train the model again {Faq.DAMAGED_FILE}."
         ) from None
     if own != header:
         raise ValueError(
-            f"{place / CONFIG} is not the config of {WEIGHTS} beside it, which holds its own; "
+            f"{folder / CONFIG} is not the config of {WEIGHTS} beside it, which holds its own; "
             f"take both files from one save_pretrained."
         )
-    with torch.random.fork_rng(devices=[]):  # what is drawn here is replaced
-        model = FusionModel(config, encoders=encoders, fusion=fusion)
-    check_weights(model.state_dict(), weights, str(place / WEIGHTS))
-    model.load_state_dict(weights)
-    return model.eval()
+    return config, weights
 
 
-def check_weights(
-    wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], where: str
-) -> None:
+def check_weights(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str) -> None:
     """See that the weights in a file are those of a model, by name, shape and dtype.
 
     Raises:
@@ -102,7 +88,7 @@ def check_weights(
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error} {Faq.DAMAGED_FILE}.") from None
     if not isinstance(header, dict) or header.keys() != ENTRIES:
         got = sorted(header) if isinstance(header, dict) else type(header).__name__

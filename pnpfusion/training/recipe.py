@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
+
+from pnpfusion.training.checks import check_number, check_one_of, check_whole, known_fields
 
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["float32", "float64", "bfloat16-mixed"]
@@ -50,26 +51,20 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch", 1), ("seed", 0)):
-            _check_whole(name, getattr(self, name), least)
+            check_whole(name, getattr(self, name), least)
         if self.patience is not None:
-            _check_whole("patience", self.patience, 1)
-        _check_number("learning_rate", self.learning_rate, 0, math.inf, open_below=True)
-        _check_number("weight_decay", self.weight_decay, 0, math.inf)
-        _check_number("warmup", self.warmup, 0, 1)
+            check_whole("patience", self.patience, 1)
+        check_number("learning_rate", self.learning_rate, 0, math.inf, open_below=True)
+        check_number("weight_decay", self.weight_decay, 0, math.inf)
+        check_number("warmup", self.warmup, 0, 1)
         if self.clip is not None:
-            _check_number("clip", self.clip, 0, math.inf, open_below=True)
+            check_number("clip", self.clip, 0, math.inf, open_below=True)
         for name in ("input_dropout", "modality_dropout", "label_smoothing"):
-            _check_number(name, getattr(self, name), 0, 1)
+            check_number(name, getattr(self, name), 0, 1)
             if getattr(self, name) == 1:
                 raise ValueError(f"`{name}` must be below 1, got 1, which leaves nothing.")
-        for name, valid in (
-            ("schedule", get_args(Schedule)),
-            ("precision", get_args(Precision)),
-        ):
-            if getattr(self, name) not in valid:
-                raise ValueError(
-                    f"`{name}` must be one of {[*valid]}, got {getattr(self, name)!r}."
-                )
+        check_one_of("schedule", self.schedule, get_args(Schedule))
+        check_one_of("precision", self.precision, get_args(Precision))
         self._check_weights()
 
     def _check_weights(self) -> None:
@@ -84,14 +79,14 @@ class Recipe:
             if not isinstance(given, tuple | list) or not given:
                 raise ValueError(f"`class_weights` must be a tuple of numbers, got {given!r}.")
             for k, weight in enumerate(given):
-                _check_number(f"class_weights[{k}]", weight, 0, math.inf)
+                check_number(f"class_weights[{k}]", weight, 0, math.inf)
             object.__setattr__(self, "class_weights", tuple(map(float, given)))
         if not isinstance(self.loss_weights, Mapping):
             raise ValueError(
                 f"`loss_weights` must map names to numbers, got {self.loss_weights!r}."
             )
         for name, weight in self.loss_weights.items():
-            _check_number(f"loss_weights[{name!r}]", weight, 0, math.inf)
+            check_number(f"loss_weights[{name!r}]", weight, 0, math.inf)
         object.__setattr__(self, "loss_weights", dict(self.loss_weights))
 
     def rate_at(self, step: int, steps: int) -> float:
@@ -126,35 +121,3 @@ class Recipe:
             ValueError: no object, an unknown name, or a value out of its range.
         """
         return cls(**known_fields(cls, told, "recipe"))
-
-
-def known_fields(record: type, told: object, what: str) -> dict[str, Any]:
-    """``told``, if it is an object whose names are all fields of the record.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not isinstance(told, Mapping):
-        raise ValueError(f"a {what} must be an object of names and values, got {told!r:.60}.")
-    names = [one.name for one in fields(record)]
-    for name in told:
-        if name not in names:
-            near = get_close_matches(str(name), names, n=1)
-            advice = f"did you mean {near[0]!r}?" if near else f"it has {names}."
-            raise ValueError(f"a {what} has no {name!r}; {advice}")
-    return dict(told)
-
-
-def _check_whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"`{name}` must be a whole number >= {least}, got {value!r}.")
-
-
-def _check_number(
-    name: str, value: object, low: float, high: float, *, open_below: bool = False
-) -> None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or not low <= value <= high or (open_below and value == low):  # type: ignore[operator]
-        wanted = f"above {low}" if open_below else f">= {low}"
-        wanted += "" if high == math.inf else f" and <= {high}"
-        raise ValueError(f"`{name}` must be a finite number {wanted}, got {value!r}.")

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+from pnpfusion.files import write_whole
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.training.checkpoint import TrainingError
-from pnpfusion.training.files import write_whole
 
 METRICS = "metrics.jsonl"
 

@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import math
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pnpfusion.solvers.backend import backend
+from pnpfusion.solvers.fluxes import SCHEME_NUMBERS
 from pnpfusion.solvers.implicit_solve import runs_forward
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
 if TYPE_CHECKING:
-    from pnpfusion.solvers.kernels.axis.newton import Cell
-
-
-@cache
-def newton_kernels() -> Any:
-    """The module of compiled kernels; None where Numba is not installed."""
-    try:
-        from pnpfusion.solvers.kernels.axis import newton as newton_1d
-    except ImportError:
-        return None
-    return newton_1d
+    from pnpfusion.solvers.kernels.axis.cell import Cell
 
 
 def is_compiled(cell: Electrolyte, like: Tensor) -> bool:
-    """Whether the kernels know this cell: one axis between walls, on the CPU, Numba installed."""
+    """Whether the kernels know this cell: one axis between walls, where Numba's code runs."""
     known = cell.dielectric.grid.boundaries == ("wall",) and backend(like) == "numba"
-    return known and not runs_forward() and newton_kernels() is not None
+    return known and not runs_forward()
 
 
 def compiled_cell(cell: Electrolyte) -> Cell:
     """The parameters of ``cell``, detached, as the arrays of the compiled kernels."""
-    kernels = newton_kernels()
+    from pnpfusion.solvers.kernels.axis.cell import Cell
+
     medium, (ions,), (electric,) = cell.dielectric, cell.lines, cell.dielectric.lines
     n, species = medium.volumes.shape[0], cell.valence.shape[1]
     none = medium.volumes.new_zeros(1, 1)
@@ -47,8 +38,8 @@ def compiled_cell(cell: Electrolyte) -> Cell:
         sides = (cell.reactions.before, cell.reactions.after)
         counts = np.stack([side.numpy().astype(np.int64) for side in sides])
         constants = [*cell.reactions.forward, *cell.reactions.backward]
-    result: Cell = kernels.Cell(
-        scheme=kernels.SCHEMES.index(cell.scheme.name),
+    return Cell(
+        scheme=SCHEME_NUMBERS[cell.scheme.name],
         floating=medium.floating,
         numbers=_rows([crowding, medium.grounding[:, None], cell.valence], 1)[..., 0],
         cells=_rows([medium.volumes[None], cell.fixed_charge, *constants], n),
@@ -67,7 +58,6 @@ def compiled_cell(cell: Electrolyte) -> Cell:
         faces=_rows([ions.transmissivity, ions.imposed], n + 1),
         counts=counts,
     )
-    return result
 
 
 def _rows(values: list[Tensor], columns: int) -> NDArray[np.floating]:

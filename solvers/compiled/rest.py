@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from pnpfusion.solvers.arrays import as_array
 from pnpfusion.solvers.compiled.cell import is_compiled
 from pnpfusion.solvers.implicit_solve import is_followed, without_derivative
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
 if TYPE_CHECKING:
-    from pnpfusion.solvers.kernels.axis.rest import Problem
+    from pnpfusion.solvers.kernels.axis.rest_problem import Problem
 
 #: Volumes and invariants; tolerance, largest step of the potential and most iterations.
 Setting = tuple[Tensor, Tensor, tuple[float, float, int]]
@@ -53,18 +51,20 @@ def compiled_rest(
 class _Rest(torch.autograd.Function):
     @staticmethod
     def forward(setting: Setting, *given: Tensor) -> tuple[Tensor, ...]:
+        from pnpfusion.solvers.kernels.axis.rest import rest_1d
+
         volumes, invariants, (tolerance, largest_step, most) = setting
         batch, (species, n) = len(given[-1]), (invariants.shape[1], len(volumes))
         c, phi = volumes.new_empty(batch, species, n), volumes.new_empty(batch, n)
         converged = torch.empty(batch, dtype=torch.bool)
         iterations = torch.empty(batch, dtype=torch.long)
         if batch:
-            _kernels().rest_1d(
+            rest_1d(
                 _problem(setting, given),
                 tolerance,
                 largest_step,
                 most,
-                *map(_array, (c, phi, converged, iterations)),
+                *map(as_array, (c, phi, converged, iterations)),
             )
         return c, phi, converged, iterations
 
@@ -77,11 +77,13 @@ class _Rest(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, by_c: Tensor, by_phi: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        from pnpfusion.solvers.kernels.axis.rest_gradient import rest_1d_backward
+
         c, phi, converged, *given = ctx.saved_tensors
         found = [phi.new_empty(len(phi), one.shape[1]) for one in given]
         if len(phi):
-            state = map(_array, (c, phi, by_c, by_phi))
-            _kernels().rest_1d_backward(_problem(ctx.setting, given), *state, *map(_array, found))
+            state = map(as_array, (c, phi, by_c, by_phi))
+            rest_1d_backward(_problem(ctx.setting, given), *state, *map(as_array, found))
         # What was not solved may not be finite, and is no answer to pass a gradient on:
         sound = converged & c.isfinite().flatten(1).all(1)
         found = [torch.where(sound[:, None], one, 0) for one in found]
@@ -93,21 +95,7 @@ class _Rest(torch.autograd.Function):
 
 
 def _problem(setting: Setting, given: tuple[Tensor, ...] | list[Tensor]) -> Problem:
+    from pnpfusion.solvers.kernels.axis.rest_problem import Problem
+
     volumes, invariants, _ = setting
-    problem: Problem = _kernels().Problem(
-        *map(_array, (volumes.unsqueeze(0), invariants, *given)),
-    )
-    return problem
-
-
-def _array(values: Tensor) -> NDArray[np.generic]:
-    array: NDArray[np.generic] = values.detach().contiguous().numpy()
-    return array
-
-
-@cache
-def _kernels() -> Any:
-    """The module of kernels; only asked for where Numba is installed."""
-    from pnpfusion.solvers.kernels.axis import rest as rest_1d
-
-    return rest_1d
+    return Problem(*map(as_array, (volumes.unsqueeze(0), invariants, *given)))

@@ -17,8 +17,8 @@ from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Advance, Method, Place, StartingSteps
 
 if TYPE_CHECKING:
-    from pnpfusion.solvers.kernels.axis.esdirk import Run
-    from pnpfusion.solvers.kernels.axis.newton import Cell
+    from pnpfusion.solvers.kernels.axis.cell import Cell
+    from pnpfusion.solvers.kernels.run import Run
     from pnpfusion.solvers.kernels.trail import Trail
 
 #: Cells times tries in one call, so that Ctrl-C and progress bars wait a moment only.
@@ -83,7 +83,7 @@ class CompiledRun(StartingSteps):
 
     def _run(self, *at: NDArray[Any]) -> Run:
         """A run that stands there, as :class:`Place` says it."""
-        from pnpfusion.solvers.kernels.axis.esdirk import Run
+        from pnpfusion.solvers.kernels.run import Run
 
         u, count = at[1], len(self.times)
         none = np.zeros((3, len(u)), np.int64)

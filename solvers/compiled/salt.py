@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from pnpfusion.solvers.arrays import as_array
 from pnpfusion.solvers.backend import backend
 from pnpfusion.solvers.implicit_solve import is_followed, is_transformed, without_derivative
 
 if TYPE_CHECKING:
-    from pnpfusion.solvers.kernels.axis.salt import Salt
+    from pnpfusion.solvers.kernels.axis.salt_room import Salt
 
 LARGEST_STEP = 4.0  #: of the potential in one iteration, in kT/e
 MOST = 200  #: iterations
@@ -59,18 +57,20 @@ def salt_at_rest(
 class _Salt(torch.autograd.Function):
     @staticmethod
     def forward(charge: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+        from pnpfusion.solvers.kernels.axis.salt import salt_1d
+
         batch, channels, n = charge.shape
         read = charge.new_empty(batch, 2, channels, n)
         converged = torch.empty(batch, channels, dtype=torch.bool)
         iterations = torch.empty(batch, channels, dtype=torch.long)
         if read.numel():
-            _kernels().salt_1d(
+            salt_1d(
                 _salt(parameters),
-                _array(charge),
+                as_array(charge),
                 LAST_STEP[charge.dtype],
                 LARGEST_STEP,
                 MOST,
-                *map(_array, (read, converged, iterations)),
+                *map(as_array, (read, converged, iterations)),
             )
         return read, converged, iterations
 
@@ -82,11 +82,13 @@ class _Salt(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, by_read: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        from pnpfusion.solvers.kernels.axis.salt_gradient import salt_1d_backward
+
         read, converged, *parameters = ctx.saved_tensors
         found = [read.new_empty(read[:, 0].shape), *map(torch.zeros_like, parameters)]
         if read.numel():
-            state = map(_array, (read, converged, by_read))
-            _kernels().salt_1d_backward(_salt(parameters), *state, *map(_array, found))
+            state = map(as_array, (read, converged, by_read))
+            salt_1d_backward(_salt(parameters), *state, *map(as_array, found))
         return tuple(
             without_derivative(one, by_read, read) if need else None
             for one, need in zip(found, ctx.needs_input_grad, strict=True)
@@ -94,18 +96,6 @@ class _Salt(torch.autograd.Function):
 
 
 def _salt(parameters: tuple[Tensor, ...] | list[Tensor]) -> Salt:
-    salt: Salt = _kernels().Salt(*map(_array, parameters))
-    return salt
+    from pnpfusion.solvers.kernels.axis.salt_room import Salt
 
-
-def _array(values: Tensor) -> NDArray[np.generic]:
-    array: NDArray[np.generic] = values.detach().contiguous().numpy()
-    return array
-
-
-@cache
-def _kernels() -> Any:
-    """The module of kernels; only asked for where Numba is installed."""
-    from pnpfusion.solvers.kernels.axis import salt as salt_1d
-
-    return salt_1d
+    return Salt(*map(as_array, parameters))

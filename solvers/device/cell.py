@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.backend import backend
+from pnpfusion.solvers.fluxes import SCHEME_NUMBERS
 from pnpfusion.solvers.implicit_solve import runs_forward
 from pnpfusion.solvers.nernst_planck import Electrolyte
-
-#: Of the faces, by their places in this list; see `kernels/gpu/faces.py`.
-SCHEMES = ["scharfetter-gummel", "central", "harmonic"]
 
 #: For which Newton's kernels are compiled; their blocks fill the registers.
 MOST_SPECIES = 3
@@ -27,7 +25,7 @@ class DeviceCell:
     """The parameters of an `Electrolyte`, detached; see `kernels/gpu/cell.py`."""
 
     given: tuple[Given, ...]
-    scheme: int  #: of the faces, among SCHEMES
+    scheme: int  #: of the faces, see `SCHEME_NUMBERS`
     floating: bool  #: whether no wall fixes the potential
 
     @classmethod
@@ -52,7 +50,7 @@ class DeviceCell:
                 _batch_last(ends, 2),
                 _batch_last([medium.grounding[:, None], cell.valence], 1),
             ),
-            scheme=SCHEMES.index(cell.scheme.name),
+            scheme=SCHEME_NUMBERS[cell.scheme.name],
             floating=medium.floating,
         )
 

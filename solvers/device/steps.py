@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.solvers.asymptotic_preserving import asymptotic_preserving_step
-from pnpfusion.solvers.captured import Step, captured
+from pnpfusion.solvers.device.captured import Step, captured
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.nernst_planck import Electrolyte
 
@@ -61,7 +61,7 @@ def steps_on_device(
     judged: bool,
     followed: bool,
 ) -> tuple[Tensor, ...]:
-    """K steps of B samples; see `_Run` of `compiled/semi_implicit.py` for what is returned.
+    """K steps of B samples; see `Steps` of `compiled/semi_implicit_steps.py` for what is returned.
 
     Args:
         cell: the cell.

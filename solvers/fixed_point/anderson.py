@@ -48,7 +48,7 @@ class Anderson(FixedPointSolver):
         """See :class:`FixedPointSolver`; compiled where it can be."""
         if is_compiled(u0):
             most, ridge = self.max_evaluations, self.ridge_of(u0)
-            rounds = Rounds("anderson_round", self.memory, self.damping, most, ridge)
+            rounds = Rounds("anderson", self.memory, self.damping, most, ridge)
             return iterate(rounds, residual, u0, tolerance)
         return super().solve(residual, u0, tolerance)
 

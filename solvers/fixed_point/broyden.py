@@ -43,7 +43,7 @@ class Broyden(FixedPointSolver):
     def solve(self, residual: Residual, u0: Tensor, tolerance: Tolerance | float) -> FixedPoint:
         """See :class:`FixedPointSolver`; compiled where it can be."""
         if is_compiled(u0):
-            rounds = Rounds("broyden_round", self.memory, self.damping, self.max_evaluations)
+            rounds = Rounds("broyden", self.memory, self.damping, self.max_evaluations)
             return iterate(rounds, residual, u0, tolerance)
         return super().solve(residual, u0, tolerance)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from pnpfusion.solvers.arrays import as_array
+from pnpfusion.solvers.backend import backend
 from pnpfusion.solvers.fixed_point.base import GROWTH, TINY, FixedPoint, Residual, Tolerance
 
 
@@ -18,27 +18,16 @@ from pnpfusion.solvers.fixed_point.base import GROWTH, TINY, FixedPoint, Residua
 class Rounds:
     """What a method does with an iterate."""
 
-    kernel: Literal["anderson_round", "broyden_round"]
+    kernel: Literal["anderson", "broyden"]
     memory: int  #: pairs of vectors
     damping: float
     most: int  #: evaluations
     ridge: float = 0.0  #: of Anderson's method
 
 
-@cache
-def kernels() -> dict[str, Any]:
-    """Kernels and what they take, by name; empty where Numba is not installed."""
-    try:
-        from pnpfusion.solvers.kernels.fixed_point import anderson, broyden, rounds
-    except ImportError:
-        return {}
-    return {**vars(rounds), **vars(anderson), **vars(broyden)}
-
-
 def is_compiled(u: Tensor) -> bool:
-    """Whether the kernels know such states: on the CPU, in single or double precision."""
-    known = u.device.type == "cpu" and u.dtype in (torch.float32, torch.float64)
-    return known and u.numel() > 0 and bool(kernels())
+    """Whether the kernels take such states."""
+    return backend(u) == "numba" and u.numel() > 0
 
 
 @torch.no_grad()
@@ -49,7 +38,11 @@ def iterate(
 
     A method without memory is not sent back to its best iterate.
     """
-    known, goal, memory = kernels(), Tolerance.of(tolerance), method.memory
+    from pnpfusion.solvers.kernels.fixed_point.anderson import anderson_round
+    from pnpfusion.solvers.kernels.fixed_point.broyden import broyden_round
+    from pnpfusion.solvers.kernels.fixed_point.rounds import Best, Past, Rule
+
+    goal, memory = Tolerance.of(tolerance), method.memory
     u = u0.detach().flatten(1).contiguous()
     batch, n = u.shape
     rows = torch.arange(batch)
@@ -57,16 +50,20 @@ def iterate(
     numbers = [torch.full_like(u[:, 0], torch.inf) for _ in range(3)]
     evaluations = torch.zeros(batch, dtype=torch.long)
     converged = torch.zeros(batch, dtype=torch.bool)
-    best = known["Best"](*map(_array, (*state, *numbers, evaluations, converged)))
+    best = Best(*map(as_array, (*state, *numbers, evaluations, converged)))
     kept = batch if memory else 0
-    past = known["Past"](
-        *(np.empty((kept, n), best.u.dtype) for _ in range(2)),
-        *(np.empty((kept, memory, n), best.u.dtype) for _ in range(2)),
+    last_u, last_f = np.empty((2, kept, n), best.u.dtype)
+    one, other = np.empty((2, kept, memory, n), best.u.dtype)
+    past = Past(
+        last_u,
+        last_f,
+        one,
+        other,
         np.zeros((kept, memory, memory) if method.ridge else (0, 0, 0), best.u.dtype),
         np.full(batch, -1),
         np.full(batch, method.damping, best.u.dtype),
     )
-    rule = known["Rule"](
+    rule = Rule(
         goal.relative,
         goal.absolute / goal.relative,
         TINY,
@@ -75,13 +72,14 @@ def iterate(
         method.ridge,
         memory > 0,
     )
-    advance, history = known[method.kernel], list[Tensor]()
+    advance = {"anderson": anderson_round, "broyden": broyden_round}[method.kernel]
+    history = list[Tensor]()
     while len(rows):
         which = None if len(rows) == batch else rows
         f = residual(u.reshape(len(rows), *u0.shape[1:]), which).reshape(len(rows), n).to(u.dtype)
         history.append(torch.full((batch,), torch.nan, dtype=u.dtype))
         after, going = torch.empty_like(u), np.empty(len(rows), np.bool_)
-        own = rows.numpy(), u.numpy(), _array(f)
+        own = rows.numpy(), u.numpy(), as_array(f)
         advance(rule, *own, best, past, history[-1].numpy(), after.numpy(), going)
         u = after
         if not going.all():
@@ -95,8 +93,3 @@ def iterate(
         rates=numbers[1],
         history=torch.stack(history),
     )
-
-
-def _array(values: Tensor) -> NDArray[Any]:
-    array: NDArray[Any] = values.detach().contiguous().numpy()
-    return array

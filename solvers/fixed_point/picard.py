@@ -36,7 +36,7 @@ class Picard(FixedPointSolver):
     def solve(self, residual: Residual, u0: Tensor, tolerance: Tolerance | float) -> FixedPoint:
         """See :class:`FixedPointSolver`; compiled where it can be."""
         if is_compiled(u0):
-            rounds = Rounds("anderson_round", 0, self.damping, self.max_evaluations)
+            rounds = Rounds("anderson", 0, self.damping, self.max_evaluations)
             return iterate(rounds, residual, u0, tolerance)
         return super().solve(residual, u0, tolerance)
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pnpfusion.solvers.kernels.cache import keep_compiled
 
 Array = NDArray[np.floating]
+Whole = NDArray[np.int64]
+Truth = NDArray[np.bool_]
 F = TypeVar("F", bound=Callable[..., Any])
 _njit: Any = njit  # whose type does not know all of its options
 

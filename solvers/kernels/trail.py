@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pnpfusion.solvers.kernels.decorators import Array, inner
-
-Whole = NDArray[np.int64]
+from pnpfusion.solvers.kernels.decorators import Array, Whole, inner
 
 
 class Trail(NamedTuple):

@@ -233,7 +233,7 @@ class Path:
 class Stepper(ABC):
     """A way to follow a law of motion through time. It holds settings only, no state."""
 
-    order: ClassVar[int]  #: global order of accuracy; tests/test_orders.py measures it
+    order: ClassVar[int]  #: global order of accuracy; tests/solvers/test_orders.py measures it
 
     @abstractmethod
     def integrate(

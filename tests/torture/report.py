@@ -23,15 +23,14 @@ class Report:
             self.asides[aside] += 1
 
     def failed(self, case: object, why: str) -> None:
-        """One case did not, and ``--case`` of the same seed runs it again."""
+        """One case did not: say so, and how to run it again."""
         self.tried += 1
         self.failures.append((case, why))
+        print(f"FAILED case {case}: {why}")
+        print(f"    python -m tests.torture.{self.name} --seed {self.seed} --case {case}", flush=True)
 
     def close(self) -> int:
-        """Print failures and counts; the exit code, 1 where anything failed."""
-        for case, why in self.failures:
-            print(f"FAILED case {case}: {why}")
-            print(f"    python -m tests.torture.{self.name} --seed {self.seed} --case {case}")
+        """Print the counts; the exit code, 1 where anything failed."""
         counts = [f"{self.tried} tried", f"{len(self.failures)} failed"]
         counts += [f"{number} {aside}" for aside, number in sorted(self.asides.items())]
         print(f"{self.name}: {', '.join(counts)}, seed {self.seed}", flush=True)

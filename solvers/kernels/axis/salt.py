@@ -10,78 +10,111 @@ only, and reads no other row of them: else LLVM does not see that it may.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
-from pnpfusion.solvers.kernels.decorators import Array, inner, kernel
+from pnpfusion.solvers.kernels.axis.salt_room import (
+    Room,
+    Salt,
+    make_room,
+    set_channel,
+)
+from pnpfusion.solvers.kernels.axis.side_by_side import width_of
+from pnpfusion.solvers.kernels.decorators import Array, Truth, Whole, inner, kernel
 from pnpfusion.solvers.kernels.exponential import exp
 from pnpfusion.solvers.kernels.logarithm import asinh, log1p
 
-AT_ONCE = 4096  #: cells of samples side by side: few enough for caches, in rows of some length
-FEWEST = 32  #: samples side by side, if there are as many
 
+@kernel
+def salt_1d(
+    salt: Salt,
+    charge: Array,
+    tolerance: float,
+    largest_step: float,
+    most: int,
+    read: Array,
+    converged: Truth,
+    iterations: Whole,
+) -> None:
+    """Where each sample rests.
 
-class Salt(NamedTuple):
-    """K channels; a batch of several times K has them in turn."""
-
-    permittivity: Array  #: (K,)
-    concentration: Array  #: in the reservoir, (K,)
-    potential: Array  #: V, (K,)
-
-
-class Room(NamedTuple):
-    """W samples of one channel; what lies beyond the walls has a row of zeros."""
-
-    faces: Array  #: conductances of the face after each cell, (N+1,)
-    outside: Array  #: the reservoir's concentration times the volume of a cell, (1,)
-    load: Array  #: (N+2, W), like those down to the slope
-    phi: Array
-    trial: Array  #: phi after the next step
-    inverse: Array  #: pivots of the Hessian
-    swept: Array  #: half a solve
-    step: Array  #: the whole
-    slope: Array  #: derivatives of D by phi
-    value: Array  #: of D, (W,)
-    e: Array  #: anions in one row of cells, (W,), like the next ones
-    total: Array  #: their sum
-    last: Array  #: what a recurrence has come to
-
-
-@inner
-def make_room(n: int, width: int, like: Array) -> Room:
-    """Room for ``width`` samples of ``n`` cells."""
-    dtype = like.dtype
-    return Room(
-        np.empty(n + 1, dtype),
-        np.empty(1, dtype),
-        np.zeros((n + 2, width), dtype),
-        np.zeros((n + 2, width), dtype),
-        np.zeros((n + 2, width), dtype),
-        np.zeros((n + 2, width), dtype),
-        np.zeros((n + 2, width), dtype),
-        np.zeros((n + 2, width), dtype),
-        np.zeros((n + 2, width), dtype),
-        np.empty(width, dtype),
-        np.empty(width, dtype),
-        np.empty(width, dtype),
-        np.empty(width, dtype),
-    )
-
-
-@inner
-def set_channel(salt: Salt, channel: int, room: Room) -> None:
-    """Take the channel's parameters."""
-    k = channel % len(salt.permittivity)
-    g, one = room.faces, room.faces.dtype.type(1)
-    n = len(g) - 1
-    for i in range(n + 1):
-        g[i] = salt.permittivity[k] * n
-    g[0] += g[0]
-    if n > 0:
-        g[n] += g[n]
-    room.outside[0] = salt.concentration[k] * (one / n)
+    Args:
+        salt: the parameters.
+        charge: q, (B, C, N).
+        tolerance: of the last step, in kT/e.
+        largest_step: of the potential in one iteration.
+        most: iterations.
+        read: takes the potential and the logarithm of 1 and the excess of ions, (B, 2, C, N).
+        converged: takes which samples came to an end, (B, C).
+        iterations: takes how many they needed, (B, C).
+    """
+    batch, channels, n = charge.shape
+    dtype = charge.dtype
+    width = width_of(batch, n)
+    room = make_room(n, width, charge)
+    phi, load, e, value = room.phi, room.load, room.e, room.value
+    before, size = np.empty(width, dtype), np.empty(width, dtype)
+    downhill, share = np.empty(width, dtype), np.empty(width, dtype)
+    going = np.empty(width, np.bool_)
+    one, little, enough = dtype.type(1), dtype.type(1e-3), dtype.type(1e-4)
+    slack = dtype.type(max(1e-12, 16 * float(np.finfo(dtype).eps)))
+    longest, goal, half = dtype.type(largest_step), dtype.type(tolerance), dtype.type(0.5)
+    volume = one / dtype.type(n)
+    for channel in range(channels):
+        set_channel(salt, channel, room)
+        k = channel % len(salt.permittivity)
+        at_wall, outside = room.faces[n] * salt.potential[k], salt.concentration[k]
+        for start in range(0, batch, width):
+            first = min(start, batch - width)  # the last ones take some again, to the same end
+            for w in range(width):
+                for i in range(n):
+                    load[i + 1, w] = volume * charge[first + w, channel, i]
+                load[n, w] += at_wall
+                going[w] = True
+                converged[first + w, channel] = False
+                iterations[first + w, channel] = 0
+            begin(room)
+            descend(room, phi)
+            for w in range(width):
+                before[w] = value[w]
+            for _ in range(most):
+                ascend(room, size, downhill)
+                left = False
+                for w in range(width):
+                    whole = one if size[w] <= longest else longest / size[w]
+                    moves = going[w] and np.isfinite(size[w])
+                    share[w] = whole if moves else 0
+                    if going[w]:
+                        iterations[first + w, channel] += 1
+                        converged[first + w, channel] = size[w] <= goal
+                    going[w] = moves and not size[w] <= goal
+                    left |= going[w]
+                for _ in range(40 if left else 0):
+                    move(room, share)
+                    descend(room, room.trial)
+                    good = True
+                    for w in range(width):
+                        wanted = before[w] - enough * share[w] * downhill[w]
+                        wanted += slack * abs(before[w])
+                        if share[w] > 0 and not (value[w] <= wanted or size[w] < little):
+                            share[w] *= half
+                            good = False
+                    if good:
+                        break
+                if not left:
+                    move(room, share)
+                accept(room)
+                for w in range(width):
+                    before[w] = value[w]
+                if not left:
+                    break
+            for i in range(n):
+                for w in range(width):
+                    e[w] = exp(phi[i + 1, w])
+                for w in range(width):
+                    value[w] = log1p(outside * ((e[w] - one) * ((e[w] - one) / e[w])))
+                for w in range(width):
+                    read[first + w, 0, channel, i] = phi[i + 1, w]
+                    read[first + w, 1, channel, i] = value[w]
 
 
 @inner
@@ -195,189 +228,3 @@ def accept(room: Room) -> None:
     for i in range(1, rows - 1):
         for w in range(width):
             phi[i, w] = trial[i, w]
-
-
-@kernel
-def salt_1d(
-    salt: Salt,
-    charge: Array,
-    tolerance: float,
-    largest_step: float,
-    most: int,
-    read: Array,
-    converged: NDArray[np.bool_],
-    iterations: NDArray[np.int64],
-) -> None:
-    """Where each sample rests.
-
-    Args:
-        salt: the parameters.
-        charge: q, (B, C, N).
-        tolerance: of the last step, in kT/e.
-        largest_step: of the potential in one iteration.
-        most: iterations.
-        read: takes the potential and the logarithm of 1 and the excess of ions, (B, 2, C, N).
-        converged: takes which samples came to an end, (B, C).
-        iterations: takes how many they needed, (B, C).
-    """
-    batch, channels, n = charge.shape
-    dtype = charge.dtype
-    width = min(batch, max(FEWEST, AT_ONCE // n))
-    room = make_room(n, width, charge)
-    phi, load, e, value = room.phi, room.load, room.e, room.value
-    before, size = np.empty(width, dtype), np.empty(width, dtype)
-    downhill, share = np.empty(width, dtype), np.empty(width, dtype)
-    going = np.empty(width, np.bool_)
-    one, little, enough = dtype.type(1), dtype.type(1e-3), dtype.type(1e-4)
-    slack = dtype.type(max(1e-12, 16 * float(np.finfo(dtype).eps)))
-    longest, goal, half = dtype.type(largest_step), dtype.type(tolerance), dtype.type(0.5)
-    volume = one / dtype.type(n)
-    for channel in range(channels):
-        set_channel(salt, channel, room)
-        k = channel % len(salt.permittivity)
-        at_wall, outside = room.faces[n] * salt.potential[k], salt.concentration[k]
-        for start in range(0, batch, width):
-            first = min(start, batch - width)  # the last ones take some again, to the same end
-            for w in range(width):
-                for i in range(n):
-                    load[i + 1, w] = volume * charge[first + w, channel, i]
-                load[n, w] += at_wall
-                going[w] = True
-                converged[first + w, channel] = False
-                iterations[first + w, channel] = 0
-            begin(room)
-            descend(room, phi)
-            for w in range(width):
-                before[w] = value[w]
-            for _ in range(most):
-                ascend(room, size, downhill)
-                left = False
-                for w in range(width):
-                    whole = one if size[w] <= longest else longest / size[w]
-                    moves = going[w] and np.isfinite(size[w])
-                    share[w] = whole if moves else 0
-                    if going[w]:
-                        iterations[first + w, channel] += 1
-                        converged[first + w, channel] = size[w] <= goal
-                    going[w] = moves and not size[w] <= goal
-                    left |= going[w]
-                for _ in range(40 if left else 0):
-                    move(room, share)
-                    descend(room, room.trial)
-                    good = True
-                    for w in range(width):
-                        wanted = before[w] - enough * share[w] * downhill[w]
-                        wanted += slack * abs(before[w])
-                        if share[w] > 0 and not (value[w] <= wanted or size[w] < little):
-                            share[w] *= half
-                            good = False
-                    if good:
-                        break
-                if not left:
-                    move(room, share)
-                accept(room)
-                for w in range(width):
-                    before[w] = value[w]
-                if not left:
-                    break
-            for i in range(n):
-                for w in range(width):
-                    e[w] = exp(phi[i + 1, w])
-                for w in range(width):
-                    value[w] = log1p(outside * ((e[w] - one) * ((e[w] - one) / e[w])))
-                for w in range(width):
-                    read[first + w, 0, channel, i] = phi[i + 1, w]
-                    read[first + w, 1, channel, i] = value[w]
-
-
-@kernel
-def salt_1d_backward(
-    salt: Salt,
-    read: Array,
-    converged: NDArray[np.bool_],
-    by_read: Array,
-    charge: Array,
-    permittivity: Array,
-    concentration: Array,
-    potential: Array,
-) -> None:
-    """Derivatives by the parameters from those by what is read, through one solve per sample.
-
-    The last four arrays take them, of the shapes of the parameters; zero for unsolved samples.
-    """
-    batch, _, channels, n = read.shape
-    dtype = read.dtype
-    width = min(batch, max(FEWEST, AT_ONCE // n))
-    room = make_room(n, width, read)
-    phi, x, inverse, slope = room.phi, room.step, room.inverse, room.slope
-    e, total, last, excess = room.e, room.total, room.last, room.value
-    by_concentration, by_permittivity = np.empty(width, dtype), np.empty(width, dtype)
-    one, two, volume = dtype.type(1), dtype.type(2), dtype.type(1) / dtype.type(n)
-    for k in range(len(permittivity)):
-        permittivity[k] = concentration[k] = potential[k] = 0
-    for channel in range(channels):
-        set_channel(salt, channel, room)
-        k = channel % len(salt.permittivity)
-        g, outside, screen = room.faces, salt.concentration[k], room.outside[0]
-        for first in range(0, batch, width):
-            taken = min(width, batch - first)  # others stay, and are not counted
-            for w in range(taken):
-                sound = converged[first + w, channel]
-                for i in range(n):
-                    phi[i + 1, w] = read[first + w, 0, channel, i] if sound else 0
-                    slope[i + 1, w] = by_read[first + w, 0, channel, i] if sound else 0
-                    x[i + 1, w] = by_read[first + w, 1, channel, i] if sound else 0
-            for w in range(width):
-                last[w] = 0
-                by_concentration[w] = 0
-                by_permittivity[w] = 0
-            for i in range(1, n + 1):
-                before = g[i - 1]
-                both, squared = before + g[i], before * before
-                for w in range(width):
-                    e[w] = exp(phi[i, w])
-                for w in range(width):
-                    less = one / e[w]
-                    total[w] = e[w] + less
-                    e[w] -= less
-                for w in range(width):  # by ln(1 + excess)
-                    excess[w] = x[i, w] / (one + outside * (total[w] - two))
-                for w in range(width):
-                    by_concentration[w] += excess[w] * (total[w] - two)
-                for w in range(width):
-                    slope[i, w] += excess[w] * outside * e[w]
-                for w in range(width):
-                    found = one / (both + screen * total[w] - squared * last[w])
-                    inverse[i, w], last[w] = found, found
-                for w in range(width):
-                    room.load[i, w] = e[w]
-            for w in range(width):
-                last[w] = 0
-            for i in range(1, n + 1):
-                before = g[i - 1]
-                for w in range(width):
-                    found = (slope[i, w] + before * last[w]) * inverse[i, w]
-                    x[i, w], last[w] = found, found
-            for w in range(width):
-                last[w] = 0
-            for down in range(n):
-                i = n - down
-                after = g[i]
-                for w in range(width):
-                    found = x[i, w] + after * inverse[i, w] * last[w]
-                    x[i, w], last[w] = found, found
-                for w in range(width):
-                    by_concentration[w] -= volume * x[i, w] * room.load[i, w]
-            for w in range(width):
-                phi[n + 1, w] = salt.potential[k]
-            for i in range(n + 1):
-                unit = g[i] / salt.permittivity[k]
-                for w in range(width):
-                    rise = phi[i + 1, w] - phi[i, w]
-                    by_permittivity[w] -= unit * (x[i + 1, w] - x[i, w]) * rise
-            for w in range(taken):
-                for i in range(n):
-                    charge[first + w, channel, i] = volume * x[i + 1, w]
-                potential[k] += g[n] * x[n, w]
-                concentration[k] += by_concentration[w]
-                permittivity[k] += by_permittivity[w]

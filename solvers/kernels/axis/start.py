@@ -9,22 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pnpfusion.solvers.kernels.axis.esdirk import _lowest
-from pnpfusion.solvers.kernels.axis.newton import (
-    CRUSH,
-    FLUX,
-    RISE,
-    VALENCE,
-    VOLUME,
-    Cell,
-    Room,
-    find_fluxes,
-    find_potential,
-    find_sources,
-    ground,
-    make_room,
-    one_sample,
-)
+from pnpfusion.solvers.kernels.axis.cell import CROWDING, VALENCE, VOLUME, Cell, one_sample
+from pnpfusion.solvers.kernels.axis.esdirk import find_lowest
+from pnpfusion.solvers.kernels.axis.fluxes import find_fluxes, find_potential, ground
+from pnpfusion.solvers.kernels.axis.reactions import find_sources
+from pnpfusion.solvers.kernels.axis.room import CRUSH, FLUX, RISE, Room, make_room
 from pnpfusion.solvers.kernels.decorators import Array, inner, kernel
 
 if TYPE_CHECKING:
@@ -82,7 +71,7 @@ def rates_1d(cells: Cell, u: Array, slopes: Array, steepest: Array) -> None:
         for s in range(species):
             for i in range(n + 1):
                 across = cell.numbers[VALENCE + s] * rise[i]
-                if cell.numbers[0] > 0:
+                if cell.numbers[CROWDING] > 0:
                     across -= crush[i + 1] - crush[i]
                 if not abs(across) <= largest:
                     largest = abs(across)
@@ -129,4 +118,4 @@ def first_steps_1d(
         step = min(100 * trial, wanted, span)
         lost = np.isnan(steep) or np.isnan(curvature)
         first[sample] = 1e-6 * span if lost else step
-        lowest[sample] = _lowest(cell, c)
+        lowest[sample] = find_lowest(cell, c)

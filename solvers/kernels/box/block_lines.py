@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pnpfusion.solvers.kernels.decorators import Array, inner, kernel
+from pnpfusion.solvers.kernels.decorators import Array, Whole, inner, kernel
 
 
 @kernel
@@ -104,7 +103,7 @@ def apply_stencil(
     diagonal: Array,
     lower: tuple[Array, ...],
     upper: tuple[Array, ...],
-    shape: NDArray[np.int64],
+    shape: Whole,
     x: Array,
     y: Array,
 ) -> None:

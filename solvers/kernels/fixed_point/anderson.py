@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pnpfusion.solvers.kernels.decorators import Array, inner_sums, kernel
+from pnpfusion.solvers.kernels.decorators import Array, Truth, Whole, inner_sums, kernel
 from pnpfusion.solvers.kernels.fixed_point.rounds import (
     Best,
     Past,
     Rule,
     dot,
-    forget,
     judge,
     remember,
     step,
@@ -77,14 +75,14 @@ def add_change(past: Past, b: int, u: Array, f: Array) -> None:
 @kernel
 def anderson_round(
     rule: Rule,
-    rows: NDArray[np.int64],
+    rows: Whole,
     u: Array,
     f: Array,
     best: Best,
     past: Past,
     history: Array,
     after: Array,
-    going: NDArray[np.bool_],
+    going: Truth,
 ) -> None:
     """Judge the iterates of some rows, and say where they go next.
 
@@ -102,13 +100,10 @@ def anderson_round(
     real, memory = u.dtype.type, past.one.shape[1]
     load, weights = np.empty(memory), np.empty(memory)
     for r in range(len(u)):
-        b, own_u, own_f = rows[r], u[r], f[r]
-        going[r], lost = judge(rule, b, own_u, own_f, best, history)
+        b = rows[r]
+        going[r], own_u, own_f = judge(rule, b, u[r], f[r], best, past, history)
         if not going[r]:
             continue
-        if lost:
-            own_u, own_f = best.u[b], best.f[b]
-            forget(past, b)
         if memory:
             if past.pairs[b] >= 0:
                 add_change(past, b, own_u, own_f)

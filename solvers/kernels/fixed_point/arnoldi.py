@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pnpfusion.solvers.kernels.decorators import Array, kernel
+from pnpfusion.solvers.kernels.decorators import Array, Truth, Whole, kernel
 from pnpfusion.solvers.kernels.fixed_point.rounds import dot, scale, subtract
 
 
@@ -18,12 +17,12 @@ class Basis(NamedTuple):
     triangle: Array  #: R of the Hessenberg matrix, (B, m, m), float64 like all that follows
     turns: Array  #: the cosine and sine that make each of its columns one, (B, m, 2)
     load: Array  #: right side of the least squares, turned likewise, (B, m+1)
-    columns: NDArray[np.int64]  #: of each sample so far, (B,)
+    columns: Whole  #: of each sample so far, (B,)
 
 
 @kernel
 def arnoldi_step(
-    basis: Basis, k: int, image: Array, going: NDArray[np.bool_], goal: Array, left: Array
+    basis: Basis, k: int, image: Array, going: Truth, goal: Array, left: Array
 ) -> bool:
     """Make the image of vector ``k`` orthogonal to all before it: vector k + 1.
 

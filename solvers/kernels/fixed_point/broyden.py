@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pnpfusion.solvers.kernels.decorators import Array, inner_sums, kernel
+from pnpfusion.solvers.kernels.decorators import Array, Truth, Whole, inner_sums, kernel
 from pnpfusion.solvers.kernels.fixed_point.rounds import (
     Best,
     Past,
     Rule,
     dot,
-    forget,
     judge,
     put,
     scale,
@@ -55,14 +53,14 @@ def divide(values: Array, by: np.floating, into: Array) -> None:
 @kernel
 def broyden_round(
     rule: Rule,
-    rows: NDArray[np.int64],
+    rows: Whole,
     u: Array,
     f: Array,
     best: Best,
     past: Past,
     history: Array,
     after: Array,
-    going: NDArray[np.bool_],
+    going: Truth,
 ) -> None:
     """Judge the iterates of some rows, and say where they go next.
 
@@ -80,13 +78,10 @@ def broyden_round(
     real, memory = u.dtype.type, past.one.shape[1]
     z, room = np.empty(u.shape[1], u.dtype), np.empty(u.shape[1], u.dtype)
     for r in range(len(u)):
-        b, own_u, own_f = rows[r], u[r], f[r]
-        going[r], lost = judge(rule, b, own_u, own_f, best, history)
+        b = rows[r]
+        going[r], own_u, own_f = judge(rule, b, u[r], f[r], best, past, history)
         if not going[r]:
             continue
-        if lost:
-            own_u, own_f = best.u[b], best.f[b]
-            forget(past, b)
         gains, steps, beta = past.one[b], past.other[b], past.damping[b]
         emptied = past.pairs[b] == memory
         used = 0 if emptied else past.pairs[b]

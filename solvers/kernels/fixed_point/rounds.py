@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pnpfusion.solvers.kernels.decorators import Array, inner_sums
+from pnpfusion.solvers.kernels.decorators import Array, Truth, Whole, inner_sums
 
 
 class Best(NamedTuple):
@@ -18,8 +17,8 @@ class Best(NamedTuple):
     size: Array  #: its residual against the tolerance's size, (B,)
     rate: Array  #: RMS of f, (B,)
     ratio: Array  #: RMS of f over that of u + f, (B,)
-    evaluations: NDArray[np.int64]  #: of f so far, (B,)
-    converged: NDArray[np.bool_]  #: (B,)
+    evaluations: Whole  #: of f so far, (B,)
+    converged: Truth  #: (B,)
 
 
 class Past(NamedTuple):
@@ -30,7 +29,7 @@ class Past(NamedTuple):
     one: Array  #: of each pair, (B, m, n)
     other: Array  #: (B, m, n)
     products: Array  #: of all `other` with each other, (B, m, m), where a method wants them
-    pairs: NDArray[np.int64]  #: how many there were; -1 without a last iterate, (B,)
+    pairs: Whole  #: how many there were; -1 without a last iterate, (B,)
     damping: Array  #: (B,)
 
 
@@ -95,8 +94,10 @@ def put(values: Array, into: Array) -> None:
 
 
 @inner_sums
-def judge(rule: Rule, b: int, u: Array, f: Array, best: Best, history: Array) -> tuple[bool, bool]:
-    """Whether state ``b`` goes on from the iterate ``u``, and whether it is sent back."""
+def judge(
+    rule: Rule, b: int, u: Array, f: Array, best: Best, past: Past, history: Array
+) -> tuple[bool, Array, Array]:
+    """Whether state ``b`` goes on from the iterate ``u``, or from where it is sent back to."""
     real = u.dtype.type
     of_f, of_sum = squares(u, f)
     rate, scale = real(np.sqrt(of_f / len(u))), real(np.sqrt(of_sum / len(u)))
@@ -111,7 +112,11 @@ def judge(rule: Rule, b: int, u: Array, f: Array, best: Best, history: Array) ->
         best.size[b], best.rate[b], best.ratio[b] = size, rate, ratio
     best.converged[b] = size <= rule.relative
     over = best.evaluations[b] >= rule.most
-    return not (best.converged[b] or over) and np.isfinite(best.size[b]), lost
+    going = not (best.converged[b] or over) and np.isfinite(best.size[b])
+    if going and lost:
+        forget(past, b)
+        return going, best.u[b], best.f[b]
+    return going, u, f
 
 
 @inner_sums

@@ -9,185 +9,19 @@ from __future__ import annotations
 
 import triton.language as tl
 
+from pnpfusion.solvers.kernels.gpu.attempt import (
+    EPSILON,
+    ERROR_ORDER,
+    LARGEST_GROWTH,
+    SAFETY,
+    SHRINK_AFTER_FAILURE,
+    SMALLEST_SHRINK,
+    attempt,
+    judge,
+    lower,
+)
 from pnpfusion.solvers.kernels.gpu.cell import NUMBERS, each
 from pnpfusion.solvers.kernels.gpu.decorators import jit
-from pnpfusion.solvers.kernels.gpu.newton import iterate
-
-#: The first numbers of a method; its rows of (R+1) and the weights of the error follow.
-ATOL = tl.constexpr(0)
-RTOL = tl.constexpr(1)
-NEWTON_SHARE = tl.constexpr(2)
-SAFETY = tl.constexpr(3)
-LARGEST_GROWTH = tl.constexpr(4)
-SMALLEST_SHRINK = tl.constexpr(5)
-SHRINK_AFTER_FAILURE = tl.constexpr(6)
-ERROR_ORDER = tl.constexpr(7)
-EPSILON = tl.constexpr(8)
-TABLEAU = tl.constexpr(9)
-
-
-@jit
-def _lower(lowest, value):
-    """The smaller of both, NaN if one is."""
-    return tl.where((value < lowest) | (value != value), value, lowest)
-
-
-@jit
-def _attempt(
-    cell,
-    method,
-    u,
-    room,
-    dt,
-    most,
-    trying,
-    z,
-    at,
-    R: tl.constexpr,
-    FLOATING: tl.constexpr,
-    SCHEME: tl.constexpr,
-):
-    """One step to ``stage``, its slope the last of ``slopes``; see `ESDIRK.attempt`.
-
-    Returns:
-        Whether all stages were solved, the iterations, and whether a linear solve failed.
-    """
-    n, batch, lane, inside = at
-    slopes, base, stage, scale, phi, right, x = room
-    size = len(z) * n
-    whole = tl.cast(size, tl.int64) * batch
-    dtype: tl.constexpr = u.dtype.element_ty
-    share = tl.load(method + NEWTON_SHARE).to(dtype)
-    atol, rtol = tl.load(method + ATOL).to(dtype), tl.load(method + RTOL).to(dtype)
-    for i in range(size):
-        place = tl.cast(i, tl.int64) * batch + lane
-        value = tl.load(u + place, mask=inside, other=1)
-        tl.store(stage + place, value, mask=inside)
-        tl.store(scale + place, share * (atol + rtol * tl.abs(value)), mask=inside)
-    iterations = tl.where(trying, 0, 0)
-    solved, failed = iterations == 0, iterations > 0
-    for row in range(R):
-        weights = method + TABLEAU + row * (R + 1)
-        own = dt * tl.load(weights + row + 1).to(dtype)
-        lowest = dt * 0 + float("inf")
-        for i in range(size):
-            place = tl.cast(i, tl.int64) * batch + lane
-            total, slope = dt * 0, dt * 0
-            for j in range(row + 1):
-                slope = tl.load(slopes + j * whole + place, mask=inside, other=0)
-                total += tl.load(weights + j).to(dtype) * slope
-            begin = tl.load(u + place, mask=inside, other=1) + dt * total
-            tl.store(base + place, begin, mask=inside)
-            lowest = _lower(lowest, begin + own * slope)
-        for i in range(size):  # the guess: ahead by the last slope where that is positive
-            place = tl.cast(i, tl.int64) * batch + lane
-            slope = tl.load(slopes + row * whole + place, mask=inside, other=0)
-            ahead = tl.load(base + place, mask=inside, other=1) + own * slope
-            tl.store(stage + place, ahead, mask=inside & (lowest > 0))
-        converged, took, lost = iterate(
-            cell,
-            base,
-            own,
-            stage,
-            phi,
-            scale,
-            (right, x),
-            most,
-            trying & (failed == 0),
-            z,
-            at,
-            FLOATING,
-            SCHEME,
-        )
-        iterations += took
-        failed = failed | lost
-        solved = solved & converged
-        for i in range(size):
-            place = tl.cast(i, tl.int64) * batch + lane
-            change = tl.load(stage + place, mask=inside, other=0)
-            change -= tl.load(base + place, mask=inside, other=0)
-            tl.store(slopes + (row + 1) * whole + place, change / own, mask=inside)
-    return solved, iterations, failed
-
-
-@jit
-def _judge(method, u, room, dt, at, R: tl.constexpr, S: tl.constexpr):
-    """A step's error over the error allowed, and the smallest values before and after it."""
-    n, batch, lane, inside = at
-    slopes, stage = room[0], room[2]
-    size = S * n
-    whole = tl.cast(size, tl.int64) * batch
-    dtype: tl.constexpr = u.dtype.element_ty
-    atol, rtol = tl.load(method + ATOL).to(dtype), tl.load(method + RTOL).to(dtype)
-    weights = method + TABLEAU + R * (R + 1)
-    total, before, after = dt * 0, dt * 0 + float("inf"), dt * 0 + float("inf")
-    for i in range(size):
-        place = tl.cast(i, tl.int64) * batch + lane
-        error = dt * 0
-        for j in range(R + 1):
-            slope = tl.load(slopes + j * whole + place, mask=inside, other=0)
-            error += tl.load(weights + j).to(dtype) * slope
-        old = tl.load(u + place, mask=inside, other=1)
-        new = tl.load(stage + place, mask=inside, other=1)
-        larger = tl.where(tl.abs(old) > tl.abs(new), tl.abs(old), tl.abs(new))
-        ratio = dt * error / (atol + rtol * larger)
-        total += ratio * ratio
-        before, after = _lower(before, old), _lower(after, new)
-    return tl.sqrt(total / size), before, after
-
-
-@jit
-def _saved(run, room, accept, t, dt, end, ends, after, at, R: tl.constexpr, S: tl.constexpr):
-    """Save what the step passes; whose interpolant is less positive than both ends is pushed.
-
-    Returns:
-        Which samples are pushed, and the next saved time of all.
-    """
-    n, batch, lane, inside = at
-    times, points, u, slope, following, lowest, states, lowest_saved = run
-    slopes, stage = room[0], room[2]
-    size = S * n
-    whole = tl.cast(size, tl.int64) * batch
-    first = tl.load(following + lane, mask=inside, other=1)
-    current, pushed = first, accept & (accept == 0)
-    moment = tl.load(times + tl.minimum(current, points - 1))
-    saving = accept & (current < points) & (moment <= end)
-    while tl.max(saving.to(tl.int32), 0) > 0:
-        s, h = ((moment - t) / dt).to(after.dtype), dt.to(after.dtype)
-        smallest = 0 * s + float("inf")
-        for i in range(size):
-            place = tl.cast(i, tl.int64) * batch + lane
-            u_0 = tl.load(u + place, mask=saving, other=1)
-            u_1 = tl.load(stage + place, mask=saving, other=1)
-            k_0 = tl.load(slope + place, mask=saving, other=0)
-            k_1 = tl.load(slopes + R * whole + place, mask=saving, other=0)
-            bend = (1 - 2 * s) * (u_1 - u_0) + (s - 1) * h * k_0 + s * h * k_1
-            value = (1 - s) * u_0 + s * u_1 + s * (s - 1) * bend
-            value = tl.where(moment == end, u_1, value)
-            tl.store(states + tl.cast(current, tl.int64) * whole + place, value, mask=saving)
-            smallest = _lower(smallest, value)
-        worse = ((smallest < 0) & (ends >= 0)) | ((smallest == 0) & (ends > 0))
-        pushed = pushed | (saving & worse)
-        saving = saving & (worse == 0)
-        place = tl.cast(current, tl.int64) * batch + lane
-        tl.store(lowest_saved + place, smallest, mask=saving)
-        current = tl.where(saving, current + 1, current)
-        moment = tl.load(times + tl.minimum(current, points - 1))
-        saving = saving & (current < points) & (moment <= end)
-    stands = accept & (pushed == 0)
-    since = tl.load(lowest + lane, mask=inside, other=0)
-    passed = stands & (current > first)
-    place = tl.cast(first, tl.int64) * batch + lane
-    kept = tl.load(lowest_saved + place, mask=passed, other=0)
-    tl.store(lowest_saved + place, tl.where(since < kept, since, kept), mask=passed)
-    since = tl.where(passed, float("inf"), since)
-    # What a step ends with counts for the saved time after it.
-    between = tl.load(times + tl.maximum(current - 1, 0)) != end
-    since = tl.where(between & ~(since <= after), after, since)
-    tl.store(lowest + lane, since, mask=stands)
-    current = tl.where(stands, current, first)
-    tl.store(following + lane, current, mask=inside)
-    return pushed, current
 
 
 @jit
@@ -229,7 +63,7 @@ def esdirk(
 
     Args:
         cell: see :mod:`pnpfusion.solvers.kernels.gpu.cell`.
-        method: its numbers, in the order above, float64.
+        method: its numbers, in the order of `attempt`, float64.
         times: those to save, float64 ``(T,)``.
         t: where the samples stand, float64 ``(B,)``; this and the next ten are changed.
         u: ``(S, N, B)``.
@@ -295,10 +129,10 @@ def esdirk(
             place = tl.cast(i, tl.int64) * batch + lane
             value = tl.load(slope + place, mask=inside, other=0)
             tl.store(slopes + place, value, mask=inside)
-        solved, took, lost = _attempt(
+        solved, took, lost = attempt(
             cell, method, u, room, dt.to(z[0].dtype), most, trying, z, at, R, FLOATING, SCHEME
         )
-        size_of_error, before, after = _judge(method, u, room, dt.to(z[0].dtype), at, R, S)
+        size_of_error, before, after = judge(method, u, room, dt.to(z[0].dtype), at, R, S)
         ratio = size_of_error.to(tl.float64)
         plain = (lost == 0) & (ratio < float("inf"))
         waiting = waiting | (trying & (plain == 0))
@@ -340,3 +174,57 @@ def esdirk(
     tl.store(rejected + lane, thrown, mask=inside)
     tl.store(iterations + lane, solves, mask=inside)
     tl.store(waits + lane, waiting.to(tl.int32), mask=inside)
+
+
+@jit
+def _saved(run, room, accept, t, dt, end, ends, after, at, R: tl.constexpr, S: tl.constexpr):
+    """Save what the step passes; whose interpolant is less positive than both ends is pushed.
+
+    Returns:
+        Which samples are pushed, and the next saved time of all.
+    """
+    n, batch, lane, inside = at
+    times, points, u, slope, following, lowest, states, lowest_saved = run
+    slopes, stage = room[0], room[2]
+    size = S * n
+    whole = tl.cast(size, tl.int64) * batch
+    first = tl.load(following + lane, mask=inside, other=1)
+    current, pushed = first, accept & (accept == 0)
+    moment = tl.load(times + tl.minimum(current, points - 1))
+    saving = accept & (current < points) & (moment <= end)
+    while tl.max(saving.to(tl.int32), 0) > 0:
+        s, h = ((moment - t) / dt).to(after.dtype), dt.to(after.dtype)
+        smallest = 0 * s + float("inf")
+        for i in range(size):
+            place = tl.cast(i, tl.int64) * batch + lane
+            u_0 = tl.load(u + place, mask=saving, other=1)
+            u_1 = tl.load(stage + place, mask=saving, other=1)
+            k_0 = tl.load(slope + place, mask=saving, other=0)
+            k_1 = tl.load(slopes + R * whole + place, mask=saving, other=0)
+            bend = (1 - 2 * s) * (u_1 - u_0) + (s - 1) * h * k_0 + s * h * k_1
+            value = (1 - s) * u_0 + s * u_1 + s * (s - 1) * bend
+            value = tl.where(moment == end, u_1, value)
+            tl.store(states + tl.cast(current, tl.int64) * whole + place, value, mask=saving)
+            smallest = lower(smallest, value)
+        worse = ((smallest < 0) & (ends >= 0)) | ((smallest == 0) & (ends > 0))
+        pushed = pushed | (saving & worse)
+        saving = saving & (worse == 0)
+        place = tl.cast(current, tl.int64) * batch + lane
+        tl.store(lowest_saved + place, smallest, mask=saving)
+        current = tl.where(saving, current + 1, current)
+        moment = tl.load(times + tl.minimum(current, points - 1))
+        saving = saving & (current < points) & (moment <= end)
+    stands = accept & (pushed == 0)
+    since = tl.load(lowest + lane, mask=inside, other=0)
+    passed = stands & (current > first)
+    place = tl.cast(first, tl.int64) * batch + lane
+    kept = tl.load(lowest_saved + place, mask=passed, other=0)
+    tl.store(lowest_saved + place, tl.where(since < kept, since, kept), mask=passed)
+    since = tl.where(passed, float("inf"), since)
+    # What a step ends with counts for the saved time after it.
+    between = tl.load(times + tl.maximum(current - 1, 0)) != end
+    since = tl.where(between & ~(since <= after), after, since)
+    tl.store(lowest + lane, since, mask=stands)
+    current = tl.where(stands, current, first)
+    tl.store(following + lane, current, mask=inside)
+    return pushed, current

@@ -6,7 +6,7 @@ import triton.language as tl
 
 from pnpfusion.solvers.kernels.gpu.decorators import jit
 
-#: By their places in `SCHEMES`.
+#: See `SCHEME_NUMBERS`.
 SCHARFETTER_GUMMEL = tl.constexpr(0)
 CENTRAL = tl.constexpr(1)
 

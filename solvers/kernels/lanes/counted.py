@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pnpfusion.solvers.kernels.axis.newton import (
+from pnpfusion.solvers.kernels.axis.cell import (
     CONDUCTANCE,
     ELECTRODE,
     FIXED_CHARGE,

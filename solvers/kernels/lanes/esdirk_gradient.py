@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pnpfusion.solvers.kernels.axis.esdirk import Truth
-from pnpfusion.solvers.kernels.axis.newton import VOLUME, Cell, one_sample
+from pnpfusion.solvers.kernels.axis.cell import VOLUME, Cell, one_sample
 from pnpfusion.solvers.kernels.by_cell import Given, one_given
-from pnpfusion.solvers.kernels.decorators import Array, free_kernel, inlined, inner
+from pnpfusion.solvers.kernels.decorators import Array, Truth, Whole, free_kernel, inlined, inner
+from pnpfusion.solvers.kernels.lanes.attempt import attempt, begin_step
 from pnpfusion.solvers.kernels.lanes.counted import (
     Counted,
     count_stage,
@@ -20,15 +20,6 @@ from pnpfusion.solvers.kernels.lanes.counted import (
     take_out,
 )
 from pnpfusion.solvers.kernels.lanes.elimination import Workroom, make_workroom
-from pnpfusion.solvers.kernels.lanes.esdirk import (
-    Stages,
-    _attempt,
-    _weigh,
-    add_share,
-    copy_line,
-    in_one_row,
-    make_stages,
-)
 from pnpfusion.solvers.kernels.lanes.line import (
     Line,
     aligned,
@@ -37,13 +28,89 @@ from pnpfusion.solvers.kernels.lanes.line import (
     records,
     take_cells,
 )
-from pnpfusion.solvers.kernels.lanes.newton import find_potential_of
+from pnpfusion.solvers.kernels.lanes.stages import (
+    Stages,
+    add_share,
+    copy_line,
+    in_one_row,
+    make_stages,
+)
 from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH, Records, written
 from pnpfusion.solvers.kernels.lanes.transposed import Turned, make_turned, solve_transposed
-from pnpfusion.solvers.kernels.trail import Trail, Whole, is_asked, shares
+from pnpfusion.solvers.kernels.trail import Trail, is_asked, shares
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.plain_steps import Method
+
+
+@free_kernel
+def esdirk_lanes_gradient(
+    kinds: Any,
+    cells: Cell,
+    method: Method,
+    iterations: int,
+    times: Array,
+    trail: Trail,
+    those: Truth,
+    where: Whole,
+    by_values: Array,
+    by_u: Array,
+    by_slope: Array,
+    by_cells: Given,
+) -> None:
+    """Go back along the trail that :func:`esdirk_lanes` left; see `axis.esdirk_gradient`.
+
+    ``those`` ``(B,)`` says which samples go.
+    """
+    batch, species, n = by_u.shape
+    whole, apart, rows = trail.stages.shape[1], trail.apart, len(method.rows)
+    room, work = make_workroom(species, n), make_stages(method, species, n)
+    back, still = _make_back(method, species, n), np.zeros(2)
+    longest = 0
+    for sample in range(batch):
+        longest = max(longest, trail.taken[sample] - whole)
+    tape = np.empty((min(apart, longest), rows, records(n) + 2, 1 + species, WIDTH))
+    back.saved[:], back.sizes[:] = 0, 0
+    for sample in range(batch):
+        if not those[sample]:
+            continue
+        if not is_asked(trail, sample, where, by_values, by_u[sample], by_slope[sample]):
+            continue
+        cell = one_sample(cells, sample)
+        line = lay_out(cell, species, n, False)
+        back.by_end[:], back.by_slopes[:] = 0, 0
+        for s in range(species):
+            put_cells(by_u[sample, s], still, back.by_end, s)
+            put_cells(by_slope[sample, s], still, back.by_slopes[rows], s)
+            put_cells(cell.cells[VOLUME], still, back.sizes, s)
+        back.counted.cells[:], back.counted.valence[:], back.counted.reservoir[:] = 0, 0, 0
+        begin = end = trail.taken[sample]  # of the steps on the tape
+        for k in range(trail.taken[sample] - 1, -1, -1):
+            if k >= whole and not begin <= k < end:
+                begin, end = k - (k - whole) % apart, k + 1
+                _again(
+                    kinds,
+                    line,
+                    method,
+                    iterations,
+                    n * species,
+                    trail,
+                    sample,
+                    range(begin, end),
+                    room,
+                    work,
+                    tape,
+                )
+            back.by_begin[:], back.by_slopes[:rows] = 0, 0
+            _undo_saved(kinds, times, trail, sample, k, where, by_values, back)
+            stages = trail.stages[sample, k] if k < whole else tape[k - begin]
+            _undo_step(kinds, line, method, n, stages, trail.dt[sample, k], back)
+            copy_line(kinds, back.by_begin, back.by_end)
+            copy_line(kinds, back.by_slopes[0], back.by_slopes[rows])
+        for s in range(species):
+            take_cells(back.by_end, s, by_u[sample, s])
+            take_cells(back.by_slopes[rows], s, by_slope[sample, s])
+        take_out(cell, back.counted, n, one_given(by_cells, sample))
 
 
 class Back(NamedTuple):
@@ -72,62 +139,6 @@ def _make_back(method: Method, species: int, n: int) -> Back:
         make_turned(species, n),
         make_counted(species, n),
     )
-
-
-@inlined
-def _again(
-    kinds: Any,
-    line: Line,
-    method: Method,
-    most: int,
-    count: int,
-    trail: Trail,
-    sample: int,
-    steps: range,
-    room: Workroom,
-    work: Stages,
-    tape: Array,
-) -> None:
-    """Take the accepted ``steps`` of a sample once more and put their stages on ``tape``."""
-    begin = trail.states[sample, (steps.start - trail.stages.shape[1]) // trail.apart]
-    copy_line(kinds, begin[0], work.u)
-    copy_line(kinds, begin[1], work.slopes[0])
-    for k in steps:
-        for at in range(1, len(work.u) - 1):
-            _weigh(kinds, work.u, work.weight, method.newton_share, method.atol, method.rtol, at)
-        find_potential_of(kinds, line, work.u, 1.0, work.poisson)
-        find_potential_of(kinds, line, work.slopes[0], 0.0, work.poisson)
-        into, dt = tape[k - steps.start], trail.dt[sample, k]
-        _, _, _, which = _attempt(kinds, line, method, most, count, dt, room, work, into)
-        copy_line(kinds, work.pair[which], work.u)
-        copy_line(kinds, work.slopes[len(method.rows)], work.slopes[0])
-
-
-@written
-def _put_share(
-    kinds: int, share: Any, by_slopes: Records, which: Any, load: Records, at: Any
-) -> None:
-    slope, into = by_slopes.at(which), load.at(at)
-    for row in range(kinds + 1):
-        into[row] = share * slope[row]
-
-
-@written
-def _put_by_base(
-    kinds: int,
-    sizes: Records,
-    share: Any,
-    by_slopes: Records,
-    which: Any,
-    load: Records,
-    by_begin: Records,
-    at: Any,
-) -> None:
-    """What the base of a stage counts, from that over volumes; it is added to ``by_begin``."""
-    size, slope, into, begin = sizes.at(at), by_slopes.at(which), load.at(at), by_begin.at(at)
-    for row in range(kinds + 1):
-        by_base = size[row] * into[row] - share * slope[row]
-        into[row], begin[row] = by_base, begin[row] + by_base
 
 
 @inlined
@@ -205,71 +216,54 @@ def _undo_saved(
             add_share(kinds, k_1, saved, row, by_slopes, last * each + row)
 
 
-@free_kernel
-def esdirk_lanes_gradient(
+@inlined
+def _again(
     kinds: Any,
-    cells: Cell,
+    line: Line,
     method: Method,
-    iterations: int,
-    times: Array,
+    most: int,
+    count: int,
     trail: Trail,
-    those: Truth,
-    where: Whole,
-    by_values: Array,
-    by_u: Array,
-    by_slope: Array,
-    by_cells: Given,
+    sample: int,
+    steps: range,
+    room: Workroom,
+    work: Stages,
+    tape: Array,
 ) -> None:
-    """Go back along the trail that :func:`esdirk_lanes` left; see `axis.esdirk_gradient`.
+    """Take the accepted ``steps`` of a sample once more and put their stages on ``tape``."""
+    begin = trail.states[sample, (steps.start - trail.stages.shape[1]) // trail.apart]
+    copy_line(kinds, begin[0], work.u)
+    copy_line(kinds, begin[1], work.slopes[0])
+    for k in steps:
+        begin_step(kinds, line, method, work)
+        into, dt = tape[k - steps.start], trail.dt[sample, k]
+        _, _, _, which = attempt(kinds, line, method, most, count, dt, room, work, into)
+        copy_line(kinds, work.pair[which], work.u)
+        copy_line(kinds, work.slopes[len(method.rows)], work.slopes[0])
 
-    ``those`` ``(B,)`` says which samples go.
-    """
-    batch, species, n = by_u.shape
-    whole, apart, rows = trail.stages.shape[1], trail.apart, len(method.rows)
-    room, work = make_workroom(species, n), make_stages(method, species, n)
-    back, still = _make_back(method, species, n), np.zeros(2)
-    longest = 0
-    for sample in range(batch):
-        longest = max(longest, trail.taken[sample] - whole)
-    tape = np.empty((min(apart, longest), rows, records(n) + 2, 1 + species, WIDTH))
-    back.saved[:], back.sizes[:] = 0, 0
-    for sample in range(batch):
-        if not those[sample]:
-            continue
-        if not is_asked(trail, sample, where, by_values, by_u[sample], by_slope[sample]):
-            continue
-        cell = one_sample(cells, sample)
-        line = lay_out(cell, species, n, False)
-        back.by_end[:], back.by_slopes[:] = 0, 0
-        for s in range(species):
-            put_cells(by_u[sample, s], still, back.by_end, s)
-            put_cells(by_slope[sample, s], still, back.by_slopes[rows], s)
-            put_cells(cell.cells[VOLUME], still, back.sizes, s)
-        back.counted.cells[:], back.counted.valence[:], back.counted.reservoir[:] = 0, 0, 0
-        begin = end = trail.taken[sample]  # of the steps on the tape
-        for k in range(trail.taken[sample] - 1, -1, -1):
-            if k >= whole and not begin <= k < end:
-                begin, end = k - (k - whole) % apart, k + 1
-                _again(
-                    kinds,
-                    line,
-                    method,
-                    iterations,
-                    n * species,
-                    trail,
-                    sample,
-                    range(begin, end),
-                    room,
-                    work,
-                    tape,
-                )
-            back.by_begin[:], back.by_slopes[:rows] = 0, 0
-            _undo_saved(kinds, times, trail, sample, k, where, by_values, back)
-            stages = trail.stages[sample, k] if k < whole else tape[k - begin]
-            _undo_step(kinds, line, method, n, stages, trail.dt[sample, k], back)
-            copy_line(kinds, back.by_begin, back.by_end)
-            copy_line(kinds, back.by_slopes[0], back.by_slopes[rows])
-        for s in range(species):
-            take_cells(back.by_end, s, by_u[sample, s])
-            take_cells(back.by_slopes[rows], s, by_slope[sample, s])
-        take_out(cell, back.counted, n, one_given(by_cells, sample))
+
+@written
+def _put_share(
+    kinds: int, share: Any, by_slopes: Records, which: Any, load: Records, at: Any
+) -> None:
+    slope, into = by_slopes.at(which), load.at(at)
+    for row in range(kinds + 1):
+        into[row] = share * slope[row]
+
+
+@written
+def _put_by_base(
+    kinds: int,
+    sizes: Records,
+    share: Any,
+    by_slopes: Records,
+    which: Any,
+    load: Records,
+    by_begin: Records,
+    at: Any,
+) -> None:
+    """What the base of a stage counts, from that over volumes; it is added to ``by_begin``."""
+    size, slope, into, begin = sizes.at(at), by_slopes.at(which), load.at(at), by_begin.at(at)
+    for row in range(kinds + 1):
+        by_base = size[row] * into[row] - share * slope[row]
+        into[row], begin[row] = by_base, begin[row] + by_base

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pnpfusion.solvers.kernels.axis.newton import CENTRAL, HARMONIC
+from pnpfusion.solvers.kernels.axis.cell import CENTRAL, HARMONIC
 from pnpfusion.solvers.kernels.decorators import Array, inlined
 from pnpfusion.solvers.kernels.lanes.line import FACE_PULL, LET_THROUGH, OFFSET, G, place
 from pnpfusion.solvers.kernels.lanes.straight_code import Lanes, Numbers, Records, written

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pnpfusion.solvers.kernels.axis.newton import CENTRAL
+from pnpfusion.solvers.kernels.axis.cell import CENTRAL
 from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
 from pnpfusion.solvers.kernels.lanes.elimination import Workroom, correct_all, make_workroom
 from pnpfusion.solvers.kernels.lanes.line import (

@@ -1,4 +1,4 @@
-"""The system of :mod:`elimination_lanes` with its matrix transposed, at states that are known.
+"""The system of `elimination` with its matrix transposed, at states that are known.
 
 A wall's rows stand alone here, since what they count is not asked for: its solution is 0.
 """
@@ -7,16 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pnpfusion.solvers.kernels.axis.newton import CENTRAL, HARMONIC
+from pnpfusion.solvers.kernels.axis.cell import CENTRAL, HARMONIC
 from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
 from pnpfusion.solvers.kernels.lanes.blocks import Matrix, column, difference, product
-from pnpfusion.solvers.kernels.lanes.elimination import (
-    begin,
-    loaded,
-    repeat_ends,
-    write_elimination,
-    write_join,
-)
 from pnpfusion.solvers.kernels.lanes.faces import bernoulli, central, harmonic
 from pnpfusion.solvers.kernels.lanes.line import (
     FACE_PULL,
@@ -28,6 +21,13 @@ from pnpfusion.solvers.kernels.lanes.line import (
     G,
     aligned,
     records,
+)
+from pnpfusion.solvers.kernels.lanes.separators import (
+    begin,
+    loaded,
+    repeat_ends,
+    write_elimination,
+    write_join,
 )
 from pnpfusion.solvers.kernels.lanes.straight_code import Numbers, Records, written
 
