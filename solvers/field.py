@@ -18,9 +18,16 @@ class Field:
 
     Wrapping says what a bare tensor cannot: a tensor of shape (64,) is 64 samples, a
     ``Field`` of shape (64,) is 64 cells.
+
+    Raises:
+        ValueError: values that are no tensor.
     """
 
     values: Tensor  #: shape (*batch, *grid.shape), batch optional
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.values, Tensor):
+            raise ValueError(f"`values` of a Field must be a torch.Tensor, got {self.values!r}.")
 
 
 #: What a parameter of a law may be: shape () or (*batch,) is uniform in space.

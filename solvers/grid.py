@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal, SupportsFloat, get_args
 
 import torch
 from torch import Tensor
@@ -53,9 +53,9 @@ class Grid:
                     f"`{name}` must have one entry per axis of `shape` {tuple(self.shape)}, "
                     f"got {getattr(self, name)!r}."
                 )
-        if any(isinstance(n, bool) or int(n) != n or n < 1 for n in self.shape):
+        if not all(_is_number(n) and float(n).is_integer() and n >= 1 for n in self.shape):
             raise ValueError(f"`shape` must hold whole numbers >= 1, got {tuple(self.shape)}.")
-        if not all(math.isfinite(length) and length > 0 for length in self.lengths):
+        if not all(_is_number(v) and math.isfinite(v) and v > 0 for v in self.lengths):
             raise ValueError(f"`lengths` must be positive, got {tuple(self.lengths)}.")
         for boundary in self.boundaries:
             if boundary not in get_args(Boundary):
@@ -79,8 +79,13 @@ class Grid:
             if values is None:
                 checked.append(None)
                 continue
-            numbers = tuple(float(v) for v in values)
             n, length = self.shape[axis], self.lengths[axis]
+            try:
+                numbers = tuple(float(v) for v in values)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"`edges[{axis}]` must hold {n + 1} numbers, got {values!r}."
+                ) from None
             if len(numbers) != n + 1:
                 raise ValueError(f"`edges[{axis}]` must hold {n + 1} numbers, got {len(numbers)}.")
             if not all(a < b for a, b in pairwise(numbers)):
@@ -164,3 +169,7 @@ class Grid:
                 f"`{name}` must end in the grid's shape {self.shape}, got {tuple(values.shape)}"
                 f" {Faq.WRONG_SHAPE}."
             )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, SupportsFloat) and not isinstance(value, bool)

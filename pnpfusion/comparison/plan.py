@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,8 @@ class Plan:
             share = getattr(self, name)
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
                 raise ValueError(f"`{name}` must be a share within (0, 1), got {share!r}.")
-        if any(b <= a for a, b in zip((0.0, *self.noise), self.noise, strict=False)):
+        levels = [level for level in self.noise if isinstance(level, int | float)]
+        if len(levels) < len(self.noise) or any(b <= a for a, b in pairwise((0.0, *levels))):
             raise ValueError(f"`noise` must be levels that rise from above 0, got {self.noise}.")
         for place in range(len(self.tuning)):
             self.varied(place)

@@ -82,10 +82,11 @@ def holdout(
         ValueError: shares outside [0, 1) or of more than everything, splits without "train", or too
             few samples.
     """
-    if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
+    numbers = all(isinstance(share, int | float) for share in (valid, test))
+    if not (numbers and 0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
         raise ValueError(
-            f"`valid` and `test` must be shares within [0, 1) that leave something, got {valid} "
-            f"and {test}."
+            f"`valid` and `test` must be shares within [0, 1) that leave something, got {valid!r} "
+            f"and {test!r}."
         )
     splits = dict(features.splits)
     if splits and "train" not in splits:

@@ -112,7 +112,10 @@ def simulate(
 
 def _checked_times(times: Tensor, u0: Tensor) -> tuple[Tensor, float]:
     """``times`` on the device of ``u0``, and the first of them."""
-    times = torch.as_tensor(times).detach()
+    try:
+        times = torch.as_tensor(times).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"`times` must be a tensor (T,) of numbers, got {times!r}.") from None
     times = times.to(u0.device, torch.promote_types(times.dtype, u0.dtype))
     if times.ndim != 1 or not len(times):
         raise ValueError(f"`times` must have shape (T,) with T >= 1, got {tuple(times.shape)}.")

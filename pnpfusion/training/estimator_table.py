@@ -40,7 +40,11 @@ def read_table(X: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
                 f"`X` has 0 {what}(s) (shape={values.shape}) while a minimum of 1 is required."
             )
     kind = np.float32 if values.dtype == np.float32 else np.float64
-    return values.astype(kind), names if all(isinstance(name, str) for name in names) else ()
+    try:
+        numbers = values.astype(kind)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"`X` must hold numbers, got {values.dtype}: {error}.") from None
+    return numbers, names if all(isinstance(name, str) for name in names) else ()
 
 
 def is_parts(X: Any) -> bool:

@@ -29,8 +29,9 @@ def _cell(**changes: Any) -> pf.PNP:
     return pf.PNP(**{**given, **changes})
 
 
-def _run(c0: Any = ONES, until: Any = None, **options: Any) -> pf.Solution:
-    return pf.simulate(_cell(), c0, times(0, 0.01) if until is None else until, **options)
+def _run(c0: Any = ONES, until: Any = None, cell: Any = None, **options: Any) -> pf.Solution:
+    until = times(0, 0.01) if until is None else until
+    return pf.simulate(cell or _cell(), c0, until, **options)
 
 
 def _rest(c0: Any = ONES, **options: Any) -> pf.Solution:
@@ -78,7 +79,20 @@ CELLS: dict[str, Bad] = {
         "`edges",
     ),
     "a valence that is text": (lambda: pf.Species("ion", "+1"), "`valence`.*got '.1'"),
-    "a valence that is nothing": (lambda: pf.Species("ion", None), "`valence`.*got None"),
+    "a valence that is nothing": (
+        lambda: _run(cell=_cell(species=[pf.Species("ion", None), IONS[1]])),
+        "`valence of 'ion'`.*got None",
+    ),
+    "cells without end": (lambda: pf.Grid((float("inf"),), (1.0,), ("wall",)), "`shape`.*got.*inf"),
+    "a length that is nothing": (lambda: pf.Grid((8,), (None,), ("wall",)), "`lengths`.*got.*None"),
+    "edges that are text": (
+        lambda: pf.Grid((2,), (1.0,), ("wall",), edges=("abc",)),
+        r"`edges\[0\]`.*got 'abc'",
+    ),
+    "edges that are a number": (
+        lambda: pf.Grid((2,), (1.0,), ("wall",), edges=(2,)),
+        r"`edges\[0\]`.*got 2",
+    ),
     "a valence that is NaN": (
         lambda: _cell(species=[pf.Species("i", NAN)]),
         "`valence of 'i'`.*got NaN",
@@ -98,7 +112,10 @@ CELLS: dict[str, Bad] = {
     ),
     "walls that are a list": (lambda: _cell(walls=[pf.Wall()]), "`walls`.*got.*list"),
     "a wall that is a number": (lambda: _cell(walls={"x-": 1.0}), "must be a Wall, got float"),
-    "a potential as text": (lambda: pf.Wall(potential="1"), "`potential`.*got.*'1'|str"),
+    "a potential as text": (
+        lambda: _run(cell=_cell(walls={"x-": pf.Wall(potential="1")})),
+        "potential`.*got '1'",
+    ),
     "a Stern layer below 0": (lambda: pf.Wall(potential=0.0, stern=-0.1), "`stern`.*-0.1"),
     "potential and charge": (
         lambda: pf.Wall(potential=1.0, surface_charge=1.0),
@@ -111,7 +128,7 @@ CELLS: dict[str, Bad] = {
         lambda: pf.simulate(_cell(permittivity=pf.Field(torch.ones(7))), ONES, times(0, 1)),
         r"`permittivity`.*\(7,\)|must end in",
     ),
-    "a field of text": (lambda: pf.Field("ones"), "`values`.*got.*str"),
+    "a field of text": (lambda: pf.Field("ones"), "`values` of a Field.*got 'ones'"),
 }
 VERBS: dict[str, Bad] = {
     "a law that is none": (lambda: pf.simulate("PNP", ONES, times(0, 1)), "`dynamics`.*got str"),

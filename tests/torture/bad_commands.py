@@ -82,7 +82,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "a model unheard of": (f"train --data {SET} --model moe", "'moe'"),
     "a model's option unheard of": (f"train --data {SET} --model pnp:salt=1", "salt"),
-    "a model of one modality": (f"train --data {SET} --model only:c", "'c'"),
+    "a model of one modality": (f"train --data {SET} --model only:c", "'only:c'"),
     "nothing to learn": ("train --data bare.csv", "has no target"),
     "too few to learn": ("train --data mine.csv", "class|samples|rows"),
     "no epochs": ("train --epochs 0", "got '0', wanted a whole number >= 1"),

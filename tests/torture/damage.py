@@ -136,7 +136,7 @@ def change_a_value(content: bytes, pick: random.Random) -> bytes:
 
 def forge(content: bytes, pick: random.Random) -> bytes:
     """A header of ours with another value and a digest that is right again."""
-    from pnpfusion.training.files import digest
+    from pnpfusion.training.sealed_file import digest
 
     try:
         tensors, length = load(content), int.from_bytes(content[:8], "little")

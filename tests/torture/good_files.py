@@ -32,7 +32,7 @@ class Kind:
     make: Callable[[Path], Path]  #: writes a good one into an empty folder; the file to damage
     read: Callable[[Path], str | None]  #: a digest of what it says; None if it is known to be lost
     own: bool = True  #: whether it is ours: then no damage may pass unseen
-    packed: bool = False  #: whether :func:`pnpfusion.training.files.pack` wrote it, with a digest
+    packed: bool = False  #: whether :func:`pack` of sealed files wrote it
 
 
 def said(value: Any) -> str:

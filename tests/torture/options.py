@@ -31,6 +31,6 @@ def options(name: str, about: str | None, typed: Sequence[str] | None, *, count:
     )
     parser.add_argument("--count", type=int, default=count, help=f"cases (default: {count})")
     parser.add_argument("--seed", type=int, default=0, help="of what is random (default: 0)")
-    parser.add_argument("--case", type=int, help="this one alone")
+    parser.add_argument("--case", type=int, nargs="+", help="these alone")
     told = parser.parse_args(typed)
-    return Options(told.seed, range(told.count) if told.case is None else [told.case])
+    return Options(told.seed, range(told.count) if told.case is None else told.case)

@@ -15,7 +15,8 @@ import torch
 import pnpfusion as pf
 from pnpfusion.cli import main as command
 from pnpfusion.data.convert_multibench import main as convert
-from pnpfusion.training import FusionModel, Recipe, checkpoint, files, train
+from pnpfusion.training import FusionModel, Recipe, checkpoint, train
+from pnpfusion.training.sealed_file import bytes_of, unpack
 from tests.registry import Decay, times
 from tests.tiny_sets import tiny
 
@@ -75,10 +76,10 @@ def learn(name: str, folder: Path, every: float = 0.0) -> None:
 
 def learnt(folder: Path) -> dict[str, object]:
     """What a training leaves; of the checkpoint all but its seconds."""
-    tensors, header = files.unpack(folder / checkpoint.NAME, checkpoint.KEY)
+    tensors, header = unpack(folder / checkpoint.NAME, checkpoint.KEY)
     del header["standing"]["seconds"]
     told: dict[str, object] = {"header": header}
-    told |= {name: files.bytes_of(value) for name, value in tensors.items()}
+    told |= {name: bytes_of(value) for name, value in tensors.items()}
     names = ("model.safetensors", "config.json", "metrics.jsonl")
     return told | {name: (folder / name).read_bytes() for name in names}
 
