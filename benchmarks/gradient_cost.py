@@ -43,7 +43,7 @@ from torch import Tensor
 
 import pnpfusion as pf
 from benchmarks import count
-from pnpfusion.dynamics.pnp_cell import Scheme
+from pnpfusion.dynamics.pnp_arguments import Scheme
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, KenCarp4, Stepper
 

@@ -21,8 +21,8 @@ from torch import Tensor
 
 import pnpfusion as pf
 from benchmarks import count
+from pnpfusion.fusion.pnp_cells import Cells, Outset
 from pnpfusion.fusion.pnp_rest import CHARGE_READ, RestingCells
-from pnpfusion.fusion.pnp_run import Cells, Outset
 from pnpfusion.solution import Solution
 
 TURNS = 60
