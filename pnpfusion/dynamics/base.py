@@ -74,7 +74,7 @@ class Dynamics(nn.Module, ABC):
         return _Bound(self, tuple(u0.shape[: u0.ndim - self.state_ndim]), x, seed)
 
     def bind_checked(self, name: str, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
-        """Both :meth:`check_state`, which calls ``u0`` by ``name``, and :meth:`bind`, maybe in one."""
+        """:meth:`check_state`, in which ``u0`` is ``name``, and :meth:`bind`; maybe in one."""
         self.check_state(name, u0, x, t)
         return self.bind(u0, x, t)
 
