@@ -73,7 +73,7 @@ class Solution:
             ValueError: the law keeps no ledger.
         """
         if self.dynamics is None:
-            raise ValueError("a run without its law keeps no ledger; its file did not hold the law.")
+            raise ValueError("a run without its law keeps no ledger; its file held none.")
         ledger = self.dynamics.ledger(self.times, self.states, self.lowest, self.x)
         if ledger is None:
             raise ValueError(f"{type(self.dynamics).__name__} keeps no ledger; a PNP cell does.")
