@@ -41,7 +41,7 @@ from benchmarks import ONE_THREAD, ROOT, count
 from benchmarks.clock import in_turns
 from benchmarks.memory import alone, resident
 from benchmarks.script import options, rows_in, say, show, significant
-from pnpfusion.dynamics.pnp_cell import Scheme
+from pnpfusion.dynamics.pnp_arguments import Scheme
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, KenCarp4, Stepper
 

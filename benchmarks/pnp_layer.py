@@ -21,8 +21,8 @@ import pnpfusion as pf
 from benchmarks import count
 from benchmarks.clock import in_turns
 from benchmarks.script import options, say, show
+from pnpfusion.fusion.pnp_cells import Cells, Outset
 from pnpfusion.fusion.pnp_rest import CHARGE_READ, RestingCells
-from pnpfusion.fusion.pnp_run import Cells, Outset
 from pnpfusion.solution import Solution
 
 TURNS = 60
