@@ -21,10 +21,10 @@ import pnpfusion as pf
 from pnpfusion.comparison import BASELINES, Cell, Comparison, Plan, SetPlan, compare
 from pnpfusion.comparison.measure import measure, opened, splits_of
 from pnpfusion.comparison.runner import CELLS, tasks_of
-from pnpfusion.comparison.scales import Scales
 from pnpfusion.comparison.set_plan import Facts
 from pnpfusion.comparison.summary import summarise
 from pnpfusion.comparison.workers import Failure, attempt
+from pnpfusion.data.scales import Scales
 from pnpfusion.sweeps.folder import FolderError
 from pnpfusion.training import Recipe
 from pnpfusion.training.noise import noised

@@ -16,8 +16,8 @@ from torch import Tensor
 from pnpfusion import cli
 from pnpfusion.comparison import Plan, compare
 from pnpfusion.comparison.baselines import Asked, fit_baseline
-from pnpfusion.comparison.scales import Scales
 from pnpfusion.data import Features, from_npz, holdout, open_set
+from pnpfusion.data.scales import Scales
 from pnpfusion.training import FusionModel, Recipe, evaluate, predict, train, without_each
 from pnpfusion.training.identity import fingerprint
 from pnpfusion.training.noise import noised
