@@ -182,10 +182,11 @@ def layer(cells: int, steps: int) -> Work:
 
 def transform(cells: int, way: str) -> Work:
     """Of a square with insulating walls."""
+    from pnpfusion.solvers import bases as kinds
     from pnpfusion.solvers import transforms
     from pnpfusion.solvers.backend import backend
 
-    bases: tuple[transforms.Basis, ...] = ("cosine", "cosine")
+    bases: tuple[kinds.Basis, ...] = ("cosine", "cosine")
     shape = (cells, cells)
     largest_matrix = 0 if way == "fft" else cells
 
