@@ -25,15 +25,15 @@ from benchmarks import count
 from benchmarks.memory import resident
 from benchmarks.peers.problems import P4
 from benchmarks.script import options, say, show, significant
+from benchmarks.suite.ours import unit_box
 
 CLOUDS = replace(P4, permittivity=0.02, height=3.0, width=0.12)
 
 
 def problem_3d(cells: int) -> tuple[pf.PNP, Tensor, Tensor]:
     """The law on ``cells``³ cells, the state it starts from, and the times (start and end)."""
-    grid = pf.Grid((cells,) * 3, (1.0,) * 3, ("wall",) * 3)
     ions = [pf.Species("cation", +1), pf.Species("anion", -1)]
-    law = pf.PNP(grid, ions, permittivity=CLOUDS.permittivity, scheme="spectral")
+    law = pf.PNP(unit_box(cells, 3), ions, permittivity=CLOUDS.permittivity, scheme="spectral")
     times = torch.tensor([0.0, CLOUDS.end], dtype=torch.float64)
     return law, torch.from_numpy(CLOUDS.start_on(cells)), times
 

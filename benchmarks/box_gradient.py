@@ -25,6 +25,7 @@ from benchmarks import count
 from benchmarks.box_3d import CLOUDS
 from benchmarks.clock import in_turns
 from benchmarks.script import options, say, show, significant
+from benchmarks.suite.ours import unit_box
 from pnpfusion.solvers import ETDRK4
 
 F64 = torch.float64
@@ -34,8 +35,7 @@ STEPS = 32
 def clouds(axes: int, cells: int) -> tuple[pf.Grid, Tensor]:
     """The box and what it starts from, ``(2, cells, ...)``."""
     box = replace(CLOUDS, plus=CLOUDS.plus[:axes], minus=CLOUDS.minus[:axes])
-    grid = pf.Grid((cells,) * axes, (1.0,) * axes, ("wall",) * axes)
-    return grid, torch.from_numpy(box.start_on(cells))
+    return unit_box(cells, axes), torch.from_numpy(box.start_on(cells))
 
 
 def run(grid: pf.Grid, start: Tensor, epsilon: Tensor, diffusivity: Tensor, **how: Any) -> Tensor:
@@ -55,7 +55,9 @@ def works(axes: int, cells: int, checkpoints: int, adaptive: bool) -> dict[str, 
 
     def gradient(**more: Any) -> tuple[Tensor, ...]:
         given = [values.clone().requires_grad_() for values in (start, *numbers)]
-        return torch.autograd.grad(run(grid, *given, **how, **more), given)
+        of_start, epsilon, diffusivity = given
+        found = run(grid, of_start, epsilon, diffusivity, **how, **more)
+        return torch.autograd.grad(found, given)
 
     return {
         "forward": lambda: run(grid, start, *numbers, **how),

@@ -35,6 +35,7 @@ import pnpfusion as pf
 from benchmarks import count
 from benchmarks.faithful_deq import Faithful, set_gain
 from benchmarks.script import options, say, show
+from pnpfusion.data.feature_set import target_of
 from pnpfusion.solvers import ConvergenceWarning
 
 
@@ -64,7 +65,7 @@ class Model(nn.Module):
         law = self.fusion.dynamics
         if isinstance(law, pf.DEQ):
             set_gain(law, gain)
-        self.faithful = Faithful(law) if faithful else None
+        self.faithful = Faithful(law) if faithful and isinstance(law, pf.DEQ) else None
         self.head = nn.Linear(width, classes)
 
     def forward(
@@ -105,7 +106,8 @@ def run(data: pf.data.Features, seed: int, method: str, args: argparse.Namespace
     """One training."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    train, test = split(data.target, generator)
+    target = target_of(data)
+    train, test = split(target, generator)
     warm = method == "warm"
     model = Model(
         data.dims,
@@ -127,7 +129,7 @@ def run(data: pf.data.Features, seed: int, method: str, args: argparse.Namespace
             inputs = {name: values[index] for name, values in data.modalities.items()}
             logits, info = model(inputs, known.of(index) if warm else None)
             optimiser.zero_grad()
-            nn.functional.cross_entropy(logits, data.target[index]).backward()
+            nn.functional.cross_entropy(logits, target[index]).backward()
             optimiser.step()
             if warm:
                 known.keep(index, info)
@@ -137,7 +139,7 @@ def run(data: pf.data.Features, seed: int, method: str, args: argparse.Namespace
             steps += len(index)
     with torch.no_grad():
         logits, _ = model({name: values[test] for name, values in data.modalities.items()})
-    right = (logits.argmax(1) == data.target[test]).double().mean()
+    right = (logits.argmax(1) == target[test]).double().mean()
     every = torch.cat([torch.cat(epoch) for epoch in evaluations])
     return {
         "data": args.data,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,9 @@ MEMORY, RIDGE, FORWARD, BACKWARD, EPS = 6, 1e-4, 105, 106, 1e-5
 
 def set_gain(law: pf.DEQ, gain: float) -> None:
     """Multiply the gains of the cell's last norms, by which it contracts or does not."""
+    blocks: Any = law.unimodal
     with torch.no_grad():
-        for norm in [law.fusion.norm, *(block.norm3 for block in law.unimodal)]:
+        for norm in [law.fusion.norm, *(block.norm3 for block in blocks)]:
             norm.weight.mul_(gain)
 
 
@@ -66,7 +68,7 @@ class Faithful(nn.Module):
         plain = nn.functional.linear
         return of(values) if self.like_ours else plain(values, of.weight, of.bias)
 
-    def norm(self, of: nn.GroupNorm, values: Tensor) -> Tensor:
+    def norm(self, of: Any, values: Tensor) -> Tensor:
         """A norm of the law."""
         if self.like_ours:
             return of(values)
@@ -77,9 +79,12 @@ class Faithful(nn.Module):
         law, linear, norm = self.law, self.linear, self.norm
         state = z.reshape(len(z), law.modalities + 1, -1)
         fused, block = state[:, -1], law.fusion
+        if law.sum_weights is None or law.sum_bias is None:
+            raise ValueError("the law must learn its sum, as published.")
         injected = (law.sum_weights[:, None] * x).sum(1) + law.sum_bias
         after, mixed = [], torch.zeros_like(fused)
-        for i, own in enumerate(law.unimodal):
+        blocks: Any = law.unimodal
+        for i, own in enumerate(blocks):
             hidden = norm(own.norm1, linear(own.linear1, state[:, i])).relu()
             inner = norm(own.norm2, linear(own.linear2, hidden) + x[:, i]) + state[:, i]
             after.append(norm(own.norm3, inner.relu()))

@@ -125,12 +125,15 @@ def lines(cells: int, m: int, way: str) -> Work:
 def newton(cells: int) -> Work:
     """One implicit step, with the potential."""
     from pnpfusion.solvers.coupled_newton import solve_implicit
+    from pnpfusion.solvers.nernst_planck import Electrolyte
 
     def prepare(device: torch.device, batch: int) -> Callable[[], Tensor]:
         cell, c = blocking_cells(device, batch, cells)
         step = torch.full((batch,), 1e-3, dtype=torch.float64, device=device)
         bound = cell.electrolyte((batch,), c, None)
         scale = torch.full_like(c, 1e-8)
+        if not isinstance(bound, Electrolyte):
+            raise TypeError(f"a cell of finite volumes was wanted, got {type(bound).__name__}.")
         return lambda: solve_implicit(bound, c, step, c, scale).u
 
     return prepare
@@ -179,10 +182,12 @@ def layer(cells: int, steps: int) -> Work:
 
 def transform(cells: int, way: str) -> Work:
     """Of a square with insulating walls."""
+    from pnpfusion.solvers import bases as kinds
     from pnpfusion.solvers import transforms
     from pnpfusion.solvers.backend import backend
 
-    bases, shape = ("cosine", "cosine"), (cells, cells)
+    bases: tuple[kinds.Basis, ...] = ("cosine", "cosine")
+    shape = (cells, cells)
     largest_matrix = 0 if way == "fft" else cells
 
     def prepare(device: torch.device, batch: int) -> Callable[[], Tensor]:
@@ -192,8 +197,8 @@ def transform(cells: int, way: str) -> Work:
             return lambda: transforms.from_modes(transforms.to_modes(rho, bases), bases)
 
         def work() -> Tensor:
-            modes = transforms._on_device(rho, bases, shape, False, largest_matrix)
-            return transforms._on_device(modes, bases, shape, True, largest_matrix)
+            modes = transforms._by_torch(rho, bases, shape, False, largest_matrix)
+            return transforms._by_torch(modes, bases, shape, True, largest_matrix)
 
         return work
 
@@ -224,10 +229,11 @@ def measured(
     row: Row, batch: int, rounds: int, device: torch.device, speed: float
 ) -> dict[str, Any]:
     """One line of the table."""
-    from pnpfusion.solvers.backend import using
+    from pnpfusion.solvers.backend import Backend, using
 
     few = min(batch, 64)
-    ours, theirs = ("triton", "torch") if REHEARSAL else ("numba", "numba")
+    ours: Backend = "triton" if REHEARSAL else "numba"
+    theirs: Backend = "torch" if REHEARSAL else "numba"
     here, cpu, found, wanted = [], [], torch.empty(0), torch.empty(0)
     with using(ours):
         work = row.work(device, batch)

@@ -41,7 +41,7 @@ from benchmarks import ONE_THREAD, ROOT, count
 from benchmarks.clock import in_turns
 from benchmarks.memory import alone, resident
 from benchmarks.script import options, rows_in, say, show, significant
-from pnpfusion.dynamics.pnp_cell import Scheme
+from pnpfusion.dynamics.pnp_arguments import Scheme
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, KenCarp4, Stepper
 
@@ -100,7 +100,7 @@ def blocking(
 
 def problems() -> dict[str, Problem]:
     """A new problem is one more entry here."""
-    exact = "scharfetter-gummel"
+    exact: Scheme = "scharfetter-gummel"
     return {
         "P1, 256 equal cells": blocking("P1", 256, 0, "central", KenCarp4(1e-4)),
         "P1, 256 equal cells, Scharfetter-Gummel": blocking("P1", 256, 0, exact, KenCarp4(1e-4)),
@@ -145,7 +145,7 @@ def measure(name: str, problem: Problem, rounds: int) -> list[dict[str, Any]]:
     times = in_turns(ways, rounds, warm=2)  # a cell is remembered after two runs
     rows = []
     for case in ("remembered", "rebuilt"):
-        alone, both = times[f"{case} run"], times[f"{case} gradient"]
+        forward, both = times[f"{case} run"], times[f"{case} gradient"]
         pairs = zip(both, times["remembered run"], strict=True)
         rows.append(
             {
@@ -153,7 +153,7 @@ def measure(name: str, problem: Problem, rounds: int) -> list[dict[str, Any]]:
                 "program": "pnpfusion",
                 "cell": case,
                 "derivatives": sum(value.numel() for value in inputs.values()),
-                **summary(alone, both),
+                **summary(forward, both),
                 "over_remembered_run": significant(statistics.median(a / b for a, b in pairs)),
             }
         )

@@ -12,6 +12,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -129,8 +131,8 @@ def main() -> None:
     }
     for name in ("Concat", "Attention", "GMF", "DEQ", "PNP"):
         if layer := getattr(pf.fusion, name, None):
-            models[f"late fusion, {name}"] = (task, lambda of=layer: late(task, of), task.bound())
-    rows = []
+            models[f"late fusion, {name}"] = (task, partial(late, task, layer), task.bound())
+    rows: list[dict[str, Any]] = []
     for name, (game, make, bound) in models.items():
         if given.only and name not in given.only:
             continue
@@ -142,7 +144,12 @@ def main() -> None:
             seconds.append(time.perf_counter() - begin)
             found.append(round(accuracy(model, game), 5))
         size = sum(weight.numel() for weight in model.parameters())
-        row = {"model": name, "bits": game.bits, "bound": round(bound, 5), "accuracy": found}
+        row: dict[str, Any] = {
+            "model": name,
+            "bits": game.bits,
+            "bound": round(bound, 5),
+            "accuracy": found,
+        }
         row |= {"mean": round(statistics.mean(found), 5), "parameters": size}
         row |= {"seconds": round(statistics.median(seconds), 1)}
         rows.append(row)

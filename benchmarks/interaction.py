@@ -18,6 +18,8 @@ from torch import nn
 import pnpfusion as pf
 from benchmarks import count
 from benchmarks.script import options, say
+from pnpfusion.data.feature_set import target_of
+from pnpfusion.text_table import aligned
 
 WIDTH, TEST = 32, 1000
 LAYERS: dict[str, Callable[[dict[str, int]], pf.fusion.FusionLayer]] = {
@@ -43,9 +45,7 @@ def train(
     """Accuracy on the samples trained with and on others."""
     generator = torch.Generator().manual_seed(seed)
     given = pf.data.interaction(samples + TEST, dims, generator=generator)
-    features, labels = given.modalities, given.target
-    if labels is None:
-        raise ValueError("the set has no target.")
+    features, labels = given.modalities, target_of(given)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = nn.Sequential(make(dims), nn.Linear(WIDTH, 2))
@@ -85,11 +85,8 @@ def main() -> None:
             row = {"layer": name, "seed": seed, "train": train_, "test": test, "seconds": seconds}
             say(row)
             table.setdefault(name, []).append(test)
-    print()
-    for name, found in table.items():
-        print(
-            f"{name:<30}" + "".join(f"{one:>7.3f}" for one in found) + f"   least {min(found):.3f}"
-        )
+    lines = [[name, *map("{:.3f}".format, [*found, min(found)])] for name, found in table.items()]
+    print(f"\n{aligned([['layer', *[''] * args.seeds, 'least'], *lines])}")
 
 
 if __name__ == "__main__":

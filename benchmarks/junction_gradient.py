@@ -63,10 +63,9 @@ class Junction:
         self.bias = junction.BIAS[problem] / SCALES.potential
         self.middle = cells // 2
         doped = -junction.ACCEPTORS / junction.DONORS, 1.0
-        self.given = (
-            torch.where(self.left, *(torch.tensor(value, dtype=F64) for value in doped)),
-            torch.tensor(SCALES.permittivity, dtype=F64),
-        )
+        below, above = (torch.tensor(value, dtype=F64) for value in doped)
+        doping = torch.where(self.left, below, above)
+        self.given = doping, torch.tensor(SCALES.permittivity, dtype=F64)
 
     def at_rest(self, doping: Tensor, permittivity: Tensor) -> tuple[pf.PNP, Tensor]:
         """The junction and its concentrations where nothing changes any more."""
@@ -124,7 +123,12 @@ class Junction:
 
         def counted(owner: Any, name: str) -> Any:
             real = getattr(owner, name)
-            return patch.object(owner, name, lambda *a, **k: solves.append(1) or real(*a, **k))
+
+            def noted(*arguments: Any, **options: Any) -> Any:
+                solves.append(1)
+                return real(*arguments, **options)
+
+            return patch.object(owner, name, noted)
 
         with ExitStack() as stack:
             stack.enter_context(patch.object(convex_equilibrium, "knows_rest", lambda *_: False))

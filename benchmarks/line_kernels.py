@@ -16,7 +16,7 @@ import torch
 import pnpfusion as pf
 from benchmarks import count
 from benchmarks.script import options, say, show
-from pnpfusion.dynamics.pnp_cell import Scheme
+from pnpfusion.dynamics.pnp_arguments import Scheme
 from pnpfusion.solvers.compiled import run as compiled_run
 
 

@@ -46,8 +46,8 @@ def traffic(steps: int, iterations: int) -> float:
     step = 3 + 3 + 4 + 6  # first stage, weights, last slope, what an accepted step leaves
     for row, weights in enumerate(tableau.rows):
         step += 6 if row == 0 else 8  # state, base, guess; the stage before and its slope
-        step += np.count_nonzero(weights[:row])
-    step += np.count_nonzero(tableau.error) + 2
+        step += int(np.count_nonzero(weights[:row]))
+    step += int(np.count_nonzero(tableau.error)) + 2
     potentials = 2 * (record + 13 * NUMBER)  # charge, load, walls, and the potential, twice
     return iteration + steps * (step * record + potentials) / iterations
 

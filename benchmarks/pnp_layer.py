@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import statistics
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,8 +22,8 @@ import pnpfusion as pf
 from benchmarks import count
 from benchmarks.clock import in_turns
 from benchmarks.script import options, say, show
+from pnpfusion.fusion.pnp_cells import Cells, Outset
 from pnpfusion.fusion.pnp_rest import CHARGE_READ, RestingCells
-from pnpfusion.fusion.pnp_run import Cells, Outset
 from pnpfusion.solution import Solution
 
 TURNS = 60
@@ -77,7 +78,7 @@ def main() -> None:
             both = {"layer": whole, "without": without}
             steps = {name: partial(step, layer, given) for name, layer in both.items()}
             taken = in_turns(steps, TURNS, warm=2)  # the first ones compile
-            row = {"run": run, "dtype": str(dtype).removeprefix("torch.")}
+            row: dict[str, Any] = {"run": run, "dtype": str(dtype).removeprefix("torch.")}
             for kind, of in (("", statistics.median), ("least ", min)):
                 layer_ms, without_ms = (1e3 * of(taken[name]) for name in both)
                 row |= {

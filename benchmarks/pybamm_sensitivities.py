@@ -65,7 +65,8 @@ def main() -> None:
         "P3, 128 equal cells": (128, 1e-3, many),
     }
     for name, (n, rtol, inputs) in settings.items():
-        model, seconds = build(n), ([], [])
+        model = build(n)
+        seconds: tuple[list[float], list[float]] = ([], [])
         given = inputs if len(inputs) > 1 else inputs[0]
         solvers = [pybamm.IDAKLUSolver(rtol=rtol, atol=rtol * 1e-2) for _ in range(2)]
         for turn in range(rounds + 1):  # the first one builds

@@ -133,7 +133,7 @@ def main() -> None:
         if path.exists():
             line["from_stored"] = difference(made, reference(name))
         if given.write:
-            np.savez_compressed(path, **made)
+            np.savez_compressed(path, **made)  # type: ignore[arg-type]
             line["bytes"] = path.stat().st_size
         say(line | {"seconds": round(time.perf_counter() - begin)})
 

@@ -20,11 +20,14 @@ import torch
 from torch import Tensor
 
 from pnpfusion.dynamics.species import Species
+from pnpfusion.solvers.arguments import check_floats, check_known
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import Parameter
 from pnpfusion.solvers.grid import Grid
 
-IONS = ("cation", "anion")
+__all__ = ["FeatureMap"]
+
+_IONS = ("cation", "anion")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,7 @@ class FeatureMap:
             raise ValueError(f"`background` must be finite and >= 0, got {self.background}.")
         object.__setattr__(self, "dims", dict(self.dims))
         if isinstance(self.valence, Mapping):
-            _check_names("valence", self.valence, self.dims)
+            check_known("valence", self.valence, self.dims, "modalities")
             object.__setattr__(self, "valence", dict(self.valence))
         for name in self.dims:
             values = torch.as_tensor(self._valence(name)).detach()
@@ -89,7 +92,7 @@ class FeatureMap:
     @property
     def names(self) -> tuple[str, ...]:
         """The species' names, in the order of the state."""
-        return tuple(f"{modality} {ion}" for modality in self.dims for ion in IONS)
+        return tuple(f"{modality} {ion}" for modality in self.dims for ion in _IONS)
 
     def species(self, *, diffusivity: Parameter | Mapping[str, Parameter] = 1.0) -> list[Species]:
         """The cell's species, a cation and an anion per modality.
@@ -103,11 +106,11 @@ class FeatureMap:
         """
         given = diffusivity if isinstance(diffusivity, Mapping) else None
         if given is not None:
-            _check_names("diffusivity", given, (*self.dims, *self.names))
+            check_known("diffusivity", given, (*self.dims, *self.names), "names")
         pairs = []
         for modality in self.dims:
             z = self._valence(modality)
-            for ion, charge in zip(IONS, (z, -z), strict=True):
+            for ion, charge in zip(_IONS, (z, -z), strict=True):
                 name = f"{modality} {ion}"
                 if isinstance(diffusivity, Mapping):
                     d = diffusivity.get(name, diffusivity.get(modality, 1.0))
@@ -208,7 +211,7 @@ class FeatureMap:
                 f"`features` must map modalities to tensors, got {type(features).__name__}; "
                 f"wanted {list(self.dims)}."
             )
-        _check_names("features", features, self.dims)
+        check_known("features", features, self.dims, "modalities")
         if missing := [name for name in self.dims if name not in features]:
             raise ValueError(
                 f"`features` lacks {missing}; give each of {list(self.dims)} (zeros say nothing: "
@@ -233,15 +236,7 @@ class FeatureMap:
 
 
 def _check_modality(name: str, values: Tensor, n: int) -> None:
-    if not isinstance(values, Tensor):
-        raise ValueError(
-            f"`features[{name!r}]` must be a torch.Tensor, got {type(values).__name__}."
-        )
-    if values.dtype not in (torch.float32, torch.float64):
-        raise ValueError(
-            f"`features[{name!r}]` must be float32 or float64, got {values.dtype}; "
-            f"convert it, e.g. with .double() {Faq.WRONG_SHAPE}."
-        )
+    check_floats(f"features[{name!r}]", values)
     if values.ndim < 1 or values.shape[-1] != n:
         raise ValueError(
             f"`features[{name!r}]` must be (*batch, {n}), got {tuple(values.shape)}"
@@ -256,8 +251,7 @@ def _check_modality(name: str, values: Tensor, n: int) -> None:
         )
 
 
-def _check_names(
-    what: str, given: Mapping[str, object], valid: Mapping[str, int] | tuple[str, ...]
-) -> None:
-    if unknown := [name for name in given if name not in valid]:
-        raise ValueError(f"`{what}` names {unknown}, but there are {list(valid)}.")
+def __dir__() -> list[str]:
+    from pnpfusion.solvers.public_names import public_names
+
+    return public_names(globals())

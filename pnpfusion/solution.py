@@ -72,9 +72,9 @@ class Solution:
         Raises:
             ValueError: the law keeps no ledger.
         """
-        ledger = None
-        if self.dynamics is not None:
-            ledger = self.dynamics.ledger(self.times, self.states, self.lowest, self.x)
+        if self.dynamics is None:
+            raise ValueError("a run without its law keeps no ledger; its file held none.")
+        ledger = self.dynamics.ledger(self.times, self.states, self.lowest, self.x)
         if ledger is None:
             raise ValueError(f"{type(self.dynamics).__name__} keeps no ledger; a PNP cell does.")
         return ledger

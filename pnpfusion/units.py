@@ -25,6 +25,13 @@ from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 if TYPE_CHECKING:  # a conversion needs nothing of torch
     from torch import Tensor
 
+__all__ = [
+    *("Scales", "Quantity", "QUANTITIES"),
+    *("AVOGADRO", "BOLTZMANN", "ELEMENTARY_CHARGE", "FARADAY", "GAS_CONSTANT"),
+    *("VACUUM_PERMITTIVITY", "nm", "um", "mm", "cm", "ns", "us", "ms", "uM", "mM", "M", "per_cm3"),
+    *("mV", "V_per_cm", "cm2_per_s", "mA_per_cm2", "uC_per_cm2", "uF_per_cm2"),
+]
+
 AVOGADRO = 6.02214076e23  #: N_A, in 1/mol
 BOLTZMANN = 1.380649e-23  #: k, in J/K
 ELEMENTARY_CHARGE = 1.602176634e-19  #: e, in C
@@ -61,7 +68,7 @@ Quantity = Literal[
 ]
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 
-Values = TypeVar("Values", float, "Tensor")
+_Values = TypeVar("_Values", float, "Tensor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +203,7 @@ class Scales:
 
     # ---- in and out
 
-    def to_si(self, quantity: Quantity, values: Values) -> Values:
+    def to_si(self, quantity: Quantity, values: _Values) -> _Values:
         """Dimensionless ``values`` in SI units, of the same shape; differentiable.
 
         Args:
@@ -209,7 +216,7 @@ class Scales:
         """
         return values * self._unit(quantity, values)
 
-    def from_si(self, quantity: Quantity, values: Values) -> Values:
+    def from_si(self, quantity: Quantity, values: _Values) -> _Values:
         """SI ``values`` made dimensionless; the inverse of :meth:`to_si`, to round-off.
 
         Args:
@@ -259,3 +266,9 @@ def _charge_strength(ions: Sequence[tuple[float, float]]) -> float:
     if total <= 0:
         raise ValueError(f"`ions` must hold a charged ion, got {list(ions)}; nothing screens.")
     return total
+
+
+def __dir__() -> list[str]:
+    from pnpfusion.solvers.public_names import public_names
+
+    return public_names(globals())

@@ -3,6 +3,13 @@
 if __name__ != "pnpfusion.solvers":
     raise ImportError(f"import pnpfusion.solvers, not {__name__}: a second copy of its classes")
 
+
+def __dir__() -> list[str]:
+    from pnpfusion.solvers.public_names import public_names
+
+    return public_names(globals())
+
+
 from pnpfusion.solvers.banded import solve_block_tridiagonal as solve_block_tridiagonal
 from pnpfusion.solvers.banded import solve_tridiagonal as solve_tridiagonal
 from pnpfusion.solvers.boundary import Wall as Wall

@@ -11,6 +11,7 @@ from typing import Literal, SupportsFloat, get_args
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_floats
 from pnpfusion.solvers.faq import Faq
 
 Boundary = Literal["periodic", "wall"]
@@ -155,15 +156,7 @@ class Grid:
             name: what errors call it.
             values: anything that should be a field on this grid.
         """
-        if not isinstance(values, Tensor):
-            raise ValueError(
-                f"`{name}` must be a torch.Tensor, got {type(values).__name__} {Faq.WRONG_SHAPE}."
-            )
-        if values.dtype not in (torch.float32, torch.float64):
-            raise ValueError(
-                f"`{name}` must be float32 or float64, got {values.dtype}; "
-                f"convert it, e.g. {name}.double() {Faq.WRONG_SHAPE}."
-            )
+        check_floats(name, values)
         if tuple(values.shape[-self.ndim :]) != self.shape:
             raise ValueError(
                 f"`{name}` must end in the grid's shape {self.shape}, got {tuple(values.shape)}"

@@ -34,7 +34,7 @@ def torchrun(processes: int, *program: str, here: Path, **more: str) -> tuple[in
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=150,
+        timeout=300,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

@@ -3,6 +3,13 @@
 if __name__ != "pnpfusion.visualize":
     raise ImportError(f"import pnpfusion.visualize, not {__name__}: a second copy of its classes")
 
+
+def __dir__() -> list[str]:
+    from pnpfusion.solvers.public_names import public_names
+
+    return public_names(globals())
+
+
 from pnpfusion.visualize.animation import animate as animate
 from pnpfusion.visualize.comparison import plot_comparison as plot_comparison
 from pnpfusion.visualize.lab.page import lab_page as lab_page

@@ -20,11 +20,10 @@ from pnpfusion.dynamics.species import Species
 from pnpfusion.visualize.palette import ON_BLACK, ON_WHITE, Palette, colors
 
 CONCENTRATION_MAP = "viridis"
-SIGNED_MAP = "RdBu_r"
+SIGNED_MAP = ON_WHITE.signed
 
 # The colours of the light sheet by name, for scripts; a picture of this folder asks `colors()`.
 INK, FAINT, ALARM = ON_WHITE.ink, ON_WHITE.faint, ON_WHITE.alarm
-POSITIVE, NEGATIVE = ON_WHITE.positive, ON_WHITE.negative
 WARM, COOL, GREY, LINES = ON_WHITE.warm, ON_WHITE.cool, ON_WHITE.grey, ON_WHITE.lines
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (6, 1.2, 1, 1.2)))
 

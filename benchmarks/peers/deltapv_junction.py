@@ -86,7 +86,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     begin = time.perf_counter()
     jax.block_until_ready((value(*given), with_gradient(*given)))
     setup = time.perf_counter() - begin
-    alone, both = [], []
+    alone: list[float] = []
+    both: list[float] = []
     for _ in range(request.get("repeat", 1)):
         for work, taken in ((value, alone), (with_gradient, both)):
             begin = time.process_time()

@@ -117,7 +117,7 @@ def error(problem: str, c: Array, x: Array | None = None) -> float:
     """
     if isinstance(PROBLEMS[problem], Cells):
         exact = exact_cells(problem, centres(c.shape[-1]) if x is None else x)[: len(c)]
-        one = (-2, -1)
+        one: tuple[int, ...] = (-2, -1)
     else:
         exact = exact_box(problem, c.shape[-1], x)
         one = tuple(range(c.ndim))

@@ -42,11 +42,13 @@ class Ions(pde.PDEBase):
         for n, h in zip(grid.shape, grid.discretization, strict=True):
             middle = np.full(n, -2.0)
             middle[[0, -1]] = end
-            line = sparse.diags([middle, np.ones(n - 1), np.ones(n - 1)], [0, 1, -1]) / h**2
+            bands: Any = [middle, np.ones(n - 1), np.ones(n - 1)]
+            line = sparse.diags(bands, [0, 1, -1]) / h**2
             matrix = sparse.kronsum(line, matrix)
         self.applied = np.zeros(grid.shape)
         if voltage is None:
-            matrix = matrix - sparse.coo_matrix(([GAUGE], ([0], [0])), matrix.shape)
+            corner: Any = ([GAUGE], ([0], [0]))
+            matrix = matrix - sparse.coo_matrix(corner, matrix.shape)
         else:
             self.applied[[0, -1]] = np.array([-1, 1]) * 2 * voltage / grid.discretization[0] ** 2
         self.solved = splu(matrix.tocsc())

@@ -25,7 +25,7 @@ def integrate(
     system: BlockingCell | InsulatedBox, state: Array, end: float, method: str, rtol: float
 ) -> tuple[Array, int, float]:
     """The state at the end, steps, and the smallest value after any step."""
-    slope = {} if method.startswith("RK") else {"jac": system.jacobian}
+    slope = {"jac": system.jacobian} if isinstance(system, BlockingCell) else {}
     solver = getattr(scipy.integrate, method)(
         system.rate, 0.0, state, end, rtol=rtol, atol=rtol / 100, **slope
     )

@@ -28,6 +28,7 @@ from benchmarks.memory import resident
 from benchmarks.peers.problems import P2, P3, P4, Box
 from benchmarks.peers.serve import answer_lines
 from benchmarks.script import significant
+from benchmarks.suite.ours import unit_box
 from pnpfusion.dynamics.resolution import ResolutionWarning
 from pnpfusion.solvers import ETDRK4, AsymptoticPreserving, Stepper
 
@@ -106,11 +107,12 @@ def blocking(cells: int, batch: int, species: int = 2) -> Job:
     signs = [(-1) ** k for k in range(species)]
     share = torch.arange(batch) % len(P3.debye)
     debye, voltage = (torch.from_numpy(a)[share] for a in (P3.debye, P3.voltage))
+    valences = [sign * (1 + k // 4) for k, sign in enumerate(signs)]
     ions = tuple(
-        pf.Species(f"ion {k}", sign * (1 + k // 4), diffusivity=1 / (1 + 0.2 * k))
-        for k, sign in enumerate(signs)
+        pf.Species(f"ion {k}", valence, diffusivity=1 / (1 + 0.2 * k))
+        for k, valence in enumerate(valences)
     )
-    neutral = [1 / (abs(ion.valence) * signs.count(s)) for ion, s in zip(ions, signs, strict=True)]
+    neutral = [1 / (abs(z) * signs.count(sign)) for z, sign in zip(valences, signs, strict=True)]
     start = torch.tensor(neutral, dtype=F64)[:, None].expand(batch, species, cells).clone()
     grid = pf.Grid((cells,), (2.0,), ("wall",))
     return Job(grid, start, 2 * debye**2, P3.end, voltage=voltage, species=ions)
@@ -118,8 +120,7 @@ def blocking(cells: int, batch: int, species: int = 2) -> Job:
 
 def boxed(box: Box, cells: int, scheme: str) -> Job:
     """P2 or P4 on another grid, through a few equal steps."""
-    axes = len(box.plus)
-    grid = pf.Grid((cells,) * axes, (1.0,) * axes, ("wall",) * axes)
+    grid = unit_box(cells, len(box.plus))
     end = 0.25 * box.end
     kind = ETDRK4 if scheme == "spectral" else AsymptoticPreserving
     return Job(

@@ -11,23 +11,17 @@ from benchmarks.picture import save
 from benchmarks.suite.compare import Row, measured, seconds
 from benchmarks.suite.contestants import PNPFUSION
 
-OURS = ("#C8400A", "#B8860B", "#7A1F0B", "#D1546F", "#4D4D4D")
-HUES = {
-    "PyBaMM": "#0B5FA5",
-    "scipy": "#2A8C7C",
-    "cosine IF-RK4": "#3FB0D8",
-    "devsim": "#6B6B6B",
-    "FiPy": "#8A8A8A",
-    "py-pde": "#1A1A1A",
-}
+OTHERS = ("PyBaMM", "cosine IF-RK4", "scipy", "devsim", "FiPy", "py-pde")
 DASHES: tuple[Any, ...] = ((0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (9, 3)))
 MARKS = ("o", "s", "^", "D", "v")
 
 
 def precision(problem: str, heading: str, rows: Sequence[Row], path: Path) -> None:
     """Time against error, a line per program and family; whiskers are the range over rounds."""
-    from pnpfusion.visualize.style import FAINT, new_figure, styled
+    from pnpfusion.visualize.style import COOL, FAINT, GREY, WARM, new_figure, styled
 
+    own_colors = (*WARM, GREY[0])
+    hues = dict(zip(OTHERS, (COOL[0], COOL[1], COOL[3], *GREY[1:]), strict=True))
     with styled():
         figure = new_figure(7.2, 4.4, heading)
         axes = figure.add_subplot(xscale="log", yscale="log")
@@ -35,6 +29,7 @@ def precision(problem: str, heading: str, rows: Sequence[Row], path: Path) -> No
         families: dict[tuple[str, str], list[Row]] = {}
         for row in measured(rows):
             families.setdefault((row["program"], row["family"]), []).append(row)
+        color: Any
         own = 0
         theirs: dict[str, int] = {}  #: how many lines of a program are drawn
         for turn, ((program, family), points) in enumerate(families.items()):
@@ -46,12 +41,12 @@ def precision(problem: str, heading: str, rows: Sequence[Row], path: Path) -> No
                 [max(s) - m for m, s in zip(y, runs, strict=True)],
             ]
             if program == PNPFUSION:
-                color, dashes = OURS[own % len(OURS)], "-"
+                color, dashes = own_colors[own % len(own_colors)], "-"
                 own += 1
             else:
                 nth = theirs.setdefault(program, 0)
                 theirs[program] += 1
-                color = paler(HUES.get(program, FAINT), nth)
+                color = paler(hues.get(program, FAINT), nth)
                 dashes = DASHES[nth % len(DASHES)]
             axes.errorbar(
                 x, y, spread, color=color, marker=MARKS[turn % len(MARKS)], markersize=4,

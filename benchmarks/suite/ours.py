@@ -20,6 +20,7 @@ import pnpfusion as pf
 from benchmarks.peers.problems import Box, Cells, edges
 from benchmarks.peers.serve import Reader, Run, serve
 from pnpfusion.dynamics.resolution import ResolutionWarning
+from pnpfusion.solvers.grid import Boundary
 
 IONS = [pf.Species("cation", +1), pf.Species("anion", -1)]
 
@@ -36,8 +37,7 @@ def prepare(
     """A run with these options."""
     way = getattr(pf.solvers, stepper)(rtol=rtol) if stepper else None
     if isinstance(problem, Box):
-        axes = len(problem.plus)
-        grid = pf.Grid((cells,) * axes, (1.0,) * axes, ("wall",) * axes)
+        grid = unit_box(cells, len(problem.plus))
         law = pf.PNP(grid, IONS, permittivity=problem.permittivity, scheme="spectral")
         start = torch.from_numpy(problem.start_on(cells))
         way = pf.solvers.ETDRK4(dt=problem.end / steps) if steps else way
@@ -63,6 +63,12 @@ def prepare(
         return Run(found.final.numpy(), int(found.work.steps.sum()), lowest, x, lost)
 
     return run
+
+
+def unit_box(cells: int, axes: int) -> pf.Grid:
+    """A square or cube of equal cells between walls."""
+    walls: list[Boundary] = ["wall"] * axes
+    return pf.Grid((cells,) * axes, (1.0,) * axes, tuple(walls))
 
 
 def blocking_cells(

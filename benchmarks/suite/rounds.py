@@ -159,7 +159,7 @@ def take_turn(entry: Entry, field_: Field, effort: Effort) -> None:
 def row(entry: Entry, versions: dict[str, str]) -> dict[str, Any]:
     """What is stored of an entry."""
     one = entry.contestant
-    found = {"problem": one.problem, "program": one.program, "label": one.label}
+    found: dict[str, Any] = {"problem": one.problem, "program": one.program, "label": one.label}
     found |= {"family": one.family, "cells": one.cells, "options": entry.options}
     found |= {"version": versions.get(one.program, "")}
     if "failed" in entry.facts:

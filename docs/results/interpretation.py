@@ -20,6 +20,7 @@ from pnpfusion.comparison import Cell, Plan, SetPlan
 from pnpfusion.comparison.measure import opened, splits_of
 from pnpfusion.comparison.records import CELLS, Task, read_record, write_record
 from pnpfusion.data import Features
+from pnpfusion.data.feature_set import target_of
 from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.pnp_attribution import Attribution
 from pnpfusion.fusion.pnp_migration import MigratingIons
@@ -111,9 +112,7 @@ def _rest(data: Features, size: Size) -> Found:
     with torch.enable_grad():
         model = trained(data, "pnp", size)
     layer, test = layer_of(model), data.split("test")
-    if test.target is None:
-        raise ValueError(f"{data.name!r} has no target.")
-    x = standardised(model, test)
+    x, target = standardised(model, test), target_of(test)
     whole = layer.attribution(encoded(model, x))
     potential = whole.total
     relevance = []  # what the potential loses with each feature, (rows, features)
@@ -122,9 +121,9 @@ def _rest(data: Features, size: Size) -> Found:
             left = layer.attribution(encoded(model, without(x, name, feature))).total
             relevance.append((left - potential).square().mean((1, 2)).sqrt())
     seen = torch.stack(relevance, 1)
-    classes = test.target.unique()
-    means = torch.stack([potential[test.target == one].mean(0) for one in classes])
-    counts = torch.stack([(test.target == one).sum() for one in classes])[:, None, None]
+    classes = target.unique()
+    means = torch.stack([potential[target == one].mean(0) for one in classes])
+    counts = torch.stack([(target == one).sum() for one in classes])[:, None, None]
     between = (counts * (means - potential.mean(0)).square()).sum(0) / len(potential)
     share = between.sum(1) / potential.var(0, correction=0).sum(1)
     channel = int(share.argmax())
@@ -167,14 +166,13 @@ def _accuracy_without(model: FusionModel, test: Features, gone: Tensor) -> float
 
 def _modalities(model: FusionModel, test: Features, whole: Attribution) -> dict[str, float]:
     """Accuracy without the modality that makes more, or less, of each sample's potential."""
-    if test.target is None:
-        raise ValueError(f"{test.name!r} has no target.")
+    target = target_of(test)
     size = whole.potential.square().mean((2, 3)).sqrt()  # (rows, modalities)
     found = {}
     for name, gone in (("without the larger", size.argmax(1)), ("the smaller", size.argmin(1))):
         present = {one: gone != place for place, one in enumerate(whole.names)}
         told = predict(model, replace(test, present=present))
-        found[name] = float((told.argmax(1) == test.target).double().mean())
+        found[name] = float((told.argmax(1) == target).double().mean())
     for place, name in enumerate(whole.names):
         found[f"share {name}"] = float((size.argmax(1) == place).double().mean())
     return found

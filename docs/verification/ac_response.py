@@ -64,7 +64,7 @@ def measured(n: int, omega: float) -> tuple[complex, complex, float]:
         [cell.current(c, t=t) + cell.displacement_current(c, t=t) for t, c in pairs]
     )
     uneven = (total - total[:, :1]).abs().max() / total.abs().max()
-    slope = amplitude(charge / cell.permittivity, times, omega) / AMPLITUDE
+    slope = amplitude(charge / (2 * DEBYE**2), times, omega) / AMPLITUDE
     return slope, amplitude(total[:, 0], times, omega) / AMPLITUDE, float(uneven)
 
 

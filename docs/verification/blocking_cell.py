@@ -24,7 +24,7 @@ MIDDLE = {0.05: 0.99990422, 0.5: 0.95027153}
 REST = (45.748917022548, 6.998519370877, 0.128182353553)  # phi', c+ and c- at x = -1
 
 
-def blocking_cell(n: int, debye: float, voltage: pf.solvers.field.Drive, steep: float) -> pf.PNP:
+def blocking_cell(n: int, debye: float, voltage: float, steep: float) -> pf.PNP:
     """On [-1, 1], edges tanh(steep s) / tanh(steep); the left electrode at minus ``voltage``."""
     edges = torch.tanh(steep * torch.linspace(-1, 1, n + 1, dtype=f64)) / math.tanh(steep)
     return pf.PNP(
@@ -96,7 +96,7 @@ def tables(sizes: Sequence[int]) -> list[Table]:
 
     slopes, walls = [], []
     for cell, _, rest in runs:
-        slopes.append(-float(cell.electrode_charge(rest, "x-")) / float(cell.permittivity))
+        slopes.append(-float(cell.electrode_charge(rest, "x-")) / (2 * 0.05**2))
         step = torch.tensor([1.0, -1.0], dtype=f64) * (cell.potential(rest)[0] + 2.0)
         walls.append(rest[:, 0] * torch.exp(step))  # mu is constant up to the wall
     rows = series("φ′(−1)", sizes, slopes, REST[0], bound=6e-3, wanted=(1.9, 2.1))

@@ -12,6 +12,7 @@ from torch import Tensor
 import pnpfusion as pf
 from docs.verification.case import Case, Table, f64, series
 from docs.verification.open_circuit import open_circuit_voltage
+from pnpfusion.dynamics.pnp_arguments import Scheme
 from pnpfusion.units import FARADAY, GAS_CONSTANT, mV
 from pnpfusion.visualize.style import COOL, FAINT, WARM, new_figure, styled
 
@@ -35,7 +36,7 @@ def goldman_flux(u: float) -> float:
     return 0.9 if u == 0 else u * (1 - 0.1 * math.exp(-u)) / -math.expm1(-u)
 
 
-def fluxes(n: int, drives: Sequence[float], scheme: pf.dynamics.pnp.Scheme) -> Tensor:
+def fluxes(n: int, drives: Sequence[float], scheme: Scheme) -> Tensor:
     """The flux for each drive, one call."""
     cell = pf.PNP(
         pf.Grid((n,), (1.0,), ("wall",)),
@@ -95,11 +96,12 @@ GOLDMAN = math.log((0.1 + 2 * 1.0) / (1.0 + 2 * 0.1))  # of a large one
 def tables(sizes: Sequence[int]) -> list[Table]:
     """Fluxes at any number of cells, reversal potentials, the junction in its two limits."""
     rows = []
-    for scheme, bound, power in (
+    schemes: tuple[tuple[Scheme, float, int], ...] = (
         ("scharfetter-gummel", 1e-12, 0),
         ("central", 4e-4, 2),
         ("harmonic", 5e-4, 2),
-    ):
+    )
+    for scheme, bound, power in schemes:
         cells = [1, 7, *sizes] if power == 0 else sizes
         found = [fluxes(n, DRIVES, scheme) for n in cells]
         for i, u in enumerate(DRIVES):
@@ -110,9 +112,9 @@ def tables(sizes: Sequence[int]) -> list[Table]:
 
     rows, thermal = [], GAS_CONSTANT * 310.15 / FARADAY / mV
     for name in MEMBRANES:
-        found = [reversal(n, name) for n in (7, *sizes[:1])]
-        computed, exact = [v * thermal for v, _ in found], found[0][1] * thermal
-        rows += series(name, (7, *sizes[:1]), computed, exact, bound=1e-10, power=0)
+        pairs = [reversal(n, name) for n in (7, *sizes[:1])]
+        volts, known = [v * thermal for v, _ in pairs], pairs[0][1] * thermal
+        rows += series(name, (7, *sizes[:1]), volts, known, bound=1e-10, power=0)
     goldman = Table("Reversal potential in mV at 310.15 K (Scharfetter–Gummel)", rows)
 
     limits = torch.tensor([1e-7, 1e8], dtype=f64)

@@ -83,10 +83,13 @@ def tables(sizes: Sequence[int]) -> list[Table]:
     rows = []
     for i, v in enumerate((1.0, 4.0)):
         sigma, slope = [[float(pair[k][i]) for pair in found] for k in (0, 1)]
-        close = {"bound": 4e-3 if v == 4 else 1e-3, "wanted": (1.9, 2.1)}
-        rows += series(f"σ, v = {v:g}", sizes, sigma, 2 * math.sinh(v / 2), **close)
-        close["bound"] *= 2
-        rows += series(f"C = dσ/dv, v = {v:g}", sizes, slope, math.cosh(v / 2), **close)
+        for what, values, exact, bound in (
+            ("σ", sigma, 2 * math.sinh(v / 2), 1e-3),
+            ("C = dσ/dv", slope, math.cosh(v / 2), 2e-3),
+        ):
+            most = 4 * bound if v == 4 else bound
+            name = f"{what}, v = {v:g}"
+            rows += series(name, sizes, values, exact, bound=most, wanted=(1.9, 2.1))
     graded = Table("Charge and capacitance of the wall, graded cells on [0, 20]", rows)
 
     return [equal, graded, _si(sizes), _bikerman(sizes), _stern(sizes)]

@@ -14,6 +14,7 @@ from torch import Tensor
 import pnpfusion as pf
 from docs.verification.case import Case, Row, Table, f64, profile
 from pnpfusion.dynamics.input import Input
+from pnpfusion.dynamics.pnp_arguments import Scheme
 from pnpfusion.solvers import (
     RK4,
     TRBDF2,
@@ -23,6 +24,7 @@ from pnpfusion.solvers import (
     Heun,
     KenCarp4,
 )
+from pnpfusion.solvers.grid import Boundary
 from pnpfusion.visualize.style import COOL, FAINT, WARM, new_figure, styled
 
 Function = Callable[[Tensor], Tensor]  #: of positions (..., d)
@@ -30,7 +32,7 @@ EPSILON = 0.1
 DECAY = 10.0
 
 #: scheme: mean error of the rate on one axis with 64 cells, relative to the mean rate
-SCHEMES: dict[pf.dynamics.pnp.Scheme, float] = {
+SCHEMES: dict[Scheme, float] = {
     "scharfetter-gummel": 6e-3,
     "central": 6e-3,
     "harmonic": 6e-3,
@@ -44,10 +46,11 @@ def slopes(f: Function, r: Tensor) -> Tensor:
 
 def divergence(flux: Tensor, r: Tensor) -> Tensor:
     """The divergence of ``flux`` ``(..., d)``."""
-    return sum(
-        torch.autograd.grad(flux[..., axis].sum(), r, retain_graph=True)[0][..., axis]
-        for axis in range(r.shape[-1])
-    )
+    total = torch.zeros_like(flux[..., 0])
+    for axis in range(r.shape[-1]):
+        slope = torch.autograd.grad(flux[..., axis].sum(), r, retain_graph=True)[0]
+        total = total + slope[..., axis]
+    return total
 
 
 def made_up(dims: int, wall: bool) -> dict[str, Function]:
@@ -71,7 +74,7 @@ def made_up(dims: int, wall: bool) -> dict[str, Function]:
     }
 
 
-def error_in_space(n: int, dims: int, wall: bool, scheme: pf.dynamics.pnp.Scheme) -> float:
+def error_in_space(n: int, dims: int, wall: bool, scheme: Scheme) -> float:
     """Of ``cell.rate``, which solves Poisson's equation first.
 
     In the mean, relative to the mean rate.
@@ -82,8 +85,8 @@ def error_in_space(n: int, dims: int, wall: bool, scheme: pf.dynamics.pnp.Scheme
     if wall:  # graded along x
         s = torch.linspace(-1, 1, n + 1, dtype=f64)
         edges = (torch.tanh(1.2 * s) / math.tanh(1.2) / 2 + 0.5, *[None] * (dims - 1))
-    boundary = "wall" if wall else "periodic"
-    grid = pf.Grid((n,) * dims, (1.0,) * dims, (boundary,) * dims, edges=edges)
+    boundaries: list[Boundary] = ["wall" if wall else "periodic"] * dims
+    grid = pf.Grid((n,) * dims, (1.0,) * dims, tuple(boundaries), edges=edges)
     axes = torch.meshgrid(*(grid.coordinates(a) for a in range(dims)), indexing="ij")
     r = torch.stack(axes, -1).requires_grad_()
     f = made_up(dims, wall)
@@ -160,7 +163,7 @@ def time_rows() -> list[Row]:
         at_64 = bound * (coarsest / 64) ** order
         near = (order - 0.1, order + 0.1)
         rows += profile(method.__name__, steps, errors, bound=at_64, power=order, wanted=near)
-    cell, steps = small_ring(), (16, 32, 64)  # no sources there: against fine steps
+    cell, steps = small_ring(), [16, 32, 64]  # no sources there: against fine steps
     c0, fine = 1 + law.wave.flip(0), KenCarp4(dt=end / 64)
     known = pf.simulate(cell, c0, span, stepper=fine).final
     methods = [AsymptoticPreserving(dt=end / s) for s in steps]

@@ -12,6 +12,7 @@ from torch import Tensor
 import pnpfusion as pf
 from docs.verification.case import Case, Row, Table, f64, profile
 from docs.verification.manufactured import divergence, slopes
+from pnpfusion.solvers.grid import Boundary
 from pnpfusion.visualize.style import SIGNED_MAP, new_figure, styled
 
 STERN = 0.2
@@ -38,7 +39,8 @@ def permittivity(r: Tensor) -> Tensor:
 
 def problem(n: int, dims: int) -> tuple[pf.Grid, Tensor, pf.Field, dict[str, pf.Wall], Tensor]:
     """An electrode at x-, a Stern layer at x+, charges at y- and y+, periodic along z."""
-    grid = pf.Grid((n,) * dims, (1.0,) * dims, ("wall", "wall", "periodic")[:dims])
+    boundaries: list[Boundary] = ["wall", "wall", "periodic"]
+    grid = pf.Grid((n,) * dims, (1.0,) * dims, tuple(boundaries[:dims]))
     lines = [grid.coordinates(axis) for axis in range(dims)]
 
     def at(places: list[Tensor]) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 import pnpfusion as pf
 from docs.verification.case import Case, Row, Table, f64, series
 from pnpfusion.solvers import KenCarp4
+from pnpfusion.solvers.grid import Boundary
 from pnpfusion.visualize.style import COOL, FAINT, WARM, new_figure, styled
 
 EPSILON = 0.02
@@ -83,7 +84,8 @@ def _rows(
 
 def tables(sizes: Sequence[int]) -> list[Table]:
     """Rates against those of the equation and of its finite volumes."""
-    rows, checks = [], []
+    rows: list[Row] = []
+    checks: list[Row] = []
     for name in MIXTURES:
         grids = [pf.Grid((n,), (1.0,), ("periodic",)) for n in sizes]
         more = _rows(name, f"periodic, {name}", grids, (1,), 8.5e-4)
@@ -98,8 +100,8 @@ def tables(sizes: Sequence[int]) -> list[Table]:
     name, rows, checks = "three ions", [], []
     for dims, part, largest in ((2, 4, 32), (3, 8, 16)):
         lower = [n // part for n in sizes if n // part <= largest]
-        boundaries = ("periodic", "wall", "periodic")[:dims]
-        grids = [pf.Grid((n,) * dims, (1.0,) * dims, boundaries) for n in lower]
+        boundaries: list[Boundary] = ["periodic", "wall", "periodic"]
+        grids = [pf.Grid((n,) * dims, (1.0,) * dims, tuple(boundaries[:dims])) for n in lower]
         more = _rows(name, f"{dims} axes, {name}", grids, (1,) * dims, 1.5e-2 * (16 / 64) ** 2)
         rows, checks = rows + more[0], checks + more[1]
     return [

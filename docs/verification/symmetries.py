@@ -13,6 +13,7 @@ from torch import Tensor
 import pnpfusion as pf
 from docs.verification.case import Case, Row, Table, f64, profile
 from pnpfusion.solvers import KenCarp4
+from pnpfusion.solvers.grid import Boundary
 from pnpfusion.visualize.style import COOL, WARM, new_figure, styled
 
 CATION, ANION = pf.Species("cation", +1, 1.0), pf.Species("anion", -1, 2.0)
@@ -38,7 +39,8 @@ def run(
 ) -> Tensor:
     """The end of a run in a cell with electrodes at -1 and +1; more axes repeat the first."""
     n = c0.shape[-dims]
-    grid = pf.Grid((n, 3, 2)[:dims], (1.0, 0.3, 0.2)[:dims], ("wall", "periodic", "wall")[:dims])
+    boundaries: list[Boundary] = ["wall", "periodic", "wall"]
+    grid = pf.Grid((n, 3, 2)[:dims], (1.0, 0.3, 0.2)[:dims], tuple(boundaries[:dims]))
     walls = {"x-": left or pf.Wall(potential=-1.0), "x+": right or pf.Wall(potential=1.0)}
     cell = pf.PNP(grid, ions, permittivity=0.02, walls=walls, steric=steric)
     stepper = KenCarp4(dt=float(span[1]) / 20)
@@ -71,7 +73,7 @@ def differences(n: int) -> dict[str, tuple[float, float]]:
             off(
                 run(
                     c0,
-                    ions=[replace(i, diffusivity=2 * i.diffusivity) for i in (CATION, ANION)],
+                    ions=(replace(CATION, diffusivity=2.0), replace(ANION, diffusivity=4.0)),
                     span=SPAN / 2,
                 )
             ),

@@ -6,7 +6,7 @@ import argparse
 
 from pnpfusion.cli.argument_types import names, positive, whole
 from pnpfusion.cli.messages import CommandError
-from pnpfusion.cli.train import MODELS
+from pnpfusion.cli.train import MODELS, add_sizes
 
 # Written out so that --help needs no torch; a test compares them with the library's.
 BASELINES = ("constant", "logistic", "ridge", "svm")
@@ -68,12 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="whom others are compared with (default: concat, or the first)",
     )
-    what.add_argument(
-        "--hidden", type=whole, metavar="N", help="width of each encoding (default: 64)"
-    )
-    what.add_argument(
-        "--width", type=whole, metavar="N", help="width of the fused feature (default: 64)"
-    )
+    add_sizes(what)
     what.add_argument(
         "--recipe", metavar="FILE", help="a .json file with entries as in `pnpfusion train --help`"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pnpfusion.cli.messages import CommandError, errors_end_the_command
+from pnpfusion.cli.simulate_results import RUN
 from pnpfusion.dynamics.pnp import PNP as CellLaw
 from pnpfusion.fusion.pnp import PNP
 from pnpfusion.fusion.pnp_migration import MigratingIons
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pnpfusion.data.feature_set import Features
     from pnpfusion.solution import Solution
 
-RUN = "run.safetensors"  #: in a folder of ``pnpfusion simulate``
 #: How long a cell of a resting layer is followed, in L²/D: its slowest mode decays by e^-10.
 TO_REST = 4.0
 

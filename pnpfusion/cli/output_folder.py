@@ -15,29 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HOME = Path("runs")
-#: What a command may leave in its folder, and `--overwrite` may take away.
-MADE = (
-    "summary.json",  # first: without it a folder is no finished run
-    "run.safetensors",
-    "space_time_*.png",
-    "profiles.png",
-    "profiles_by_class.png",
-    "ledger.png",
-    "animation.gif",
-)
-
-#: The same of ``pnpfusion train``.
-TRAINED = (
-    "summary.json",
-    "settings.json",
-    "config.json",
-    "model.safetensors",
-    "metrics.jsonl",
-    "curves.png",
-    "checkpoint.safetensors",
-    "checkpoint.previous.safetensors",
-    "tensorboard/events.*",
-)
 
 
 @contextmanager
@@ -118,8 +95,8 @@ def _asked(out: str, overwrite: bool) -> tuple[Path, bool]:
     return folder, False
 
 
-def clear(folder: Path, made: Sequence[str] = MADE) -> None:
-    """Take a former run's files away, and nothing else."""
+def clear(folder: Path, made: Sequence[str]) -> None:
+    """Take away the files that a former run made, and nothing else."""
     for pattern in made:
         for path in sorted(folder.glob(pattern)):
             path.unlink()

@@ -14,12 +14,24 @@ import torch
 from pnpfusion.cli.messages import FAILED, errors_end_the_command
 from pnpfusion.cli.output_folder import save_picture
 from pnpfusion.cli.simulate_inputs import Experiment
+from pnpfusion.cli.summary import SUMMARY
 from pnpfusion.ledger import line
 from pnpfusion.solution import Solution
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+RUN = "run.safetensors"
+#: What may be in the folder, and `--overwrite` may take away.
+MADE = (
+    SUMMARY,  # first: without it a folder is no finished run
+    RUN,
+    "space_time_*.png",
+    "profiles.png",
+    "profiles_by_class.png",
+    "ledger.png",
+    "animation.gif",
+)
 MOST_CLASSES = 10  #: in one picture
 
 

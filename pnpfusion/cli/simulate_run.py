@@ -16,7 +16,7 @@ from pnpfusion.cli.messages import (
 )
 from pnpfusion.cli.output_folder import clear, contents
 from pnpfusion.cli.simulate_inputs import Experiment, experiment
-from pnpfusion.cli.simulate_results import draw, summary_of, table
+from pnpfusion.cli.simulate_results import MADE, RUN, draw, summary_of, table
 from pnpfusion.cli.summary import write_summary
 from pnpfusion.run.simulate import simulate
 from pnpfusion.solution import Interrupted
@@ -52,8 +52,8 @@ def run(options: Namespace, folder: Path) -> int:
         )
     try:
         with errors_end_the_command(FAILED):
-            clear(folder)
-            solution.save(folder / "run.safetensors")
+            clear(folder, MADE)
+            solution.save(folder / RUN)
         if loud:
             print(table(solution, seconds))
         draw(solution, setup, folder, gif=not options.no_gif, progress=loud)

@@ -91,12 +91,13 @@ def add_what(parser: argparse.ArgumentParser) -> None:
         help="one of the models listed below, with options of its layer after a colon where it is "
         "to have such: pnp:coupled=false (default: pnp)",
     )
-    model.add_argument(
-        "--hidden", type=whole, metavar="N", help="width of each encoding (default: 64)"
-    )
-    model.add_argument(
-        "--width", type=whole, metavar="N", help="width of the fused feature (default: 64)"
-    )
+    add_sizes(model)
+
+
+def add_sizes(group: argparse._ArgumentGroup) -> None:
+    """The widths of a model."""
+    for name, what in (("--hidden", "each encoding"), ("--width", "the fused feature")):
+        group.add_argument(name, type=whole, metavar="N", help=f"width of {what} (default: 64)")
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:

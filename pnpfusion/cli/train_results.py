@@ -8,14 +8,30 @@ from typing import Any
 
 from pnpfusion.cli.messages import paragraph
 from pnpfusion.cli.output_folder import save_picture
-from pnpfusion.cli.train_setup import Setup
+from pnpfusion.cli.summary import SUMMARY
+from pnpfusion.cli.train_setup import SETTINGS, Setup
 from pnpfusion.data.feature_set import Features
 from pnpfusion.text_table import aligned
+from pnpfusion.training import checkpoint
 from pnpfusion.training.evaluate import evaluate, objective_for, without_each
 from pnpfusion.training.loop import Trained
 from pnpfusion.training.model import FusionModel
+from pnpfusion.training.pretrained import CONFIG, WEIGHTS
+from pnpfusion.training.report import METRICS
 
 CURVES = "curves.png"
+#: What may be in the folder, and `--overwrite` may take away.
+MADE = (
+    SUMMARY,
+    SETTINGS,
+    CONFIG,
+    WEIGHTS,
+    METRICS,
+    CURVES,
+    checkpoint.NAME,
+    checkpoint.BEFORE,
+    "tensorboard/events.*",
+)
 #: What the table calls the metrics of a task, in its order.
 SHOWN = {
     "classes": ("accuracy", "balanced_accuracy", "f1_macro", "calibration_error", "loss"),

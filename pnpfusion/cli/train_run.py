@@ -18,10 +18,10 @@ from pnpfusion.cli.messages import (
     quieten,
     say,
 )
-from pnpfusion.cli.output_folder import TRAINED, claim, clear, contents
+from pnpfusion.cli.output_folder import claim, clear, contents
 from pnpfusion.cli.summary import write_summary
 from pnpfusion.cli.together import in_all
-from pnpfusion.cli.train_results import draw, introduction, judge, summary_of, table
+from pnpfusion.cli.train_results import MADE, draw, introduction, judge, summary_of, table
 from pnpfusion.cli.train_setup import (
     SETTINGS,
     Setup,
@@ -150,7 +150,7 @@ def _begin(options: Namespace, crew: Crew, folder: Path, setup: Setup) -> None:
         return
     with errors_end_the_command():
         if options.overwrite:
-            clear(folder, TRAINED)
+            clear(folder, MADE)
         if not (folder / SETTINGS).is_file():
             _write_settings(folder, setup)
             return

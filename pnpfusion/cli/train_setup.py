@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from pnpfusion.cli.messages import CommandError, errors_end_the_command
-from pnpfusion.data.feature_set import Features
+from pnpfusion.data.feature_set import Features, target_of
 from pnpfusion.files import json_bytes, read_json, write_whole
 from pnpfusion.training.identity import check_fit
 from pnpfusion.training.model import FusionModel
@@ -88,8 +88,7 @@ def set_up(settings: Mapping[str, Any]) -> Setup:
 
     recipe = Recipe.from_json(settings["recipe"])
     data = open_set(str(settings["data"]))
-    if data.target is None:
-        raise ValueError(f"{data.name!r} has no target, so there is nothing to learn; give one.")
+    target_of(data)  # or nothing could be learned
     data = holdout(
         data,
         settings["valid"],

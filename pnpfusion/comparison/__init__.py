@@ -1,5 +1,12 @@
 """Models against each other, fairly: the same splits, recipe and tuning, seeds and intervals."""
 
+
+def __dir__() -> list[str]:
+    from pnpfusion.solvers.public_names import public_names
+
+    return public_names(globals())
+
+
 from pnpfusion.comparison.baselines import BASELINES as BASELINES
 from pnpfusion.comparison.plan import Cell as Cell
 from pnpfusion.comparison.plan import Plan as Plan

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pnpfusion.comparison.contestant import Contestant
-from pnpfusion.comparison.scales import Scales
-from pnpfusion.data.feature_set import Features
+from pnpfusion.data.feature_set import Features, target_of
+from pnpfusion.data.scales import Scales
 from pnpfusion.data.task import Task
 from pnpfusion.spelling import did_you_mean
 from pnpfusion.training.models import MODELS, ONLY
@@ -149,7 +149,7 @@ def fit_baseline(asked: Asked, data: Features, objective: Objective) -> Contesta
     for strength in baseline.strengths:
         told = baseline.fit(view.of(train), target, task, outputs, strength)
         told_of_valid = torch.from_numpy(told(view.of(valid)))
-        found = objective.metrics(told_of_valid, _tensor(valid))[objective.score]
+        found = objective.metrics(told_of_valid, target_of(valid))[objective.score]
         if best is None or found > best[0]:
             best = (found, strength, told)
     if best is None:
@@ -206,13 +206,7 @@ def _logs(probabilities: Array) -> Array:
     return np.asarray(np.log(np.maximum(probabilities, LEAST)))
 
 
-def _tensor(data: Features) -> Tensor:
-    if data.target is None:
-        raise ValueError(f"{data.name!r} has no target.")
-    return data.target
-
-
 def _target(data: Features) -> Array:
     """Numbers as (n, K)."""
-    target = _tensor(data)
+    target = target_of(data)
     return np.asarray((target.reshape(len(data), -1) if data.task == "numbers" else target).numpy())

@@ -16,10 +16,11 @@ from torch import Tensor
 from pnpfusion.comparison.baselines import baseline_of, fit_baseline
 from pnpfusion.comparison.contestant import Contestant
 from pnpfusion.comparison.plan import Cell, Plan
-from pnpfusion.comparison.scales import Scales
-from pnpfusion.data.feature_set import Features
+from pnpfusion.data.feature_set import Features, target_of
+from pnpfusion.data.scales import Scales
 from pnpfusion.data.sets import open_set
 from pnpfusion.data.splits import folds_of_blocks, holdout
+from pnpfusion.data.task import outputs_of, task_of
 from pnpfusion.solvers.fixed_point.base import ConvergenceWarning
 from pnpfusion.training.evaluate import predict
 from pnpfusion.training.health import HealthWarning
@@ -45,9 +46,7 @@ def splits_of(plan: Plan, cell: Cell, data: Features) -> Features:
     """
     (one,) = (one for one in plan.sets if one.data == cell.data)
     if one.parts > 1:
-        if data.target is None:
-            raise ValueError(f"{data.name!r} has no target.")
-        rest, judged = folds_of_blocks(data.target, one.parts)[cell.fold]
+        rest, judged = folds_of_blocks(target_of(data), one.parts)[cell.fold]
         data = replace(data, splits={"train": rest, "test": judged})
     draw = drawn_by("splits", cell.seed, cell.fold)
     return holdout(data, plan.valid, plan.test, generator=draw)
@@ -115,10 +114,8 @@ class _Judge:
         self.contestant, self.objective = contestant, objective
 
     def metrics(self, data: Features) -> dict[str, float]:
-        if data.target is None:
-            raise ValueError(f"{data.name!r} has no target.")
         told = self.contestant.outputs(data)
-        found = self.objective.metrics(told, data.target)
+        found = self.objective.metrics(told, target_of(data))
         if not self.contestant.is_sure and data.task != "numbers":
             found = {name: value for name, value in found.items() if name not in OF_SURE}
         for name, value in found.items():
@@ -170,10 +167,7 @@ def _contestant(plan: Plan, cell: Cell, data: Features, objective: Objective) ->
 
 def _objective(learned: Features) -> Objective:
     """How answers are judged."""
-    if learned.target is None or learned.task is None:
-        raise ValueError(f"{learned.name!r} has no target, so there is nothing to compare.")
-    flat = learned.target.reshape(len(learned), -1)
-    outputs = len(learned.class_names) if learned.task == "classes" else flat.shape[1]
-    spread = flat.double().std(0, correction=0)
-    scale = torch.where(spread > 0, spread, 1)
-    return objective_of(learned.task, outputs, scale)
+    target = target_of(learned)
+    spread = target.reshape(len(learned), -1).double().std(0, correction=0)
+    outputs = outputs_of(target, learned.class_names)
+    return objective_of(task_of(target), outputs, torch.where(spread > 0, spread, 1))

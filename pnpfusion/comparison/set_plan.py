@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pnpfusion.data.feature_set import Features
-from pnpfusion.data.task import Task
+from pnpfusion.data.feature_set import Features, target_of
+from pnpfusion.data.task import Task, task_of
 from pnpfusion.training.checks import check_whole
 from pnpfusion.training.identity import fingerprint
 
@@ -61,10 +61,8 @@ class Facts:
         Raises:
             ValueError: it has no target.
         """
-        if data.task is None or data.target is None:
-            raise ValueError(
-                f"{data.name!r} has no target, so there is nothing to compare; give one."
-            )
-        counts = data.target.bincount() if data.task == "classes" else None
-        smallest = 0 if counts is None else int(counts[counts > 0].min())
-        return cls(data.name, data.task, data.dims, fingerprint(data), smallest)
+        task, smallest = task_of(target_of(data)), 0
+        if task == "classes":
+            counts = target_of(data).bincount()
+            smallest = int(counts[counts > 0].min())
+        return cls(data.name, task, data.dims, fingerprint(data), smallest)

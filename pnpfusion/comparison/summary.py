@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -153,14 +154,14 @@ def _row(
 
     first = next(iter(ours.values()), {})
     for name in first.get("test", {}):
-        add(name, lambda one, name=name: one["test"].get(name))  # type: ignore[misc]
+        add(name, _entry("test", name))
     for name in dict.fromkeys(name for one in ours.values() for name in one.get("without", {})):
-        add(f"without {name}", lambda one, name=name: one["without"].get(name, {}).get(score))  # type: ignore[misc]
+        add(f"without {name}", _entry("without", name, score))
     if "without" in first:
         add("without one", lambda one: _mean(_without(one, score)))
         add("lost without one", lambda one: _mean(_lost(one, score)))
     for group in first.get("noise", {}) if plan.noise else ():
-        add(f"noise {group}", lambda one, g=group: relative_robustness(levels, one["noise"][g]))  # type: ignore[misc]
+        add(f"noise {group}", partial(_under_noise, levels, group))
         both = {
             place: {"own": one["noise"][group], "other": theirs[place]["noise"][group]}
             for place, one in ours.items()
@@ -172,11 +173,11 @@ def _row(
         if gains is not None:
             measures[f"effective {group}"] = mean_interval(gains)
     for name in ("iterations", "unconverged"):
-        add(name, lambda one, name=name: one.get("health", {}).get(name))  # type: ignore[misc]
+        add(name, _entry("health", name))
     for name in ("parameters", "operations", "epochs", "best_epoch"):
-        add(name, lambda one, name=name: one.get(name))  # type: ignore[misc]
+        add(name, _entry(name))
     for name in ("training_seconds", "ms_per_sample"):
-        add(name, lambda one, name=name: one["times"][name])  # type: ignore[misc]
+        add(name, _entry("times", name))
     counts: dict[str, int] = {}
     for k, _ in chosen[model].values():
         counts[str(k)] = counts.get(str(k), 0) + 1
@@ -199,6 +200,22 @@ def _row(
         len(ours),
         shape[0] * shape[1],
     )
+
+
+def _entry(*names: str) -> Callable[[Found], float | None]:
+    """Reads what a record has under these names, one within the other; None where it has not."""
+
+    def read(one: Found) -> float | None:
+        value: Any = one
+        for name in names:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return None if value is None else float(value)
+
+    return read
+
+
+def _under_noise(levels: Sequence[float], group: str, one: Found) -> float:
+    return relative_robustness(levels, one["noise"][group])
 
 
 def _without(one: Found, score: str) -> list[float]:

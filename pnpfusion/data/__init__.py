@@ -1,5 +1,12 @@
 """Features of several modalities: known sets, made-up ones, and readers for your files."""
 
+
+def __dir__() -> list[str]:
+    from pnpfusion.solvers.public_names import public_names
+
+    return public_names(globals())
+
+
 from pnpfusion.data.arrays import from_npz as from_npz
 from pnpfusion.data.av_mnist import from_av_mnist as from_av_mnist
 from pnpfusion.data.feature_set import Features as Features

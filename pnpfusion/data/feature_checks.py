@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from pnpfusion.data.task import task_of
+from pnpfusion.data.task import outputs_of, task_of
 from pnpfusion.solvers.faq import Faq
 
 
@@ -92,7 +92,7 @@ def check_target(target: Tensor, class_names: Sequence[str], samples: int) -> No
                 f"`target` must count from 0 to {names - 1}, one for each of `class_names`, "
                 f"got {low} to {high}."
             )
-    elif names and names != (target.shape[1] if target.ndim == 2 else 1):
+    elif names and names != outputs_of(target, class_names):
         raise ValueError(
             f"`class_names` must name each column of `target`, {tuple(target.shape)}, got {names}."
         )

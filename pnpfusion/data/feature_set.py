@@ -220,3 +220,14 @@ class Features:
             target=None if self.target is None else self.target[rows],
             splits={},
         )
+
+
+def target_of(data: Features) -> Tensor:
+    """What is to be told of each sample.
+
+    Raises:
+        ValueError: nothing is.
+    """
+    if data.target is None:
+        raise ValueError(f"{data.name!r} has no target, so there is nothing to learn; give one.")
+    return data.target

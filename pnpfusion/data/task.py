@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Literal
 
 import torch
@@ -15,3 +16,10 @@ def task_of(target: Tensor) -> Task:
     """Classes of int64, labels of bool, else numbers."""
     kinds: dict[torch.dtype, Task] = {torch.int64: "classes", torch.bool: "labels"}
     return kinds.get(target.dtype, "numbers")
+
+
+def outputs_of(target: Tensor, class_names: Sized) -> int:
+    """How many classes, labels or numbers it takes to tell a target."""
+    if task_of(target) == "classes":
+        return len(class_names)
+    return target.shape[1] if target.ndim == 2 else 1

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pnpfusion.dynamics.at_rest import AtRest
-from pnpfusion.dynamics.bound import BoundDynamics, Divisible
+from pnpfusion.dynamics.bound import DenselyBound, frozen_noise, rates_of_rows
 from pnpfusion.dynamics.input import Input
 from pnpfusion.dynamics.shell import Shell
+from pnpfusion.ledger import Ledger
+from pnpfusion.solvers.arguments import check_floats
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import is_finite
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
 from pnpfusion.solvers.fixed_point.newton_krylov import NewtonKrylov
 from pnpfusion.solvers.steppers.base import Law, Stepper
-
-if TYPE_CHECKING:
-    from pnpfusion.ledger import Ledger
 
 
 class Dynamics(nn.Module, ABC):
@@ -32,43 +32,27 @@ class Dynamics(nn.Module, ABC):
     :func:`pnpfusion.unroll` feeds the result back round by round, :func:`pnpfusion.equilibrium`
     finds where it stands still. What a law knows better than the generic code (its implicit solves,
     its ledger) it says by overriding :meth:`bind` and the optional methods below.
+
+    In all of them ``u``, and ``u0`` where a run begins, are states, ``(*batch, *state)``, of the
+    dtype and device of the run; ``t`` is the time; ``x`` is the input: a tensor, a mapping of
+    tensors, or None.
     """
 
     state_ndim: int = 1  #: trailing axes of ``u`` that make up one sample's state
 
     @abstractmethod
     def rate(self, t: Tensor, u: Tensor, x: Input = None) -> Tensor:
-        """f(t, u; x), like ``u`` ``(*batch, *state)``; ``t`` is a number or one per sample.
+        """f(t, u; x), like ``u``; ``t`` is a number or one per sample, ``(*batch,)``.
 
         It remembers nothing: steppers also call it at trial points that they throw away.
-
-        Args:
-            t: the time, a number or one per sample, ``(*batch,)``.
-            u: the states.
-            x: the input, a tensor, a mapping of tensors, or None.
         """
 
     def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
         """Raise ValueError unless ``u`` is a state that this law can start from at ``t``.
 
-        Args:
-            name: what errors call the state.
-            u: what should be a state.
-            x: the input, a tensor, a mapping of tensors, or None.
-            t: the time at which it should be one.
-
-        Raises:
-            ValueError: it is none; the message says why and what to do.
+        The message calls it ``name``, and says why it is none and what to do.
         """
-        if not isinstance(u, Tensor):
-            raise ValueError(
-                f"`{name}` must be a torch.Tensor, got {type(u).__name__} {Faq.WRONG_SHAPE}."
-            )
-        if u.dtype not in (torch.float32, torch.float64):
-            raise ValueError(
-                f"`{name}` must be float32 or float64, got {u.dtype}; e.g. {name}.double()"
-                f" {Faq.WRONG_SHAPE}."
-            )
+        check_floats(name, u)
         if self.state_ndim < 1:
             raise ValueError(
                 f"`state_ndim` of {type(self).__name__} must be >= 1, got {self.state_ndim}; a "
@@ -85,28 +69,12 @@ class Dynamics(nn.Module, ABC):
             )
 
     def bind(self, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
-        """The law for one run from ``t`` on, on a flat batch: what steppers see.
-
-        Args:
-            u0: states, ``(*batch, *state)``, whose batch, dtype and device the run has.
-            x: the input, a tensor, a mapping of tensors, or None.
-            t: when the run begins.
-        """
+        """The law for one run from ``u0`` at ``t``, on a flat batch: what steppers see."""
         seed = int(torch.randint(2**62, ())) if self.random else None
-        return BoundDynamics(self, tuple(u0.shape[: u0.ndim - self.state_ndim]), x, seed)
+        return _Bound(self, tuple(u0.shape[: u0.ndim - self.state_ndim]), x, seed)
 
     def bind_checked(self, name: str, u0: Tensor, x: Input = None, t: float = 0.0) -> Law:
-        """:meth:`bind` once :meth:`check_state` has passed; a law may do both in one.
-
-        Args:
-            name: what errors call the state.
-            u0: states, ``(*batch, *state)``.
-            x: the input, a tensor, a mapping of tensors, or None.
-            t: when the run begins.
-
-        Raises:
-            ValueError: see :meth:`check_state`.
-        """
+        """:meth:`check_state`, in which ``u0`` is ``name``, and :meth:`bind`; maybe in one."""
         self.check_state(name, u0, x, t)
         return self.bind(u0, x, t)
 
@@ -119,7 +87,7 @@ class Dynamics(nn.Module, ABC):
 
         Args:
             law: what :meth:`bind` returned.
-            u0: the states a run begins with.
+            u0: see above.
             rtol: the relative tolerance asked for; None is the law's own.
             atol: the absolute one, likewise.
 
@@ -133,25 +101,10 @@ class Dynamics(nn.Module, ABC):
         return stepper, "Odeint, explicit and adaptive, since nothing says that the law is stiff"
 
     def check_run(self, stepper: Stepper, u0: Tensor, times: Tensor, x: Input) -> None:
-        """Warn where ``stepper`` does not suit the law; raise where ``times`` make no sense.
-
-        Args:
-            stepper: the one that will be used.
-            u0: the states a run begins with.
-            times: the saved times, ``(T,)``.
-            x: the input, a tensor, a mapping of tensors, or None.
-        """
+        """Warn where ``stepper`` does not suit the law; raise where the saved ``times`` do not."""
 
     def choose_solver(self, u0: Tensor, x: Input) -> tuple[FixedPointSolver, str]:
-        """What `equilibrium` uses if it is told no solver, and why.
-
-        Args:
-            u0: the states a solve begins with.
-            x: the input, a tensor, a mapping of tensors, or None.
-
-        Returns:
-            A solver, and why it is the one.
-        """
+        """What `equilibrium` uses from ``u0`` if it is told no solver, and why it is the one."""
         return NewtonKrylov(), "which needs neither a contraction nor a scale"
 
     def solve_equilibrium(
@@ -168,45 +121,24 @@ class Dynamics(nn.Module, ABC):
         knows better overrides it. See :class:`FixedPointSolver` for the tolerance.
 
         Args:
-            u0: states, ``(*batch, *state)``.
-            x: the input, a tensor, a mapping of tensors, or None.
+            u0: see above.
+            x: see above.
             tolerance: when a sample has converged; a number is the relative one.
             solver: None is what :meth:`choose_solver` says.
             gradient: how the backward pass is made; None is by the implicit function theorem.
         """
-        solver, way = self.solver_and_why(u0, x, solver)
-        batch = tuple(u0.shape[: u0.ndim - self.state_ndim])
-        flat = u0.reshape(-1, *u0.shape[len(batch) :])
-        law, shell = self.bind(u0, x), Shell.of(self.conserved, u0, len(batch))
-        start = torch.zeros(len(flat), dtype=u0.dtype, device=u0.device)
-
-        def rate(u: Tensor, which: Tensor | None) -> Tensor:
-            if which is None or len(which) == len(flat):
-                return law.rate(start, u)
-            part = law.part(which) if isinstance(law, Divisible) else None
-            if part is not None:
-                return part.rate(start[which], u)
-            everybody = flat.detach().index_copy(0, which, u)
-            return law.rate(start, everybody)[which]
-
+        solver, way = self._solver_and_why(u0, x, solver)
+        shell = Shell.of(self.conserved, u0, u0.ndim - self.state_ndim)
+        residual = shell.hold(rates_of_rows(self.bind(u0, x), shell.u0))
         found = solve_fixed_point(
-            shell.hold(rate), flat, solver=solver, tolerance=tolerance, gradient=gradient
+            residual, shell.u0, solver=solver, tolerance=tolerance, gradient=gradient
         )
         return AtRest.of(found, way)
 
-    def solver_and_why(
+    def _solver_and_why(
         self, u0: Tensor, x: Input, solver: FixedPointSolver | None
     ) -> tuple[FixedPointSolver, str]:
-        """``solver``, or the law's own, and a word on the choice.
-
-        Args:
-            u0: the states a solve begins with.
-            x: the input, a tensor, a mapping of tensors, or None.
-            solver: what was asked for; None is what :meth:`choose_solver` says.
-
-        Returns:
-            The solver, and a sentence for ``Solution.choice``.
-        """
+        """``solver``, or the law's own, and a word on the choice for ``Solution.choice``."""
         if solver is not None:
             return solver, f"{solver!r}, as asked"
         solver, why = self.choose_solver(u0, x)
@@ -216,13 +148,6 @@ class Dynamics(nn.Module, ABC):
         """Raise ValueError where the law changes with time, so that it never rests.
 
         Here by asking for the rate at two times.
-
-        Args:
-            u0: states, ``(*batch, *state)``.
-            x: the input, a tensor, a mapping of tensors, or None.
-
-        Raises:
-            ValueError: its rate differs at two times.
         """
         if self.random:
             return
@@ -260,11 +185,7 @@ class Dynamics(nn.Module, ABC):
         return None
 
     def conserved(self, u: Tensor) -> Tensor | None:
-        """Linear invariants of the motion such as masses, ``(*batch, K)``; None without any.
-
-        Args:
-            u: states, ``(*batch, *state)``.
-        """
+        """Linear invariants of the motion such as masses, ``(*batch, K)``; None without any."""
         return None
 
     def ledger(
@@ -276,7 +197,7 @@ class Dynamics(nn.Module, ABC):
             times: saved times, ``(T,)``.
             states: those there, ``(T, *batch, *state)``.
             lowest: the smallest of what must stay positive since the time before, ``(T, *batch)``.
-            x: the input, a tensor, a mapping of tensors, or None.
+            x: see above.
         """
         return None
 
@@ -299,12 +220,34 @@ class Dynamics(nn.Module, ABC):
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> Dynamics:
-        """The law that :meth:`description` described.
-
-        Args:
-            description: what :meth:`description` returned.
+        """The law of a ``description``, the inverse of :meth:`description`.
 
         Raises:
-            ValueError: here, see :meth:`description`.
+            ValueError: here, see there.
         """
         raise ValueError(f"{cls.__name__} cannot be made from a description.")
+
+
+@dataclass(frozen=True, eq=False)
+class _Bound(DenselyBound):
+    """Any law on a flat batch."""
+
+    dynamics: Dynamics
+    batch: tuple[int, ...]
+    x: Input
+    seed: int | None  #: of the random numbers of this run, the same at every call
+
+    def rate(self, t: Tensor, u: Tensor) -> Tensor:
+        shaped = u.reshape(*self.batch, *u.shape[1:])
+        with frozen_noise(self.seed, u.device):
+            rate = self.dynamics.rate(t.reshape(self.batch), shaped, self.x)
+        if rate.shape != shaped.shape:
+            raise ValueError(
+                f"`rate` of {type(self.dynamics).__name__} must return the shape of the state, "
+                f"{tuple(shaped.shape)}, got {tuple(rate.shape)} {Faq.WRONG_SHAPE}."
+            )
+        return rate.reshape(u.shape)
+
+    def part(self, which: Tensor) -> Law | None:
+        x = None if self.seed is not None else self.dynamics.rows(self.x, self.batch, which)
+        return None if x is None else _Bound(self.dynamics, (len(which),), x, None)

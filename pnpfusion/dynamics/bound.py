@@ -1,32 +1,19 @@
-"""Any law bound to one run: what steppers see of it."""
+"""What laws bound to one run have in common, of which steppers and solvers see no more."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from pnpfusion.dynamics.input import Input
 from pnpfusion.solvers.dense_newton import solve_implicit_dense
-from pnpfusion.solvers.faq import Faq
+from pnpfusion.solvers.fixed_point.base import Residual
 from pnpfusion.solvers.implicit_solve import ImplicitSolve
 from pnpfusion.solvers.steppers.base import Law
-
-if TYPE_CHECKING:
-    from pnpfusion.dynamics.base import Dynamics
-
-
-@runtime_checkable
-class Divisible(Protocol):
-    """A bound law that can run on a part of its batch."""
-
-    def part(self, which: Tensor) -> Law | None:
-        """The law of the samples ``which``; None where it is only known for all."""
 
 
 class DenselyBound(ABC):
@@ -48,29 +35,28 @@ class DenselyBound(ABC):
         return None
 
 
-@dataclass(frozen=True, eq=False)
-class BoundDynamics(DenselyBound):
-    """Any law on a flat batch."""
-
-    dynamics: Dynamics
-    batch: tuple[int, ...]
-    x: Input
-    seed: int | None  #: of the random numbers of this run, the same at every call
-
-    def rate(self, t: Tensor, u: Tensor) -> Tensor:
-        shaped = u.reshape(*self.batch, *u.shape[1:])
-        with frozen_noise(self.seed, u.device):
-            rate = self.dynamics.rate(t.reshape(self.batch), shaped, self.x)
-        if rate.shape != shaped.shape:
-            raise ValueError(
-                f"`rate` of {type(self.dynamics).__name__} must return the shape of the state, "
-                f"{tuple(shaped.shape)}, got {tuple(rate.shape)} {Faq.WRONG_SHAPE}."
-            )
-        return rate.reshape(u.shape)
+@runtime_checkable
+class Divisible(Protocol):
+    """A bound law that can run on a part of its batch."""
 
     def part(self, which: Tensor) -> Law | None:
-        x = None if self.seed is not None else self.dynamics.rows(self.x, self.batch, which)
-        return None if x is None else BoundDynamics(self.dynamics, (len(which),), x, None)
+        """The law of the samples ``which``; None where it is only known for all."""
+
+
+def rates_of_rows(law: Law, u0: Tensor) -> Residual:
+    """f(u) at time 0 of some rows of a batch that begins at ``u0`` ``(B, *state)``."""
+    start = torch.zeros(len(u0), dtype=u0.dtype, device=u0.device)
+
+    def rate(u: Tensor, which: Tensor | None) -> Tensor:
+        if which is None or len(which) == len(u0):
+            return law.rate(start, u)
+        part = law.part(which) if isinstance(law, Divisible) else None
+        if part is not None:
+            return part.rate(start[which], u)
+        everybody = u0.detach().index_copy(0, which, u)
+        return law.rate(start, everybody)[which]
+
+    return rate
 
 
 @contextmanager

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
+from pnpfusion.dynamics.like_parameters import floating_parameter
 from pnpfusion.dynamics.place import Place
 
 
@@ -34,13 +34,12 @@ class ContextEncoder(nn.Module):
         super().__init__()
         if place.width is None:
             raise ValueError("`place` must know its width; see Place.within.")
-        like = next((p for p in encoder.parameters() if p.is_floating_point()), torch.empty(0))
+        like = floating_parameter(encoder)
+        kind = (None, None) if like is None else (like.device, like.dtype)
         self.encoder = encoder
         self.place = place
-        self.context = nn.Linear(width, context, bias=False, device=like.device, dtype=like.dtype)
-        self.columns = nn.Linear(
-            context, place.width, bias=False, device=like.device, dtype=like.dtype
-        )
+        self.context = nn.Linear(width, context, False, *kind)
+        self.columns = nn.Linear(context, place.width, False, *kind)
         self.entry = _top_entry(encoder, place)
 
     def before(self, x: Any) -> Any:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pnpfusion.dynamics.at_rest import AtRest
 from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.input import Input
+from pnpfusion.solvers.arguments import check_known
 from pnpfusion.solvers.fixed_point.anderson import Anderson
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance, rms
 from pnpfusion.solvers.fixed_point.gradient import Gradient, solve_fixed_point
@@ -62,8 +63,7 @@ class Coupled(Dynamics):
             if not isinstance(law, Dynamics):
                 raise ValueError(f"`laws[{name!r}]` must be a Dynamics, got {type(law).__name__}.")
         for what, given in (("inputs", inputs), ("shapes", shapes)):
-            if unknown := [name for name in given if name not in laws]:
-                raise ValueError(f"`{what}` names {unknown}; the laws are {[*laws]}.")
+            check_known(what, given, laws, "laws")
         for name, function in inputs.items():
             if not callable(function):
                 raise ValueError(f"`inputs[{name!r}]` must be a function, got {function!r}.")
@@ -171,7 +171,7 @@ class Coupled(Dynamics):
             self.laws[part].check_state(f"{name} of {part!r}", one, under[part], t)
 
     def conserved(self, u: Tensor) -> Tensor | None:
-        """What each law conserves, after one another, ``(*batch, K)``."""
+        """What each law conserves of ``u``, after one another, ``(*batch, K)``."""
         totals = [self.laws[name].conserved(one) for name, one in self.split(u).items()]
         kept = [total for total in totals if total is not None]
         return torch.cat(kept, -1) if kept else None

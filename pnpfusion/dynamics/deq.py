@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from pnpfusion.dynamics.deq_compiled_fusion import compiled_fusion
 from pnpfusion.dynamics.deq_input import Modalities
 from pnpfusion.dynamics.deq_law import DEQLaw
 from pnpfusion.dynamics.input import Input
+from pnpfusion.solvers.arguments import check_choice
 from pnpfusion.solvers.fixed_point.base import (
     FixedPoint,
     FixedPointSolver,
@@ -70,10 +72,8 @@ class DEQ(DEQLaw):
         groups: int = 4,
     ) -> None:
         super().__init__(modalities, width)
-        if order not in ("relu-norm", "norm-relu"):
-            raise ValueError(f'`order` must be "relu-norm" or "norm-relu", got {order!r}.')
-        if norm not in ("group", "rms", "none"):
-            raise ValueError(f'`norm` must be "group", "rms" or "none", got {norm!r}.')
+        check_choice("order", order, get_args(Order))
+        check_choice("norm", norm, get_args(Norm))
         if norm == "group" and (type(groups) is not int or groups < 1 or width % groups):
             raise ValueError(
                 f"`groups` must divide the width {width}, got {groups!r}; choose another of them, "
@@ -112,7 +112,7 @@ class DEQ(DEQLaw):
         all of its blocks have; its residual is that of its worst block. All blocks cost the same,
         two products with a matrix, so N + 1 block evaluations count as one of the cell.
         """
-        solver, way = self.solver_and_why(u0, x, solver)
+        solver, way = self._solver_and_why(u0, x, solver)
         cell = self.driven(self.read(x, tuple(u0.shape[:-2])))
         start = u0.reshape(-1, *self.state_shape)
         found: list[FixedPoint] = []

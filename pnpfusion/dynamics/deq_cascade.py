@@ -32,17 +32,13 @@ def combined(blocks: list[FixedPoint], way: str) -> AtRest:
 def _history(blocks: list[FixedPoint]) -> Tensor:
     """The worst relative residual of each iterate, (K, B); NaN once all blocks have ended."""
     length = max(len(block.history) for block in blocks)
-    worst = ended = None
+    relative, ended = [], []
     for block in blocks:
         padded = block.history.new_full((length, len(block.u)), torch.nan)
         padded[: len(block.history)] = block.history
-        over = padded.isnan()
-        filled = torch.where(over, block.residuals, padded)
-        worst = filled if worst is None else torch.maximum(worst, filled)
-        ended = over if ended is None else ended & over
-    if worst is None or ended is None:
-        raise ValueError("`blocks` must not be empty.")
-    return torch.where(ended, torch.nan, worst)
+        ended.append(padded.isnan())
+        relative.append(torch.where(ended[-1], block.residuals, padded))
+    return torch.where(torch.stack(ended).all(0), torch.nan, torch.stack(relative).amax(0))
 
 
 def _report(blocks: list[FixedPoint]) -> GradientReport | None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.dynamics.input import Input
+from pnpfusion.solvers.arguments import check_known
 from pnpfusion.solvers.faq import Faq
 
 
@@ -40,8 +41,7 @@ def read_modalities(x: Input, batch: tuple[int, ...], number: int, width: int) -
     present: object = None
     features: object = x
     if isinstance(x, Mapping):
-        if unknown := [name for name in x if name not in ("features", "present")]:
-            raise ValueError(f"`x` has unknown keys {unknown}; known are 'features' and 'present'.")
+        check_known("x", x, ("features", "present"), "keys")
         features, present = x.get("features"), x.get("present")
     wanted = (*batch, number, width)
     if not isinstance(features, Tensor) or features.shape != wanted:

@@ -13,6 +13,7 @@ from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.bound import DenselyBound
 from pnpfusion.dynamics.deq_input import Modalities, read_modalities
 from pnpfusion.dynamics.input import Input
+from pnpfusion.solvers.arguments import check_whole
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.steppers.base import Law
 
@@ -47,8 +48,7 @@ class DEQLaw(Dynamics):
     def __init__(self, modalities: int, width: int) -> None:
         super().__init__()
         for name, value in (("modalities", modalities), ("width", width)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` must be a whole number >= 1, got {value!r}.")
+            check_whole(name, value)
         self.modalities = modalities
         self.width = width
 

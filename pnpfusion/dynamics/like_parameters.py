@@ -7,6 +7,11 @@ from torch import Tensor, nn
 from pnpfusion.solvers.faq import Faq
 
 
+def floating_parameter(module: nn.Module) -> nn.Parameter | None:
+    """The first parameter of ``module`` that is no whole number; None without one."""
+    return next((p for p in module.parameters() if p.is_floating_point()), None)
+
+
 def check_like_parameters(module: nn.Module, name: str, values: Tensor, what: str = "law") -> None:
     """Raise ValueError unless ``values`` have the dtype and device of the module's parameters.
 
@@ -21,7 +26,7 @@ def check_like_parameters(module: nn.Module, name: str, values: Tensor, what: st
     Raises:
         ValueError: ``values`` have another dtype or are on another device.
     """
-    like = next((p for p in module.parameters() if p.is_floating_point()), None)
+    like = floating_parameter(module)
     if like is None:
         return
     of_another_kind = values.is_floating_point() and values.dtype != like.dtype

@@ -10,14 +10,13 @@ from torch import Tensor
 
 from pnpfusion.dynamics.at_rest import AtRest
 from pnpfusion.dynamics.input import Input
+from pnpfusion.dynamics.pnp_arguments import Scheme, check_kinds, check_scheme, series_or_faces
 from pnpfusion.dynamics.pnp_binding import bound_once, is_fit_to_start
 from pnpfusion.dynamics.pnp_bound import BoundPNP
-from pnpfusion.dynamics.pnp_cell import Scheme, check_kinds, check_scheme, series_or_faces
 from pnpfusion.dynamics.pnp_choice import choose
 from pnpfusion.dynamics.pnp_description import arguments_of, describe_cell
-from pnpfusion.dynamics.pnp_equilibrium import at_rest, check_gradient
+from pnpfusion.dynamics.pnp_equilibrium import at_rest
 from pnpfusion.dynamics.pnp_ingredients import Ingredients
-from pnpfusion.dynamics.pnp_input import walls_under
 from pnpfusion.dynamics.pnp_invariants import invariants
 from pnpfusion.dynamics.pnp_ledger import keep_ledger
 from pnpfusion.dynamics.pnp_memory import Memory
@@ -26,7 +25,7 @@ from pnpfusion.dynamics.pnp_values import register, values_by_name, words_of
 from pnpfusion.dynamics.resolution import warn_if_long
 from pnpfusion.dynamics.species import Species
 from pnpfusion.ledger import Ledger
-from pnpfusion.solvers.boundary import Wall, Walls, check_walls
+from pnpfusion.solvers.boundary import Walls, check_walls
 from pnpfusion.solvers.cell import Cell
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import Field, Parameter
@@ -102,17 +101,17 @@ class PNP(CellObservables):
         species = tuple(species)
         self.names = tuple(one.name for one in species)
         self.grid, self.species, self._memory = grid, species, Memory()
-        self.walls: dict[str, Wall | tuple[Wall, ...]] = {
+        self.walls = {
             side: parts[0] if len(parts) == 1 else parts
             for side, parts in check_walls(grid, walls).items()
         }
         self.permittivity, self.steric, self.reactions = permittivity, steric, tuple(reactions)
-        self.fixed_charge: Parameter = 0.0 if fixed_charge is None else fixed_charge
+        self.fixed_charge = 0.0 if fixed_charge is None else fixed_charge
         uniform = [permittivity, *(one.diffusivity for one in species)]
         plain = steric is None and not self.reactions
         if scheme == "auto":
             scheme = series_or_faces(grid, self.walls, uniform) if plain else "scharfetter-gummel"
-        self.scheme: Scheme = scheme
+        self.scheme = scheme
         check_scheme(grid, self.scheme, steric, self.reactions)
         self.state_ndim = 1 + grid.ndim
         values = values_by_name(self)
@@ -126,27 +125,9 @@ class PNP(CellObservables):
         return self._flat(u, x, t, lambda cell, c: cell.rate(c))
 
     def conserved(self, u: Tensor) -> Tensor | None:
-        """What neither walls nor reactions change: combinations of masses, ``(*batch, K)``."""
-        rows = self._invariants().to(u)
+        """What neither walls nor reactions change in ``u``: sums of masses, ``(*batch, K)``."""
+        rows = invariants(self.species, self.walls.values(), self.reactions).to(u)
         return self.mass(u) @ rows.mT if len(rows) else None
-
-    def _invariants(self, *, at_rest: bool = False) -> Tensor:
-        return invariants(self.names, self.walls.values(), self.reactions, at_rest=at_rest)
-
-    def check_shape(self, name: str, c: Tensor) -> None:
-        """Raise ValueError unless ``c`` has the shape ``(*batch, species, *grid.shape)``.
-
-        Args:
-            name: what errors call it.
-            c: concentrations.
-        """
-        self.grid.check(name, c)
-        if c.ndim < self.state_ndim or c.shape[-self.state_ndim] != len(self.species):
-            wanted = ", ".join(str(n) for n in (len(self.species), *self.grid.shape))
-            raise ValueError(
-                f"`{name}` must be (*batch, species, cells) = (*batch, {wanted}), "
-                f"got {tuple(c.shape)} {Faq.WRONG_SHAPE}."
-            )
 
     def check_state(self, name: str, u: Tensor, x: Input = None, t: float = 0.0) -> None:
         """Raise ValueError unless ``u`` holds concentrations this cell can start from."""
@@ -206,7 +187,7 @@ class PNP(CellObservables):
         return (len(self.species), *self.grid.shape)
 
     def check_rest(self, u0: Tensor, x: Input) -> None:
-        """Raise ValueError where a wall changes with time."""
+        """See :meth:`Dynamics.check_rest`; here where a wall changes with time."""
         if self._driven:
             raise ValueError(
                 "a cell whose walls change with time has no equilibrium; give their values at one "
@@ -234,18 +215,17 @@ class PNP(CellObservables):
         """See :meth:`Dynamics.solve_equilibrium`; NaN where the cell's own way finds no answer."""
         if solver is not None:
             return super().solve_equilibrium(u0, x, tolerance, solver, gradient)
-        check_gradient(gradient)
         flat = u0.reshape(-1, *u0.shape[-self.state_ndim :])
-        return at_rest(self.bind(u0, x), flat, Tolerance.of(tolerance).relative)
+        return at_rest(self.bind(u0, x), flat, Tolerance.of(tolerance).relative, gradient)
 
     def choose_stepper(
         self, law: Law, u0: Tensor, rtol: float | None, atol: float | None
     ) -> tuple[Stepper, str]:
         """See :meth:`Dynamics.choose_stepper` and :func:`choose`."""
-        return choose(self.grid, self.scheme, cast(BoundPNP, law), u0, rtol, atol)
+        return choose(cast(BoundPNP, law), u0, rtol, atol)
 
     def check_run(self, stepper: Stepper, u0: Tensor, times: Tensor, x: Input) -> None:
-        """Warn of explicit steps that are too long; walls that change must keep a box neutral."""
+        """See :meth:`Dynamics.check_run`: explicit steps too long, walls that charge a box."""
         if not (self._driven or isinstance(stepper, ExplicitRK)):
             return
         flat = u0.detach().reshape(-1, *u0.shape[-self.state_ndim :])
@@ -262,11 +242,9 @@ class PNP(CellObservables):
         self, times: Tensor, states: Tensor, lowest: Tensor | None, x: Input = None
     ) -> Ledger:
         """See :class:`pnpfusion.Ledger`."""
-        reacting = {n for one in self.reactions for n in (*one.reactants, *one.products)}
         exact = states.detach().double()
         law = self.bind(exact[0], x, float(times[0]))
-        clock, kept = times.detach().double(), self._invariants()
-        return keep_ledger(law, self.names, reacting, kept, clock, exact, lowest)
+        return keep_ledger(law, times.detach().double(), exact, lowest)
 
     def description(
         self, times: Tensor | None = None, batch: tuple[int, ...] = ()
@@ -279,13 +257,16 @@ class PNP(CellObservables):
         """See :meth:`Dynamics.from_description`."""
         return cls(**arguments_of(description))
 
-    def electrolyte(self, batch: tuple[int, ...], like: Tensor, x: Input, t: Time = None) -> Cell:
+    def electrolyte(
+        self,
+        batch: tuple[int, ...],
+        like: Tensor,
+        x: Input,
+        t: Time = None,
+        walls: Walls | None = None,
+    ) -> Cell:
         """See :class:`CellObservables`."""
-        return self._made(self.walls, batch, like, x, t).build()
-
-    def electrolyte_of(self, walls: Walls, batch: tuple[int, ...], like: Tensor, t: Time) -> Cell:
-        """See :class:`CellObservables`."""
-        return self._made(walls, batch, like, None, t).build()
+        return self._made(self.walls if walls is None else walls, batch, like, x, t).build()
 
     def _made(
         self, walls: Walls, batch: tuple[int, ...], like: Tensor, x: Input, t: Time
@@ -304,10 +285,6 @@ class PNP(CellObservables):
             like=like,
             t=t,
         )
-
-    def walls_under(self, x: Input) -> dict[str, tuple[Wall, ...]]:
-        """See :class:`CellObservables`."""
-        return walls_under(check_walls(self.grid, self.walls), x)
 
     def extra_repr(self) -> str:
         """What the cell holds, for ``print(cell)``."""

@@ -52,8 +52,8 @@ def is_fit_to_start(
         room = cell.room(flat)
     if room is not None and (room <= 0).any():
         raise ValueError(
-            f"`{name}` leaves no room: the sum of its concentrations is "
-            f"{-float(room.min()):.4g} beyond the 1 / steric that there is."
+            f"`{name}` leaves no room: the sum of its concentrations is {-float(room.min()):.4g} "
+            f"beyond the 1 / steric that there is; lower them, or `steric`."
         )
     if not (len(flat) and isinstance(cell, Electrolyte) and warns):
         return False

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from pnpfusion.dynamics.pnp_equilibrium import cell_at_rest, rest_constants
 from pnpfusion.dynamics.pnp_ingredients import Ingredients, tensors_of
 from pnpfusion.dynamics.pnp_invariants import invariants
 from pnpfusion.solvers import chebyshev_newton, coupled_newton
@@ -28,6 +27,7 @@ from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.implicit_solve import ImplicitSolve, Rest, is_transformed
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.plain_steps import Method, PlainSteps, Schedule
+from pnpfusion.solvers.rest import cell_at_rest, rest_constants
 from pnpfusion.solvers.spectral import SpectralElectrolyte
 from pnpfusion.solvers.steppers.base import Semilinear
 
@@ -189,8 +189,7 @@ class BoundPNP:
     def invariants(self) -> Tensor:
         """What is conserved at rest, in orthonormal rows, (K, S)."""
         made = self.made
-        names = tuple(one.name for one in made.species)
-        return invariants(names, made.walls.values(), made.reactions, at_rest=True)
+        return invariants(made.species, made.walls.values(), made.reactions, at_rest=True)
 
     @cached_property
     def _rest_constants(self) -> Tensor | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from pnpfusion.dynamics.pnp_bound import BoundPNP
-from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.spectral import SpectralElectrolyte
 from pnpfusion.solvers.steppers.base import Stepper
@@ -20,7 +19,7 @@ FACES = {
 
 
 def choose(
-    grid: Grid, scheme: str, law: BoundPNP, u0: Tensor, rtol: float | None, atol: float | None
+    law: BoundPNP, u0: Tensor, rtol: float | None, atol: float | None
 ) -> tuple[Stepper, str]:
     """A stepper for ``law`` from ``u0``, and a sentence that says why.
 
@@ -29,7 +28,7 @@ def choose(
     """
     cell = law.values
     if isinstance(cell, SpectralElectrolyte):
-        c = u0.detach().reshape(-1, *cell.valence.shape[1:2], *grid.shape)
+        c = u0.detach().reshape(-1, *cell.valence.shape[1:2], *law.made.grid.shape)
         if atol is not None:
             raise ValueError("steps in series have no `atol`; leave it out, or give a stepper.")
         reason = (
@@ -44,7 +43,7 @@ def choose(
     if not isinstance(cell, Electrolyte):
         return stepper, "polynomials in space with KenCarp4, implicit, since their layers are stiff"
     reason = (
-        f"{FACES[scheme]}; KenCarp4, implicit and of order 4, since an explicit step could not be "
-        f"longer than {cell.crossing:.2g}, the time of diffusion across a cell"
+        f"{FACES[law.made.scheme]}; KenCarp4, implicit and of order 4, since an explicit step "
+        f"could not be longer than {cell.crossing:.2g}, the time of diffusion across a cell"
     )
     return stepper, reason

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pnpfusion.dynamics.pnp_observables import CellObservables
 from pnpfusion.dynamics.species import Species
 from pnpfusion.solvers.boundary import Wall
 from pnpfusion.solvers.chebyshev import ChebyshevGrid
 from pnpfusion.solvers.field import Field
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.reactions import Reaction
-
-if TYPE_CHECKING:
-    from pnpfusion.dynamics.pnp import PNP
 
 SAMPLES = 1025  # of a function of time, over the times of a run
 
@@ -48,7 +46,9 @@ class Tabulated:
         return Field(found) if self.is_field else found
 
 
-def describe_cell(cell: PNP, times: Tensor | None, batch: tuple[int, ...]) -> dict[str, Any]:
+def describe_cell(
+    cell: CellObservables, times: Tensor | None, batch: tuple[int, ...]
+) -> dict[str, Any]:
     """All arguments that ``cell`` was made with; functions of time as tables over ``times``."""
     return {
         "grid": _describe_grid(cell.grid),

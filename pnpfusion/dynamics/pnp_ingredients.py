@@ -10,15 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from pnpfusion.dynamics.input import Input
-from pnpfusion.dynamics.pnp_cell import Scheme, build_cell
+from pnpfusion.dynamics.pnp_arguments import Scheme
 from pnpfusion.dynamics.pnp_input import walls_under
 from pnpfusion.dynamics.species import Species
-from pnpfusion.solvers.boundary import Wall, Walls, check_walls
+from pnpfusion.solvers.boundary import Wall, Walls
 from pnpfusion.solvers.cell import Cell
+from pnpfusion.solvers.chebyshev import ChebyshevGrid
+from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.field import Field, Parameter
+from pnpfusion.solvers.fluxes import FACE_SCHEMES
 from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.implicit_solve import is_transformed
+from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.reactions import Reaction
+from pnpfusion.solvers.spectral import SpectralElectrolyte
 
 #: Ingredients in one row.
 Facts = tuple[Any, ...]
@@ -45,20 +50,33 @@ class Ingredients(NamedTuple):
     t: float | Tensor | None  #: for walls that change with it
 
     def build(self) -> Cell:
-        """The cell, over a flat batch."""
+        """The cell, its parameters checked and spread over a flat batch."""
+        ions = (
+            [one.name for one in self.species],
+            [one.valence for one in self.species],
+            [one.diffusivity for one in self.species],
+        )
         charge = self.x.get("fixed_charge") if isinstance(self.x, Mapping) else None
-        return build_cell(
+        common: dict[str, Any] = {
+            "permittivity": self.permittivity,
+            "walls": walls_under(self.grid, self.walls, self.x),
+            "fixed_charge": self.fixed_charge if charge is None else charge,
+            "batch": self.batch,
+            "like": self.like,
+        }
+        t = None if self.t is None else torch.as_tensor(self.t).to(self.like).expand(self.batch)
+        if isinstance(self.grid, ChebyshevGrid):
+            return ChebyshevElectrolyte.build(self.grid, *ions, t=t, **common)
+        if self.scheme == "spectral":
+            return SpectralElectrolyte.build(self.grid, *ions, **common)
+        return Electrolyte.build(
             self.grid,
-            self.species,
-            self.scheme,
-            permittivity=self.permittivity,
-            walls=walls_under(check_walls(self.grid, self.walls), self.x),
-            fixed_charge=self.fixed_charge if charge is None else charge,
+            *ions,
+            scheme=FACE_SCHEMES[self.scheme],
             steric=self.steric,
             reactions=self.reactions,
-            batch=self.batch,
-            like=self.like,
-            t=None if self.t is None else torch.as_tensor(self.t).to(self.like).expand(self.batch),
+            t=t,
+            **common,
         )
 
     def at(self, t: Tensor) -> Ingredients:

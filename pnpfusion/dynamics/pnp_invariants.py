@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from pnpfusion.dynamics.species import Species
 from pnpfusion.solvers.boundary import Wall
 from pnpfusion.solvers.reactions import Reaction, null_rows
 
 
 def invariants(
-    names: Sequence[str],
+    species: Sequence[Species],
     walls: Iterable[Wall | Sequence[Wall]],
     reactions: Sequence[Reaction],
     *,
@@ -21,7 +22,7 @@ def invariants(
     """The combinations of species whose total neither walls nor reactions change.
 
     Args:
-        names: of the species.
+        species: of the cell.
         walls: the conditions of every side.
         reactions: what turns species into one another.
         at_rest: count prescribed fluxes as nothing, since they balance where a cell can rest.
@@ -29,6 +30,7 @@ def invariants(
     Returns:
         Orthonormal rows, float64, ``(K, S)``.
     """
+    names = [one.name for one in species]
     parts = [wall for side in walls for wall in ([side] if isinstance(side, Wall) else side)]
     crossing = {
         name

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from pnpfusion.dynamics.pnp_bound import BoundPNP
+from pnpfusion.dynamics.pnp_invariants import invariants
 from pnpfusion.ledger import Ledger
 from pnpfusion.solvers.cell import Cell, free_energy
 from pnpfusion.solvers.nernst_planck import Electrolyte
@@ -16,21 +17,16 @@ from pnpfusion.solvers.nernst_planck import Electrolyte
 MOST_AT_ONCE = 2**17
 
 
-def keep_ledger(
-    law: BoundPNP,
-    names: tuple[str, ...],
-    reacting: Set[str],
-    invariants: Tensor,
-    times: Tensor,
-    states: Tensor,
-    lowest: Tensor | None,
-) -> Ledger:
+def keep_ledger(law: BoundPNP, times: Tensor, states: Tensor, lowest: Tensor | None) -> Ledger:
     """What ``states`` ``(T, *batch, S, *grid.shape)`` in float64 add up to at each time.
 
-    ``invariants`` ``(K, S)`` are the combinations of species that nothing changes.
+    ``lowest`` ``(T, *batch)`` is the smallest concentration since the time before, if it is known.
     """
+    made, grid = law.made, law.made.grid
+    names = tuple(one.name for one in made.species)
+    reacting = {name for one in made.reactions for name in (*one.reactants, *one.products)}
     with torch.no_grad():
-        grid, invariants = law.made.grid, invariants.to(states)
+        kept = invariants(made.species, made.walls.values(), made.reactions).to(states)
         batch = tuple(states.shape[1 : -1 - grid.ndim])
         rows = [c.reshape(-1, *c.shape[len(batch) :]) for c in states]
         cells = [law.at(t.to(states).expand(len(c))) for t, c in zip(times, rows, strict=True)]
@@ -46,8 +42,8 @@ def keep_ledger(
         return Ledger(
             times=times,
             mass=mass,
-            conserved=mass @ invariants.mT,
-            conserved_size=mass[0].abs() @ invariants.abs().mT,
+            conserved=mass @ kept.mT,
+            conserved_size=mass[0].abs() @ kept.abs().mT,
             charge=of_each(lambda cell, c: cell.net_charge(c)),
             free_energy=of_each(free_energy),
             gauss_error=of_each(lambda cell, c: cell.gauss_error(c)),

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pnpfusion.dynamics.pnp_bound import BoundPNP
 from pnpfusion.dynamics.pnp_ingredients import TENSORS, Facts, are_lasting, tensors_of
 from pnpfusion.solvers.field import Field
 from pnpfusion.solvers.implicit_solve import is_transformed
-
-if TYPE_CHECKING:
-    from pnpfusion.dynamics.pnp_bound import BoundPNP
 
 #: Numbers in a state beyond which nothing is remembered: building is then a small part of a run.
 MOST_REMEMBERED = 2**20

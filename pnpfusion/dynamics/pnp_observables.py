@@ -13,11 +13,16 @@ from torch.autograd import forward_ad
 
 from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.input import Input
+from pnpfusion.dynamics.pnp_arguments import Scheme
+from pnpfusion.dynamics.pnp_input import walls_under
 from pnpfusion.dynamics.species import Species
+from pnpfusion.solvers.arguments import check_choice
 from pnpfusion.solvers.boundary import Wall, Walls
 from pnpfusion.solvers.cell import Cell, free_energy
-from pnpfusion.solvers.field import Drive, Field
+from pnpfusion.solvers.faq import Faq
+from pnpfusion.solvers.field import Drive, Field, Parameter
 from pnpfusion.solvers.grid import AXIS_NAMES, Grid
+from pnpfusion.solvers.reactions import Reaction
 
 Time = float | Tensor | None
 
@@ -36,14 +41,40 @@ class CellObservables(Dynamics):
 
     grid: Grid
     species: tuple[Species, ...]
+    walls: dict[str, Wall | tuple[Wall, ...]]  #: of every side, or of its parts
+    permittivity: Parameter
+    fixed_charge: Parameter
+    scheme: Scheme
+    steric: Parameter | None
+    reactions: tuple[Reaction, ...]
 
     @abstractmethod
-    def electrolyte(self, batch: tuple[int, ...], like: Tensor, x: Input, t: Time = None) -> Cell:
-        """The cell's parameters spread over ``batch``, at ``t``, of the dtype of ``like``."""
+    def electrolyte(
+        self,
+        batch: tuple[int, ...],
+        like: Tensor,
+        x: Input,
+        t: Time = None,
+        walls: Walls | None = None,
+    ) -> Cell:
+        """The cell's parameters spread over ``batch``, at ``t``, of the dtype of ``like``.
 
-    @abstractmethod
+        With ``walls``, it has these conditions in the place of its own.
+        """
+
     def check_shape(self, name: str, c: Tensor) -> None:
         """Raise ValueError, in which ``c`` is ``name``, unless it has the shape of a state."""
+        self.grid.check(name, c)
+        if c.ndim < self.state_ndim or c.shape[-self.state_ndim] != len(self.species):
+            wanted = ", ".join(str(n) for n in (len(self.species), *self.grid.shape))
+            raise ValueError(
+                f"`{name}` must be (*batch, species, cells) = (*batch, {wanted}), "
+                f"got {tuple(c.shape)} {Faq.WRONG_SHAPE}."
+            )
+
+    def walls_under(self, x: Input) -> dict[str, tuple[Wall, ...]]:
+        """The conditions of every side under the input ``x``."""
+        return walls_under(self.grid, self.walls, x)
 
     def _flat(
         self, c: Tensor, x: Input, t: Time, function: Callable[[Cell, Tensor], Tensor]
@@ -107,18 +138,10 @@ class CellObservables(Dynamics):
         batch = tuple(c.shape[: c.ndim - self.state_ndim])
         change = self._flat(c, x, t, lambda cell, flat: cell.rate(flat))
         walls = _rates_of_change(self.walls_under(x), t, batch, c)
-        moving = self.electrolyte_of(walls, batch, c, t)
+        moving = self.electrolyte(batch, c, None, t, walls)
         rho = (moving.valence * change.reshape(-1, *c.shape[len(batch) :])).sum(1)
         found = moving.displacement_of(rho, axis)
         return found.reshape(*batch, *found.shape[1:])
-
-    @abstractmethod
-    def walls_under(self, x: Input) -> dict[str, tuple[Wall, ...]]:
-        """The conditions of every side under the input ``x``."""
-
-    @abstractmethod
-    def electrolyte_of(self, walls: Walls, batch: tuple[int, ...], like: Tensor, t: Time) -> Cell:
-        """The same (``batch``, ``like``, ``t``) with other conditions at the ``walls``."""
 
     def displacement(self, c: Tensor, x: Input = None, *, axis: int = 0, t: Time = None) -> Tensor:
         r"""The displacement :math:`-\varepsilon\,\partial_n\phi`, in F c_ref L."""
@@ -139,8 +162,7 @@ class CellObservables(Dynamics):
         Raises:
             ValueError: there is no such wall.
         """
-        if side not in self.grid.sides:
-            raise ValueError(f"`side` must be one of {list(self.grid.sides)}, got {side!r}.")
+        check_choice("side", side, self.grid.sides)
         axis, end = AXIS_NAMES.index(side[0]), "-+".index(side[1])
         return self._flat(c, x, t, lambda cell, flat: cell.electrode_charge(flat, axis, end))
 

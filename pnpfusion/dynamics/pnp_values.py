@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
+from pnpfusion.dynamics.pnp_observables import CellObservables
 from pnpfusion.solvers.boundary import check_walls
 from pnpfusion.solvers.field import Field
 from pnpfusion.solvers.reactions import Reaction
 
-if TYPE_CHECKING:
-    from pnpfusion.dynamics.pnp import PNP
 
-
-def values_by_name(cell: PNP) -> dict[str, Any]:
+def values_by_name(cell: CellObservables) -> dict[str, Any]:
     """Every parameter by a flat name, as optimisers and `state_dict` see the learnt ones."""
     values = {
         "permittivity_value": cell.permittivity,
@@ -40,7 +38,7 @@ def values_by_name(cell: PNP) -> dict[str, Any]:
     return {name.replace(".", "_"): v for name, v in values.items() if v is not None}
 
 
-def register(cell: PNP, values: Mapping[str, Any]) -> None:
+def register(cell: CellObservables, values: Mapping[str, Any]) -> None:
     """Make those of ``values`` that learn known to torch, each under its name, once."""
     for name, value in values.items():
         held = value.values if isinstance(value, Field) else value
@@ -51,7 +49,7 @@ def register(cell: PNP, values: Mapping[str, Any]) -> None:
             cell.add_module(name, held)
 
 
-def words_of(cell: PNP) -> str:
+def words_of(cell: CellObservables) -> str:
     """What the cell holds, in a line."""
     ions = ", ".join(
         f"{one.name} (z = {one.valence}, D = {one.diffusivity})" for one in cell.species

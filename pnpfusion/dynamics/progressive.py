@@ -13,6 +13,7 @@ from pnpfusion.dynamics.context_encoder import ContextEncoder
 from pnpfusion.dynamics.input import Input, rows_of
 from pnpfusion.dynamics.like_parameters import check_like_parameters
 from pnpfusion.dynamics.place import Place
+from pnpfusion.solvers.arguments import check_known, check_whole
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.fixed_point.anderson import Anderson
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance
@@ -87,8 +88,7 @@ class Progressive(Dynamics):
                     f"`{what}` must name the modalities {[*encoders]}, got {[*named]}."
                 )
         for what, size in [("width", width), *((f"context[{n!r}]", k) for n, k in sizes.items())]:
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise ValueError(f"`{what}` must be a whole number >= 1, got {size!r}.")
+            check_whole(what, size)
         self.width = width
         self.detach = detach
         self.encoders = nn.ModuleList()
@@ -214,11 +214,9 @@ class Progressive(Dynamics):
                 )
             if not begun:  # an encoder may go on in any dtype
                 check_like_parameters(self, f"x[{modality!r}]", values)
-        known = {*self.modalities, *(BEGUN + modality for modality in self.modalities)}
-        if isinstance(x, Mapping) and (unknown := [key for key in x if key not in known]):
-            raise ValueError(
-                f"`x` has unknown modalities {unknown}; known are {[*self.modalities]}."
-            )
+        if isinstance(x, Mapping):
+            given = [str(key).removeprefix(BEGUN) for key in x]
+            check_known("x", given, self.modalities, "modalities")
 
     def _encoders(self) -> dict[str, ContextEncoder]:
         encoders = cast(Iterable[ContextEncoder], self.encoders)

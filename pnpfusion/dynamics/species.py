@@ -11,7 +11,12 @@ from pnpfusion.solvers.field import Parameter
 
 @dataclass(frozen=True, eq=False)
 class Species:
-    """One kind of charged particle."""
+    """One kind of charged particle.
+
+    Raises:
+        ValueError: a name that is no text, or text in the place of a number. The numbers are
+            checked when a run starts, since what suits them depends on the batch.
+    """
 
     name: str  #: what walls and pictures call it
     valence: float | Tensor  #: charge number z, shape () or (*batch,)

@@ -1,5 +1,12 @@
 """Fusion layers: features of several modalities in, one feature out; one signature for all."""
 
+
+def __dir__() -> list[str]:
+    from pnpfusion.solvers.public_names import public_names
+
+    return public_names(globals())
+
+
 from pnpfusion.dynamics.place import Place as Place
 from pnpfusion.fusion.attention import Attention as Attention
 from pnpfusion.fusion.completion import Completion as Completion

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
+from pnpfusion.solvers.arguments import check_whole
 
 
 class Attention(FusionLayer):
@@ -35,8 +36,7 @@ class Attention(FusionLayer):
         self, dims: Mapping[str, int], out_dim: int, *, heads: int = 4, width: int | None = None
     ) -> None:
         super().__init__(dims, out_dim)
-        if isinstance(heads, bool) or not isinstance(heads, int) or heads < 1:
-            raise ValueError(f"`heads` must be a whole number >= 1, got {heads!r}.")
+        check_whole("heads", heads)
         if width is None:
             width = -(-out_dim // heads) * heads
         if isinstance(width, bool) or not isinstance(width, int) or width < 1 or width % heads:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
+from pnpfusion.solvers.arguments import check_whole
 
 
 class Completion(FusionLayer):
@@ -57,8 +58,7 @@ class Completion(FusionLayer):
                 f"`layer` must fuse two modalities or more, got {[*self.dims]}: without its only "
                 f"one there is nothing to tell it from."
             )
-        if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 1:
-            raise ValueError(f"`hidden` must be a whole number >= 1, got {hidden!r}.")
+        check_whole("hidden", hidden)
         self.layer = layer
         self.maps = nn.ModuleList(_map(self.dims, name, hidden) for name in self.dims)
 

@@ -15,6 +15,7 @@ from pnpfusion.dynamics.input import Input
 from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer, solve_to_rest
 from pnpfusion.run.unroll import unroll
+from pnpfusion.solvers.arguments import check_whole
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver
 from pnpfusion.solvers.fixed_point.gradient import Gradient
 from pnpfusion.solvers.fixed_point.jacobian import jacobian_penalty
@@ -71,17 +72,13 @@ class DEQ(FusionLayer):
         jacobian_probes: int | None = None,
     ) -> None:
         super().__init__(dims, out_dim)
-        if rounds is not None and (type(rounds) is not int or rounds < 1):
-            raise ValueError(f"`rounds` must be a whole number >= 1 or None, got {rounds!r}.")
+        check_whole("rounds", rounds, or_none=True)
+        check_whole("jacobian_probes", jacobian_probes, 0, or_none=True)
         self.dynamics = _law(cell, self.dims, out_dim, width)
         d = self.dynamics.width
         is_paper = isinstance(self.dynamics, PaperDEQ)
         if jacobian_probes is None:
             jacobian_probes = 2 if is_paper and rounds is None else 0
-        if type(jacobian_probes) is not int or jacobian_probes < 0:
-            raise ValueError(
-                f"`jacobian_probes` must be a whole number >= 0 or None, got {jacobian_probes!r}."
-            )
         bare = is_paper and set(self.dims.values()) == {d}
         self.projections = nn.ModuleList(
             nn.Identity() if bare else nn.Linear(own, d) for own in self.dims.values()

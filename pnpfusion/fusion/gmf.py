@@ -17,6 +17,7 @@ from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.fusion.dissociation import Dissociation
 from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_inputs
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
+from pnpfusion.solvers.arguments import check_choice, check_whole
 from pnpfusion.solvers.callers import users_level
 
 #: The closed choices, by argument.
@@ -103,10 +104,7 @@ class GMF(FusionLayer):
         super().__init__(dims, 1 if out_dim is None else out_dim)
         given = {"detach": detach, "exchange": exchange, "others": others}
         for argument, choice in given.items():
-            if choice not in CHOICES[argument]:
-                raise ValueError(
-                    f"`{argument}` must be one of {CHOICES[argument]}, got {choice!r}."
-                )
+            check_choice(argument, choice, CHOICES[argument])
         _check_ring(self.dims, magnification, boundary)
         _check_backend(self.dims, backend)
         self.magnification, self.boundary = magnification, boundary
@@ -260,8 +258,7 @@ def _units_invariant(boundary: float, units: int) -> int:
 def _check_ring(dims: Mapping[str, int], magnification: int, boundary: float) -> None:
     if len(dims) < 2:
         raise ValueError(f"`dims` must have two modalities or more to exchange, got {dims}.")
-    if isinstance(magnification, bool) or not isinstance(magnification, int) or magnification < 1:
-        raise ValueError(f"`magnification` must be a whole number >= 1, got {magnification!r}.")
+    check_whole("magnification", magnification)
     if isinstance(boundary, bool) or not isinstance(boundary, int | float):
         raise ValueError(f"`boundary` must be a number, got {boundary!r}.")
     for name, width in dims.items():

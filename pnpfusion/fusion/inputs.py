@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_known
 from pnpfusion.solvers.faq import Faq
 
 #: Features by modality, or in the order of `dims`; None for a modality that is missing.
@@ -106,11 +107,7 @@ def read_samples(
 def _given(dims: Mapping[str, object], inputs: object) -> dict[str, Tensor]:
     """The modalities that are not None, in the order of ``dims``."""
     if isinstance(inputs, Mapping):
-        if unknown := [name for name in inputs if name not in dims]:
-            raise ValueError(
-                f"`inputs` has unknown modalities {unknown}; known are {[*dims]}"
-                f" {Faq.MISSING_MODALITY}."
-            )
+        check_known("inputs", inputs, dims, "modalities", Faq.MISSING_MODALITY)
         if lacking := [name for name in dims if name not in inputs]:
             raise ValueError(
                 f"`inputs` lacks {lacking}; give None where a modality is missing on purpose"
@@ -223,11 +220,7 @@ def _flags(
             f"{_kind(present)}."
         )
     told = {name: flags for name, flags in (present or {}).items() if flags is not None}
-    if unknown := [name for name in told if name not in dims]:
-        raise ValueError(
-            f"`present` has unknown modalities {unknown}; known are {[*dims]}"
-            f" {Faq.MISSING_MODALITY}."
-        )
+    check_known("present", told, dims, "modalities", Faq.MISSING_MODALITY)
     if not told and len(given) == len(dims):
         return None
     columns = []

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.input import Input
-from pnpfusion.dynamics.like_parameters import check_like_parameters
+from pnpfusion.dynamics.like_parameters import check_like_parameters, floating_parameter
 from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_inputs
 from pnpfusion.run.equilibrium import equilibrium
 from pnpfusion.solution import Solution
+from pnpfusion.solvers.arguments import check_whole
 from pnpfusion.solvers.callers import users_level
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.fixed_point.base import ConvergenceWarning, FixedPointSolver
@@ -73,8 +74,7 @@ class FusionLayer(nn.Module, ABC):
         if unnamed := [name for name in dims if not isinstance(name, str)]:
             raise ValueError(f"`dims` must have strings as names, got {unnamed}.")
         for what, width in [*((f"dims[{n!r}]", w) for n, w in dims.items()), ("out_dim", out_dim)]:
-            if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-                raise ValueError(f"`{what}` must be a whole number >= 1, got {width!r}.")
+            check_whole(what, width)
         self.dims = dict(dims)
         self.out_dim = out_dim
 
@@ -171,13 +171,13 @@ class FusionLayer(nn.Module, ABC):
         if not isinstance(start, Tensor) or tuple(start.shape) != wanted:
             got = tuple(start.shape) if isinstance(start, Tensor) else type(start).__name__
             raise ValueError(f"`start` must be a tensor of shape {wanted}, got {got}.")
-        weights = next((p for p in self.parameters() if p.is_floating_point()), like)
-        return start.detach().to(weights.device, weights.dtype)
+        weights = floating_parameter(self)
+        return start.detach().to(like if weights is None else weights)
 
     def _suited(self, batch: Batch) -> tuple[Batch, bool]:
         """``batch`` as the layer can take it, and whether precision is mixed."""
         mixed = torch.is_autocast_enabled(next(iter(batch.features.values())).device.type)
-        weights = next((p for p in self.parameters() if p.is_floating_point()), None)
+        weights = floating_parameter(self)
         if weights is not None:
             self._check_precision(weights.dtype)
             if mixed:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal, get_args
 
 from torch import Tensor, nn
@@ -11,11 +12,12 @@ from pnpfusion.dynamics.pnp import PNP as Law
 from pnpfusion.fusion.inputs import Batch, Inputs, Present
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer, uncompiled, warn_unsolved
 from pnpfusion.fusion.pnp_attribution import Attribution
+from pnpfusion.fusion.pnp_cells import Cells, Outset
 from pnpfusion.fusion.pnp_encoder import Encoder
 from pnpfusion.fusion.pnp_migration import DissociationBy, MigratingIons, Reading
 from pnpfusion.fusion.pnp_rest import RestingCells
-from pnpfusion.fusion.pnp_run import Outset
 from pnpfusion.solution import Solution
+from pnpfusion.solvers.arguments import check_choice, check_whole
 
 Run = Literal["equilibrium", "transient"]
 
@@ -94,54 +96,39 @@ class PNP(FusionLayer):
         reading: Reading = "both",
     ) -> None:
         super().__init__(dims, out_dim)
-        for name, value, valid in (
-            ("run", run, get_args(Run)),
-            ("encoder", encoder, get_args(Encoder)),
-            ("dissociation", dissociation, get_args(DissociationBy)),
-            ("reading", reading, get_args(Reading)),
-        ):
-            if value not in valid:
-                raise ValueError(f"`{name}` must be one of {[*valid]}, got {value!r}.")
-        for name, number, least in (
-            ("channels", channels, 1),
-            ("cells", cells, 2),
-            ("hidden", hidden, 1),
-            ("steps", steps, 1),
-        ):
-            if isinstance(number, bool) or not isinstance(number, int) or number < least:
-                raise ValueError(f"`{name}` must be a whole number >= {least}, got {number!r}.")
+        check_choice("run", run, get_args(Run))
+        check_choice("encoder", encoder, get_args(Encoder))
+        check_choice("dissociation", dissociation, get_args(DissociationBy))
+        check_choice("reading", reading, get_args(Reading))
+        check_whole("channels", channels)
+        check_whole("cells", cells, 2)
+        check_whole("hidden", hidden)
+        check_whole("steps", steps)
         number = isinstance(duration, int | float) and not isinstance(duration, bool)
         if not number or not 0 < duration < 1e6:
             raise ValueError(f"`duration` must be a number between 0 and 1e6, got {duration!r}.")
         if not isinstance(coupled, bool):
             raise ValueError(f"`coupled` must be True or False, got {coupled!r}.")
         self.run, self.coupled = run, coupled
-        #: What runs; parameters are set by e.g. ``cells.debye_length.assign(...)``.
-        self.cells: RestingCells | MigratingIons
-        if run == "equilibrium":
-            self.cells = RestingCells(
-                self.dims,
-                encoder=encoder,
-                hidden=hidden,
-                coupled=coupled,
-                channels=channels,
-                cells=cells,
-                debye_length=debye_length,
-            )
-        else:
-            self.cells = MigratingIons(
-                self.dims,
-                encoder=encoder,
-                hidden=hidden,
-                coupled=coupled,
-                channels=channels,
-                cells=cells,
-                debye_length=debye_length,
+        kind: Callable[..., Cells] = RestingCells
+        if run == "transient":
+            kind = partial(
+                MigratingIons,
                 duration=duration,
                 steps=steps,
                 dissociation=dissociation,
                 reading=reading,
             )
+        #: What runs; parameters are set by e.g. ``cells.debye_length.assign(...)``.
+        self.cells = kind(
+            self.dims,
+            encoder=encoder,
+            hidden=hidden,
+            coupled=coupled,
+            channels=channels,
+            cells=cells,
+            debye_length=debye_length,
+        )
         self.out = nn.Linear(self.cells.numbers, out_dim)
 
     @property

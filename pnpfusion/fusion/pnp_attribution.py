@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -65,9 +66,7 @@ def attribute_rest(
         charges: of each modality, ``(rows, M, channels, cells)``, in F c_ref.
     """
     rows, _, channels, cells = charges.shape
-    cell = law.electrolyte((rows, channels), state, x)
-    if not isinstance(cell, Electrolyte):
-        raise TypeError("attribution needs a finite-volume cell.")
+    cell = cast(Electrolyte, law.electrolyte((rows, channels), state, x))
     medium = cell.dielectric
     cation, anion = state.flatten(0, 1).unbind(1)
     phi = (anion.log() - cation.log()) / 2

@@ -13,13 +13,12 @@ from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.dynamics.species import Species
 from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.pnp_attribution import IonAttribution, shares_past_the_middle
+from pnpfusion.fusion.pnp_cells import Cells, Outset, Reached
 from pnpfusion.fusion.pnp_encoder import Encoder, Encoders, where_present
 from pnpfusion.fusion.pnp_parameters import Bounded, Range, debye_lengths
-from pnpfusion.fusion.pnp_run import Outset, Reached, read_of
 from pnpfusion.run.simulate import simulate
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.boundary import Wall
-from pnpfusion.solvers.grid import Grid
 from pnpfusion.solvers.reactions import Reaction
 from pnpfusion.solvers.steppers.semi_implicit import AsymptoticPreserving
 
@@ -32,7 +31,7 @@ AT_START = 0.3  #: the weight of concentrations as they were at the start, besid
 FREE = 0.1  #: the part of a solute's concentration that is there as ions from the beginning
 
 
-class MigratingIons(nn.Module):
+class MigratingIons(Cells):
     r"""Every channel is a closed cell in which the ions of all modalities migrate.
 
     Each modality dissociates into cations, which stand for what modalities share, and anions, for
@@ -65,12 +64,10 @@ class MigratingIons(nn.Module):
         dissociation: DissociationBy,
         reading: Reading,
     ) -> None:
-        super().__init__()
-        self.grid = Grid((cells,), (1.0,), ("wall",))
-        self.shape = (channels, cells)
-        self.boxes = 1 if coupled else len(dims)  #: per channel
+        super().__init__(dims, coupled=coupled, channels=channels, cells=cells)
         self.duration, self.steps, self.reading = duration, steps, reading
         self.reacts = dissociation == "reaction"
+        self.kinds = 3 if self.reacts else 2
         shape = (channels, cells) if self.reacts else (channels, 2, cells)
         self.dissociation = Encoders(dims, shape, encoder, hidden=hidden, gain=GAIN)
         self.reconstruction = nn.ModuleList(
@@ -82,8 +79,9 @@ class MigratingIons(nn.Module):
         self.applied_potential = Bounded(
             "applied_potential", torch.linspace(-10, 10, channels), Range(-30.0, 30.0)
         )
-        kinds = 3 if self.reacts else 2
-        self.diffusivity = Bounded("diffusivity", torch.ones(channels, kinds), Range(0.03, 30.0))
+        self.diffusivity = Bounded(
+            "diffusivity", torch.ones(channels, self.kinds), Range(0.03, 30.0)
+        )
         if self.reacts:
             self.rates = Bounded("rates", torch.full((channels, 2), 10.0), Range(0.01, 1e3))
 
@@ -94,7 +92,6 @@ class MigratingIons(nn.Module):
 
     @property
     def law(self) -> PNP:
-        """The cell with the parameters as they are now; its batch ends in channels."""
         return self.law_of([*IONS])
 
     def law_of(self, ions: Sequence[str]) -> PNP:
@@ -130,14 +127,13 @@ class MigratingIons(nn.Module):
         brought = [amount * nn.functional.softplus(one) for one in self.dissociation(batch)]
         absent = self.concentration.values.reshape(-1, *(1,) * (amount.ndim - 1))
         parts = where_present(brought, batch, absent)
-        u0 = sum(parts[1:], parts[0]) if self.boxes == 1 else torch.stack(parts, 1)
+        u0 = self.together(parts)
         if self.reacts:
             ions = FREE * u0
             u0 = torch.stack([ions, ions, u0 - ions], -2)
         return Outset(u0, None, parts)
 
     def run(self, law: PNP, outset: Outset) -> Solution:
-        """The run as the verb makes it."""
         times = torch.tensor([0.0, self.duration], dtype=torch.float64)
         return simulate(law, outset.u0, times, stepper=self.stepper)
 
@@ -147,17 +143,10 @@ class MigratingIons(nn.Module):
         return AsymptoticPreserving(dt=self.duration / self.steps)
 
     def reach(self, law: PNP, outset: Outset) -> Reached:
-        """What :meth:`run` comes to, without what it checks and reports."""
         u0 = outset.u0
         times = torch.tensor([0.0, self.duration], dtype=torch.float64, device=u0.device)
         final, good = self.stepper.end(law.bind(u0), u0.flatten(0, -3), times)
         return Reached(final.reshape(u0.shape), good.reshape(u0.shape[:-2]))
-
-    def neutral(self) -> Tensor:
-        """The state of a sample without any feature, (channels, species, cells)."""
-        kinds = 3 if self.reacts else 2
-        outside = self.concentration.values.detach()[:, None, None]
-        return outside.expand(-1, kinds, self.shape[1])
 
     def potential_of(self, charge: Tensor) -> Tensor:
         r"""What charge ``(..., channels, cells)`` adds to the potential.
@@ -189,10 +178,6 @@ class MigratingIons(nn.Module):
         end = [phi.flatten(1), (cation + anion).flatten(1)]
         return torch.cat([*end, start] if self.reading == "both" else end, 1)
 
-    def answer(self, outset: Outset, run: Solution | None) -> tuple[Tensor, Tensor]:
-        """See :func:`read_of`."""
-        return read_of(self, outset, run)
-
     @property
     def numbers_at_end(self) -> int:
         """How many of the first numbers that :meth:`read` gives are of the end."""
@@ -200,8 +185,7 @@ class MigratingIons(nn.Module):
 
     @property
     def numbers(self) -> int:
-        """How many numbers :meth:`answer` gives for a row."""
-        kinds = (self.reading != "end") * (3 if self.reacts else 2)
+        kinds = (self.reading != "end") * self.kinds
         return self.numbers_at_end + kinds * self.boxes * self.shape[0] * self.shape[1]
 
     def reconstruct(self, read: Tensor, batch: Batch) -> dict[str, Tensor]:

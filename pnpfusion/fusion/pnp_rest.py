@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.dynamics.species import Species
 from pnpfusion.fusion.inputs import Batch
 from pnpfusion.fusion.pnp_attribution import ChargeAttribution, attribute_rest
+from pnpfusion.fusion.pnp_cells import Cells, Outset, Reached
 from pnpfusion.fusion.pnp_encoder import Encoder, Encoders, where_present
 from pnpfusion.fusion.pnp_parameters import Bounded, Range, debye_lengths
-from pnpfusion.fusion.pnp_run import Outset, Reached, read_of
 from pnpfusion.run.equilibrium import equilibrium
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.boundary import Wall
 from pnpfusion.solvers.compiled.salt import knows_salt, salt_at_rest
 from pnpfusion.solvers.field import Field
-from pnpfusion.solvers.grid import Grid
 
 #: Standard deviation of the charge that features of variance 1 bring at the start, in F c_ref.
 GAIN = 14.0
@@ -28,7 +27,7 @@ GAIN = 14.0
 CHARGE_READ = 0.1
 
 
-class RestingCells(nn.Module):
+class RestingCells(Cells):
     r"""Every channel is a cell of a 1:1 electrolyte between a reservoir and a blocking electrode.
 
     .. math:: -2 \lambda^2 c_0 \phi'' + 2 c_0 \sinh\phi = \sum_m q_m(x_m), \qquad
@@ -51,10 +50,7 @@ class RestingCells(nn.Module):
         cells: int,
         debye_length: float | None,
     ) -> None:
-        super().__init__()
-        self.grid = Grid((cells,), (1.0,), ("wall",))
-        self.shape = (channels, cells)
-        self.boxes = 1 if coupled else len(dims)  #: per channel
+        super().__init__(dims, coupled=coupled, channels=channels, cells=cells)
         self.charges = Encoders(dims, self.shape, encoder, hidden=hidden, gain=GAIN)
         finest = 4.001 / cells  # of what the grid resolves, see `warn_if_coarse`
         start = max(0.3, 1.2 * finest)
@@ -73,7 +69,6 @@ class RestingCells(nn.Module):
 
     @property
     def law(self) -> PNP:
-        """The cell with the parameters as they are now; its batch ends in channels."""
         outside = self.concentration.values
         return PNP(
             self.grid,
@@ -93,25 +88,14 @@ class RestingCells(nn.Module):
         u0 = outside.expand(*charge.shape[:-1], 2, charge.shape[-1])
         return Outset(u0, {"fixed_charge": Field(charge)}, charges)
 
-    def together(self, charges: list[Tensor]) -> Tensor:
-        """The charge of all modalities, (rows, channels, cells), or of each, (rows, N, ...)."""
-        return sum(charges[1:], charges[0]) if self.boxes == 1 else torch.stack(charges, 1)
-
     def run(self, law: PNP, outset: Outset) -> Solution:
-        """The run as the verb makes it."""
         return equilibrium(law, outset.u0, x=outset.x)
 
     def reach(self, law: PNP, outset: Outset) -> Reached:
-        """What :meth:`run` comes to, without what it checks and reports."""
         u0 = outset.u0
         rest = law.rest(u0, outset.x, 1e-9 if u0.dtype == torch.float64 else 1e-4)
         good = rest.converged & rest.c.detach().isfinite().flatten(1).all(1)
         return Reached(rest.c.reshape(u0.shape), good.reshape(u0.shape[:-2]))
-
-    def neutral(self) -> Tensor:
-        """The state of a cell without any charge, (channels, 2, cells)."""
-        outside = self.concentration.values.detach()[:, None, None]
-        return outside.expand(-1, 2, self.shape[1])
 
     def read(self, u0: Tensor, final: Tensor) -> Tensor:
         r"""The potential and :math:`\ln(1 + c_+ + c_- - 2 c_0)`, ``(rows, numbers)``.
@@ -125,7 +109,7 @@ class RestingCells(nn.Module):
         return torch.stack([phi, excess], 1).flatten(1)
 
     def answer(self, outset: Outset, run: Solution | None) -> tuple[Tensor, Tensor]:
-        """The same and the fixed charge; from the charge alone where that is compiled."""
+        """See :class:`Cells`; the fixed charge too, and from it alone where that is compiled."""
         charge = self.together(outset.parts)
         read, good = self._answer(outset, charge, run)
         charge = torch.where(good[..., None], charge, 0)
@@ -135,14 +119,12 @@ class RestingCells(nn.Module):
         self, outset: Outset, charge: Tensor, run: Solution | None
     ) -> tuple[Tensor, Tensor]:
         if not knows_salt(charge):
-            return read_of(self, outset, run)
-        outside = self.concentration.values
-        permittivity = 2 * self.debye_length.values.square() * outside
-        applied = self.applied_potential.values
+            return super().answer(outset, run)
+        outside, applied = self.concentration.values, self.applied_potential.values
         cells = charge.flatten(1, -2)  # channels of each modality if they are apart
-        read, good, _ = salt_at_rest(cells, permittivity, outside, applied)
+        read, good, _ = salt_at_rest(cells, self.permittivity, outside, applied)
         if not bool(good.all()):  # the law has one more way
-            other, found = read_of(self, outset, run)
+            other, found = super().answer(outset, run)
             read = torch.where(good[:, None, :, None], read, other.reshape(read.shape))
             good = good | found.flatten(1)
         return read.flatten(1), good.reshape(charge.shape[:-1])
@@ -155,9 +137,4 @@ class RestingCells(nn.Module):
 
     @property
     def numbers(self) -> int:
-        """How many numbers :meth:`answer` gives for a row."""
         return 3 * self.boxes * self.shape[0] * self.shape[1]
-
-    def reconstruct(self, read: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """None: fixed charge stays what it was."""
-        return {}

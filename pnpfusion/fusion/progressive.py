@@ -12,6 +12,7 @@ from pnpfusion.dynamics.progressive import Progressive as Law
 from pnpfusion.fusion.inputs import Batch, Inputs, Present, read_samples
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer, solve_to_rest
 from pnpfusion.run.unroll import unroll
+from pnpfusion.solvers.arguments import check_known, check_whole
 from pnpfusion.solvers.fixed_point.base import FixedPointSolver
 from pnpfusion.solvers.fixed_point.gradient import Gradient
 
@@ -72,8 +73,7 @@ class Progressive(FusionLayer):
     ) -> None:
         super().__init__(dims, out_dim)
         for what, size in (("hidden", hidden), ("bottleneck", bottleneck)):
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise ValueError(f"`{what}` must be a whole number >= 1, got {size!r}.")
+            check_whole(what, size)
         encoders = {
             name: nn.Sequential(nn.Linear(d, hidden), nn.ReLU(), nn.Linear(hidden, bottleneck))
             for name, d in self.dims.items()
@@ -178,10 +178,7 @@ class _Around(Progressive):
         shapes: Mapping[str, Sequence[int]],
     ) -> None:
         nn.Module.__init__(self)
-        if unknown := [name for name in shapes if name not in law.modalities]:
-            raise ValueError(
-                f"`shapes` has unknown modalities {unknown}; known are {[*law.modalities]}."
-            )
+        check_known("shapes", shapes, law.modalities, "modalities")
         self.shapes = {name: _shape(shapes.get(name)) for name in law.modalities}
         self.dims = {}  # the encoders know
         self.out_dim = law.width
@@ -217,7 +214,5 @@ def _shape(shape: Sequence[int] | None) -> tuple[int, ...] | None:
 
 
 def _checked_rounds(rounds: int | None) -> int | None:
-    wrong = isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1
-    if rounds is not None and wrong:
-        raise ValueError(f"`rounds` must be a whole number >= 1 or None, got {rounds!r}.")
+    check_whole("rounds", rounds, or_none=True)
     return rounds

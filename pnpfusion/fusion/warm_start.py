@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.fusion.layer import FusionInfo
+from pnpfusion.solvers.arguments import check_whole
 
 
 class WarmStart:
@@ -35,8 +36,7 @@ class WarmStart:
     """
 
     def __init__(self, capacity: int | None = None) -> None:
-        if capacity is not None and (type(capacity) is not int or capacity < 1):
-            raise ValueError(f"`capacity` must be a whole number >= 1 or None, got {capacity!r}.")
+        check_whole("capacity", capacity, or_none=True)
         self.capacity = capacity
         self._places: OrderedDict[int, int] = OrderedDict()  # of each sample, among the states
         self._states: Tensor | None = None

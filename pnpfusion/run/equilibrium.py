@@ -8,7 +8,8 @@ from torch import Tensor
 from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.input import Input
 from pnpfusion.solution import Solution
-from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance, check_positive
+from pnpfusion.solvers.arguments import check_positive
+from pnpfusion.solvers.fixed_point.base import FixedPointSolver, Tolerance
 from pnpfusion.solvers.fixed_point.gradient import Gradient
 from pnpfusion.solvers.outcome import Outcome
 from pnpfusion.solvers.steppers.base import Work

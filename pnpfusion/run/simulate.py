@@ -15,6 +15,7 @@ from torch import Tensor
 from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.input import Input
 from pnpfusion.solution import Interrupted, Solution
+from pnpfusion.solvers.arguments import check_floats, check_whole
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.outcome import Outcome
 from pnpfusion.solvers.steppers.base import Law, Path, Report, Stepper
@@ -82,13 +83,8 @@ def simulate(
             "`rtol` and `atol` belong to the default stepper; beside `stepper` give them to it, "
             f"e.g. stepper={type(stepper).__name__}(rtol=...) {Faq.WHICH_STEPPER}."
         )
-    if checkpoints is not None and not (type(checkpoints) is int and checkpoints >= 1):
-        raise ValueError(f"`checkpoints` must be a whole number >= 1 or None, got {checkpoints!r}.")
-    if not isinstance(u0, Tensor) or not u0.is_floating_point():
-        got = u0.dtype if isinstance(u0, Tensor) else type(u0).__name__
-        raise ValueError(
-            f"`u0` must be a torch.Tensor, got {got}; of float32 or float64 {Faq.WRONG_SHAPE}."
-        )
+    check_whole("checkpoints", checkpoints, or_none=True)
+    check_floats("u0", u0)
     for name, value in (("rtol", rtol), ("atol", atol)):
         if value is not None and not isinstance(value, int | float):
             raise ValueError(f"`{name}` must be a number, got {value!r}.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pnpfusion.solution import Solution
+from pnpfusion.solvers.arguments import check_whole
 from pnpfusion.sweeps.carry_out import carry_out
 from pnpfusion.sweeps.cases import Case, expand
 from pnpfusion.sweeps.columns import watched
@@ -77,8 +78,7 @@ def sweep(
     """
     if not callable(solve):
         raise ValueError(f"`solve` must be a function, got {type(solve).__name__}.")
-    if type(stack) is not int or stack < 1:
-        raise ValueError(f"`stack` must be a whole number >= 1, got {stack!r}.")
+    check_whole("stack", stack)
     if isinstance(alike, str) or not all(isinstance(name, str) for name in alike):
         raise ValueError(f"`alike` must be a list of names, got {alike!r}.")
     if shard is not None and not (

@@ -1,5 +1,12 @@
 """Training of fusion models: a recipe, one loop, checkpoints that survive, and how good it is."""
 
+
+def __dir__() -> list[str]:
+    from pnpfusion.solvers.public_names import public_names
+
+    return public_names(globals())
+
+
 from pnpfusion.training.checkpoint import CheckpointError as CheckpointError
 from pnpfusion.training.checkpoint import TrainingError as TrainingError
 from pnpfusion.training.classifier import FusionClassifier as FusionClassifier

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, Literal, get_args
 
-from pnpfusion.data.feature_set import Features
-from pnpfusion.data.task import Task
+from pnpfusion.data.feature_set import Features, target_of
+from pnpfusion.data.task import Task, outputs_of, task_of
 from pnpfusion.training.checks import check_one_of, check_whole, known_fields
 from pnpfusion.training.models import modalities_of
 
@@ -66,16 +66,15 @@ class ModelConfig:
         Raises:
             ValueError: data without a target, or no such model.
         """
-        if data.target is None or data.task is None:
-            raise ValueError(
-                f"{data.name!r} has no target, so there is nothing to learn; give one."
-            )
-        outputs = data.target.shape[1] if data.target.ndim == 2 else 1
-        if data.task == "classes":
-            outputs = len(data.class_names)
-        names = data.class_names
+        target, names = target_of(data), data.class_names
         return cls(
-            model, data.dims, data.task, outputs, class_names=names, hidden=hidden, width=width
+            model,
+            data.dims,
+            task_of(target),
+            outputs_of(target, names),
+            class_names=names,
+            hidden=hidden,
+            width=width,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.data.feature_set import Features
+from pnpfusion.data.task import outputs_of
 from pnpfusion.solvers.callers import users_level
 from pnpfusion.training.metrics import Reliability, reliability
 from pnpfusion.training.model import FusionModel
@@ -121,10 +122,10 @@ def evaluate(
         ValueError: data without a target, or see :func:`predict`.
     """
     outputs = predict(model, data, missing=missing, batch=batch)
-    return objective_for(model).metrics(outputs.cpu(), target_of(data, model))
+    return objective_for(model).metrics(outputs.cpu(), fitting_target(data, model))
 
 
-def target_of(data: Features, model: FusionModel) -> Tensor:
+def fitting_target(data: Features, model: FusionModel) -> Tensor:
     """The target, if it is what the model tells.
 
     Raises:
@@ -135,8 +136,7 @@ def target_of(data: Features, model: FusionModel) -> Tensor:
             f"`data` must have a target of {model.config.task}, as the model learned, got "
             f"{data.task}."
         )
-    wide = data.target.shape[1] if data.target.ndim == 2 else 1
-    wide = len(data.class_names) if data.task == "classes" else wide
+    wide = outputs_of(data.target, data.class_names)
     if wide != model.config.outputs:
         raise ValueError(f"`data` must have {model.config.outputs} {data.task}, got {wide}.")
     return data.target
@@ -222,4 +222,4 @@ def calibration(model: FusionModel, data: Features) -> Reliability:
         raise ValueError(f"calibration is of classes, got a model of {model.config.task}.")
     likely = predict(model, data).double().softmax(1).cpu()
     best = likely.max(1)
-    return reliability(best.values, best.indices == target_of(data, model))
+    return reliability(best.values, best.indices == fitting_target(data, model))

@@ -8,7 +8,7 @@ from typing import Any
 
 from pnpfusion.data.feature_set import Features
 from pnpfusion.sealed_file import bytes_of
-from pnpfusion.training.evaluate import objective_for, target_of
+from pnpfusion.training.evaluate import fitting_target, objective_for
 from pnpfusion.training.model import FusionModel
 from pnpfusion.training.recipe import Recipe
 
@@ -31,7 +31,7 @@ def check_fit(model: FusionModel, data: Features, recipe: Recipe) -> None:
     if not bool(model.get_buffer("fitted")):
         for name in model.modalities:
             data.split("train").measured(name)
-    target = target_of(data, model)
+    target = fitting_target(data, model)
     objective_for(model).prepare(target[data.splits["train"]], recipe.class_weights)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pnpfusion.data.feature_set import Features
+from pnpfusion.data.scales import Scales
 from pnpfusion.fusion.inputs import Inputs, Present
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
 from pnpfusion.training.config import OWN, ModelConfig
@@ -107,13 +108,12 @@ class FusionModel(nn.Module):
         Raises:
             ValueError: a modality that none of them has.
         """
+        scales = Scales.of(data, self.modalities)
         for place, name in enumerate(self.modalities):
-            rows = data.measured(name).flatten(0, -2).double()
-            spread = rows.std(0, correction=0)
-            self.get_buffer(f"mean_{place}").copy_(rows.mean(0))
+            spread = scales.deviations[name]
+            self.get_buffer(f"mean_{place}").copy_(scales.means[name])
             # What is the same in all samples is 0, in a sample where it is not too.
-            flat = (rows == rows[0]).all(0) | (spread == 0)
-            self.get_buffer(f"scale_{place}").copy_(torch.where(flat, torch.inf, spread))
+            self.get_buffer(f"scale_{place}").copy_(torch.where(spread > 0, spread, torch.inf))
         if self.config.task == "numbers" and data.target is not None:
             target = data.target.reshape(len(data), -1).double()
             spread = target.std(0, correction=0)

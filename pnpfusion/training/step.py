@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pnpfusion.data.feature_set import Features
+from pnpfusion.data.feature_set import Features, target_of
 from pnpfusion.fusion.layer import FusionLayer
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.sweeps.crew import Crew
@@ -40,9 +40,7 @@ class Learner:
         self.model, self.data, self.recipe, self.crew = model, data, recipe, crew
         self.device = device
         self.dtype = model.head.weight.dtype
-        if data.target is None:
-            raise ValueError(f"{data.name!r} has no target, so there is nothing to learn.")
-        self.target = data.target
+        self.target = target_of(data)
         self.train_rows = data.splits["train"]
         self.steps = math.ceil(len(self.train_rows) / recipe.batch)  #: of an epoch
         self.objective: Objective = objective_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -11,6 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_positive as check_positive
+from pnpfusion.solvers.arguments import check_whole as check_whole
 from pnpfusion.solvers.implicit_solve import per_state
 
 #: f(u, which) for rows ``which`` of the batch, all of them if None; ``u`` is (rows, *state). For a
@@ -229,15 +230,3 @@ class FixedPointSolver(ABC):
 def rms(values: Tensor) -> Tensor:
     """The root mean square of each row, (B,)."""
     return values.flatten(1).square().mean(1).sqrt()
-
-
-def check_positive(name: str, value: float) -> None:
-    """Raise ValueError unless ``value`` is a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"`{name}` must be a number > 0, got {value!r}.")
-
-
-def check_whole(name: str, value: int) -> None:
-    """Raise ValueError unless ``value`` is a whole number >= 1."""
-    if type(value) is not int or value < 1:
-        raise ValueError(f"`{name}` must be a whole number >= 1, got {value!r}.")

@@ -26,8 +26,11 @@ BAD = [
     ("--times 1", "--times must be 2 or more"),
     ("--cells 2", "`grid` has 2 cells, fewer than the 3 features of 'audio'"),
     ("--debye 1e-5", "--debye 1e-05 is .* and needs [0-9]+ cells; choose a larger one"),
-    ("--valence smell=2", r"`valence` names \['smell'\], but there are \['audio', 'motion'\]"),
-    ("--diffusivity smell=2", r"`diffusivity` names \['smell'\]"),
+    (
+        "--valence smell=2",
+        r"`valence` has unknown modalities \['smell'\]; known are \['audio', 'motion'\]",
+    ),
+    ("--diffusivity smell=2", r"`diffusivity` has unknown names \['smell'\]"),
     ("--boundary periodic --voltage 2", "--voltage 2 needs electrodes, and --boundary periodic"),
     ("--rtol 1e-30", "`rtol` must be >= .* got 1e-30"),
     ("--out mine.csv", "--out mine.csv is a file, wanted a folder"),

@@ -9,7 +9,7 @@ import torch
 
 from pnpfusion.comparison import BASELINES, Cell
 from pnpfusion.comparison.measure import measure, opened, splits_of
-from pnpfusion.comparison.scales import Scales
+from pnpfusion.data.scales import Scales
 from tests.comparison.small_plans import plan, saved
 from tests.tiny_sets import TASKS
 

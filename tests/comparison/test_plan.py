@@ -12,8 +12,8 @@ import torch
 import pnpfusion as pf
 from pnpfusion.comparison import Cell, Plan, SetPlan, compare
 from pnpfusion.comparison.measure import opened, splits_of
-from pnpfusion.comparison.scales import Scales
 from pnpfusion.comparison.set_plan import Facts
+from pnpfusion.data.scales import Scales
 from pnpfusion.training.noise import noised
 from tests.comparison.small_plans import plan
 from tests.tiny_sets import tiny

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pnpfusion.comparison.scales import Scales
 from pnpfusion.data import Features, from_npz, holdout, open_set
+from pnpfusion.data.scales import Scales
 from pnpfusion.training.identity import fingerprint
 from pnpfusion.training.noise import noised
 from tests.tiny_sets import tiny, torn

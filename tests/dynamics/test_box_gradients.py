@@ -66,12 +66,12 @@ def run_of_everything(stepper, scheme, second="wall", steric=(0.1, 0.15)):
     return run, [value.requires_grad_() for value in values.values()]
 
 
-#: Every pair; those that are dear beside what they add are slow.
+#: Every pair; those that are dear beside what they add are left to the long tests.
 PAIRS = [
     pytest.param(
         stepper,
         scheme,
-        marks=[pytest.mark.slow] if stepper.order > 1 and scheme != "scharfetter-gummel" else [],
+        marks=[pytest.mark.long] if stepper.order > 1 and scheme != "scharfetter-gummel" else [],
         id=f"{type(stepper).__name__}-{scheme}",
     )
     for stepper in STEPPERS
@@ -97,7 +97,7 @@ def test_gradcheck_beside_a_ring(stepper):
 
 
 @quiet
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("stepper", [TRBDF2(dt=4e-3), AsymptoticPreserving(dt=4e-3)], ids=str)
 def test_gradcheck_of_every_single_entry(stepper):
     run, inputs = run_of_everything(stepper, "scharfetter-gummel")

@@ -212,8 +212,8 @@ def test_groups_that_do_not_divide_the_width() -> None:
     [
         ({"modalities": 0}, "`modalities` must be a whole number >= 1, got 0"),
         ({"width": 2.0}, r"`width` must be a whole number >= 1, got 2\.0"),
-        ({"order": "norm"}, '`order` must be "relu-norm" or "norm-relu", got \'norm\''),
-        ({"norm": "batch"}, '`norm` must be "group", "rms" or "none", got \'batch\''),
+        ({"order": "norm"}, r"`order` must be one of \['relu-norm', 'norm-relu'\], got 'norm'"),
+        ({"norm": "batch"}, r"`norm` must be one of \['group', 'rms', 'none'\], got 'batch'"),
     ],
 )
 def test_options_that_do_not_exist(options: dict[str, object], message: str) -> None:

@@ -164,7 +164,11 @@ def test_the_gradient_at_zero_is_that_of_the_identity() -> None:
         ({"a": 2}, {"background": -1.0}, "`background` must be finite and >= 0, got -1.0"),
         ({"a": 2}, {"background": math.nan}, "`background` must be finite and >= 0, got nan"),
         ({"a": 2}, {"valence": -1.0}, "`valence` of 'a' must be finite and > 0, got -1.0; anions"),
-        ({"a": 2}, {"valence": {"b": 1.0}}, r"`valence` names \['b'\], but there are \['a'\]"),
+        (
+            {"a": 2},
+            {"valence": {"b": 1.0}},
+            r"`valence` has unknown modalities \['b'\]; known are \['a'\]",
+        ),
     ],
 )
 def test_a_map_that_cannot_be(
@@ -193,7 +197,10 @@ def features(**changes: object) -> dict[str, Tensor]:
             r"`features` must map modalities to tensors, got Tensor; wanted \['audio'",
         ),
         (features(motion=None), r"`features` lacks \['motion'\]; give each of"),
-        (features(smell=torch.zeros(2)), r"`features` names \['smell'\], but there are \['audio'"),
+        (
+            features(smell=torch.zeros(2)),
+            r"unknown modalities \['smell'\]; known are \['audio'",
+        ),
         (features(audio=[1.0]), r"`features\['audio'\]` must be a torch.Tensor, got list"),
         (features(audio=torch.zeros(5).half()), "must be float32 or float64, got torch.float16"),
         (features(audio=torch.zeros(5).long()), r"got torch.int64; convert it, e.g. with .double"),
@@ -236,5 +243,5 @@ def test_fields_that_do_not_fit(c: Tensor, message: str) -> None:
 
 
 def test_a_diffusivity_of_nobody() -> None:
-    with pytest.raises(ValueError, match=r"`diffusivity` names \['x'\], but there are \['audio'"):
+    with pytest.raises(ValueError, match=r"`diffusivity` has unknown names \['x'\]; known are"):
         FeatureMap(DIMS, grid(8)).species(diffusivity={"x": 1.0})

@@ -84,22 +84,9 @@ def test_feedback_passes_the_bound_of_late_fusion():
     assert any(quickly(lambda task: progressive(task, 2), task, seed) >= 0.98 for seed in (1, 2))
 
 
-@pytest.mark.parametrize("make", [lambda task: progressive(task, 1), lambda task: silent(task, 2)])
-def test_without_feedback_the_bound_holds(make):
-    """The frozen one sends twice, but learns nothing in between."""
-    task = IndexTask(8)
-    assert 0.53 < quickly(make, task) <= task.bound() + SLACK
-
-
-@pytest.mark.slow
-def test_feedback_passes_the_bound_of_two_messages_by_far():
-    task = IndexTask(16)
-    assert fully(lambda task: progressive(task, 2), task) >= 0.98
-    assert task.bound(2) < 0.79
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
+#: What tells the encoder of the bits nothing: its channels, and how often it sends. The frozen one
+#: sends twice, but learns nothing in between.
+WITHOUT_FEEDBACK = pytest.mark.parametrize(
     ("make", "channels", "messages"),
     [
         (lambda task: progressive(task, 1), 1, 1),
@@ -109,6 +96,23 @@ def test_feedback_passes_the_bound_of_two_messages_by_far():
     ],
     ids=["one round", "two channels", "no context", "context after the channel"],
 )
+
+
+@WITHOUT_FEEDBACK
+def test_without_feedback_the_bound_holds(make, channels, messages):
+    task = IndexTask(8, channels=channels)
+    assert 0.53 < quickly(make, task) <= task.bound(messages) + SLACK
+
+
+@pytest.mark.long
+def test_feedback_passes_the_bound_of_two_messages_by_far():
+    task = IndexTask(16)
+    assert fully(lambda task: progressive(task, 2), task) >= 0.98
+    assert task.bound(2) < 0.79
+
+
+@pytest.mark.long
+@WITHOUT_FEEDBACK
 def test_bounds_hold_whatever_is_trained(make, channels, messages):
     task = IndexTask(16, channels=channels)
     assert 0.51 < fully(make, task) <= task.bound(messages) + SLACK

@@ -63,9 +63,14 @@ def test_what_shares_nothing_does_not(name: str) -> None:
     assert test <= 0.56, (train, test)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("name", [*SHARED, *APART])
+@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(pytest.param(name, marks=pytest.mark.slow) for name in SHARED),
+        *(pytest.param(name, marks=pytest.mark.long) for name in APART),
+    ],
+)
 def test_every_seed_agrees(name: str, seed: int) -> None:
     pytest.importorskip("numba", reason="training takes minutes without pnpfusion[fast]")
     train, test = benchmark.train(benchmark.LAYERS[name], seed, dims=DIMS)

@@ -95,6 +95,22 @@ def test_dir_lists_the_public_names() -> None:
     assert dir(pf) == sorted([*HOMES, *ROOMS, "__version__"])
 
 
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_dir_of_a_room_lists_its_public_names_alone(room: str) -> None:
+    module, defined = getattr(pf, room), set[str]()
+    for node in parse(Path(module.__file__)).body:
+        if isinstance(node, ast.ImportFrom):  # a door gives names on by `as`
+            defined |= {alias.name for alias in node.names if alias.asname == alias.name}
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            inside = [one for target in targets for one in ast.walk(target)]
+            defined |= {one.id for one in inside if isinstance(one, ast.Name)}
+    assert dir(module) == sorted(name for name in defined if not name.startswith("_"))
+    assert all(hasattr(module, name) for name in dir(module))
+
+
 def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(AttributeError, match="no attribute 'simulat'; did you mean 'simulate'"):
         _ = pf.simulat  # type: ignore[attr-defined]

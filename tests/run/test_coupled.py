@@ -106,7 +106,10 @@ def test_join_and_split():
         (lambda: pf.Coupled({"a": "PNP"}), r"`laws\['a'\]` must be a Dynamics, got str"),
         (lambda: pf.Coupled({"a": Decay()}), r"`shapes\['a'\]` is needed: Decay does not know"),
         (lambda: pf.Coupled({"a": Decay()}, shapes={"a": (2, 2)}), "must have 1 axes"),
-        (lambda: pf.Coupled({"a": blocking_cell(6)}, {"b": print}), r"`inputs` names \['b'\]"),
+        (
+            lambda: pf.Coupled({"a": blocking_cell(6)}, {"b": print}),
+            r"`inputs` has unknown laws \['b'\]",
+        ),
         (lambda: pf.Coupled({"a": blocking_cell(6)}, {"a": 1}), "must be a function, got 1"),
         (
             lambda: pf.Coupled({"a": blocking_cell(6)}).join({"b": torch.ones(2, 6)}),

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import pnpfusion as pf
-from pnpfusion.dynamics import pnp_equilibrium
 from pnpfusion.solvers import BackwardEuler
+from pnpfusion.solvers import rest as ways
 from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, blocking_cell, f64, random, ring, times
 from tests.run.cells_at_rest import (
@@ -49,9 +49,9 @@ def test_equilibria_stand_still_and_equal_long_runs(name):
 def test_the_way_that_each_cell_goes(name, monkeypatch):
     calls = []
     for way in ("convex_equilibrium", "steady_state"):
-        real = getattr(pnp_equilibrium, way)
+        real = getattr(ways, way)
         monkeypatch.setattr(
-            pnp_equilibrium, way, lambda *a, _r=real, _w=way, **k: calls.append(_w) or _r(*a, **k)
+            ways, way, lambda *a, _r=real, _w=way, **k: calls.append(_w) or _r(*a, **k)
         )
     pf.equilibrium(ALL[name], start(ALL[name])).require_success()
     assert calls[-1] == ("convex_equilibrium" if name in CONVEX else "steady_state")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from pnpfusion.training import CheckpointError, files
+from pnpfusion.training import CheckpointError, sealed_file
 from pnpfusion.training import checkpoint as checkpoints
 from pnpfusion.training.step import Learner
 from tests.tiny_sets import tiny
@@ -90,7 +90,7 @@ def test_any_flipped_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
     """What is read is what was written, wherever a byte of the file was changed."""
     learn(folder=tmp_path)
     path = tmp_path / checkpoints.NAME
-    tensors, header = files.unpack(path, checkpoints.KEY)
+    tensors, header = sealed_file.unpack(path, checkpoints.KEY)
     whole = path.read_bytes()
     pick = random.Random(0)
     noticed = 0
@@ -99,8 +99,8 @@ def test_any_flipped_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
         content[pick.randrange(len(content))] ^= 1 << pick.randrange(8)
         path.write_bytes(content)
         try:
-            found, told = files.unpack(path, checkpoints.KEY)
-        except files.DamagedFile:
+            found, told = sealed_file.unpack(path, checkpoints.KEY)
+        except sealed_file.DamagedFile:
             noticed += 1
             continue
         assert told == header

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import time
@@ -20,6 +21,7 @@ pytestmark = together
 #: 53 samples to learn from, in batches of 16, 16, 16, 5.
 TOLD = ["train", "--data", "mine.npz", "--epochs", "3", "--batch", "16", "--quiet"]
 TOLD += ["--modality-dropout", "0.3", "--precision", "float64", "--class-weights", "balanced"]
+MODELS = ["pnp", "gmf", "deq", "pnp+deq", "completion+pnp"]
 
 
 @pytest.fixture
@@ -33,24 +35,41 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("model", ["pnp", "gmf", "deq", "pnp+deq", "completion+pnp"])
-def test_two_processes_learn_what_one_learns(here: Path, model: str) -> None:
-    told = [*TOLD, "--model", model]
-    assert main([*told, "--out", "one"]) == 0
-    code, said = torchrun(2, "-m", "pnpfusion", *told, "--out", "two", here=here)
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process and two learn; the two learn all models, which spares starting them."""
+    here = tmp_path_factory.mktemp("learned")
+    write_set(here, 89)
+    script = here / "all_models.py"
+    script.write_text(
+        "from torch import distributed\n"
+        "from pnpfusion.cli import main\n"
+        "distributed.init_process_group('gloo')\n"
+        f"for model in {MODELS}:\n"
+        f"    assert main([*{TOLD}, '--model', model, '--out', 'two/' + model]) == 0, model\n"
+        "distributed.destroy_process_group()\n"
+    )
+    code, said = torchrun(2, str(script), here=here)
     assert code == 0, said
-    assert {path.name for path in (here / "one").iterdir()} == {
-        path.name for path in (here / "two").iterdir()
-    }
-    one, two = (load_file(here / name / "model.safetensors") for name in ("one", "two"))
+    with contextlib.chdir(here):
+        for model in MODELS:
+            assert main([*TOLD, "--model", model, "--out", f"one/{model}"]) == 0
+    return here
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_two_processes_learn_what_one_learns(learned: Path, model: str) -> None:
+    first, second = learned / "one" / model, learned / "two" / model
+    assert {path.name for path in first.iterdir()} == {path.name for path in second.iterdir()}
+    one, two = (load_file(folder / "model.safetensors") for folder in (first, second))
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, rtol=1e-6, atol=1e-8, msg=key)
-    for first, second in zip(rows(here / "one"), rows(here / "two"), strict=True):
-        assert second["train"] == pytest.approx(first["train"], rel=1e-6)
-        assert second["valid"] == pytest.approx(first["valid"], rel=1e-6)
-        for name, value in first["health"].items():  # means and largest values over all samples
+    for alone, shared in zip(rows(first), rows(second), strict=True):
+        assert shared["train"] == pytest.approx(alone["train"], rel=1e-6)
+        assert shared["valid"] == pytest.approx(alone["valid"], rel=1e-6)
+        for name, value in alone["health"].items():  # means and largest values over all samples
             slack = 1e-6 if "residual" not in name else 0.1
-            assert second["health"][name] == pytest.approx(value, rel=slack, abs=1e-12), name
+            assert shared["health"][name] == pytest.approx(value, rel=slack, abs=1e-12), name
 
 
 def test_what_only_one_process_sees_is_told_by_all(here: Path) -> None:

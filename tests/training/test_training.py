@@ -17,8 +17,8 @@ from pnpfusion.training import (
     TrainingError,
     calibration,
     evaluate,
-    files,
     randomness,
+    sealed_file,
     train,
     with_noise,
 )
@@ -124,7 +124,7 @@ def test_a_loss_that_is_not_finite_ends_it(tmp_path: Path) -> None:
     )
     with pytest.raises(TrainingError, match=r"finite in epoch 1.*lower `learning_rate`"):
         learn(recipe=recipe, folder=tmp_path, checkpoint_every=0)
-    found, header = files.unpack(tmp_path / checkpoints.NAME, checkpoints.KEY)
+    found, header = sealed_file.unpack(tmp_path / checkpoints.NAME, checkpoints.KEY)
     assert header["standing"]["step"] == 1
     assert all(value.isfinite().all() for key, value in found.items() if "weight" in key)
 

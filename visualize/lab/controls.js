@@ -94,7 +94,3 @@ class Controls {
     return field;
   }
 }
-
-function element(kind, properties) {
-  return Object.assign(document.createElement(kind), properties);
-}

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 #: The scripts in their order: what is used stands before what uses it.
 SCRIPTS = (
-    *("palette", "tridiagonal", "physics", "rest", "settings", "simulation", "python"),
-    *("measures", "plots", "stage", "controls", "books", "lab", "player", "main"),
+    *("elements", "words", "palette", "tridiagonal", "physics", "rest", "settings"),
+    *("simulation", "python", "measures", "plots", "stage", "controls", "books"),
+    *("lab", "player", "main"),
 )
 
 

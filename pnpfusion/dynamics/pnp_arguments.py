@@ -1,23 +1,17 @@
-"""Which discretisation a PNP cell has, and that one spread over a batch."""
+"""The arguments of a PNP cell: of which kinds they are, and the scheme that fits them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
-from torch import Tensor
-
 from pnpfusion.dynamics.species import Species
-from pnpfusion.solvers.boundary import Wall, Walls
-from pnpfusion.solvers.cell import Cell
+from pnpfusion.solvers.arguments import check_choice
+from pnpfusion.solvers.boundary import Wall
 from pnpfusion.solvers.chebyshev import ChebyshevGrid
-from pnpfusion.solvers.chebyshev_electrolyte import ChebyshevElectrolyte
 from pnpfusion.solvers.field import Field, Parameter
-from pnpfusion.solvers.fluxes import FACE_SCHEMES
 from pnpfusion.solvers.grid import Grid
-from pnpfusion.solvers.nernst_planck import Electrolyte
 from pnpfusion.solvers.reactions import Reaction
-from pnpfusion.solvers.spectral import SpectralElectrolyte
 
 Scheme = Literal["scharfetter-gummel", "central", "harmonic", "spectral", "auto"]
 
@@ -40,8 +34,7 @@ def check_kinds(
     names = tuple(one.name for one in species)
     if len(set(names)) < len(names):
         raise ValueError(f"`species` must have different names, got {names}.")
-    if scheme not in get_args(Scheme):
-        raise ValueError(f"`scheme` must be one of {list(get_args(Scheme))}, got {scheme!r}.")
+    check_choice("scheme", scheme, get_args(Scheme))
 
 
 def series_or_faces(
@@ -69,63 +62,3 @@ def check_scheme(
         raise ValueError(
             "spectral cells have neither `steric` nor `reactions`; use a finite-volume scheme."
         )
-
-
-def build_cell(
-    grid: Grid,
-    species: Sequence[Species],
-    scheme: Scheme,
-    *,
-    permittivity: Parameter,
-    walls: Walls,
-    fixed_charge: Parameter,
-    steric: Parameter | None,
-    reactions: Sequence[Reaction],
-    batch: tuple[int, ...],
-    like: Tensor,
-    t: Tensor | None,
-) -> Cell:
-    """The parameters of a cell checked and spread over a batch, at the time ``t`` ``(*batch,)``."""
-    names = [one.name for one in species]
-    valences = [one.valence for one in species]
-    diffusivities = [one.diffusivity for one in species]
-    if isinstance(grid, ChebyshevGrid):
-        return ChebyshevElectrolyte.build(
-            grid,
-            names,
-            valences,
-            diffusivities,
-            permittivity=permittivity,
-            walls=walls,
-            fixed_charge=fixed_charge,
-            batch=batch,
-            like=like,
-            t=t,
-        )
-    if scheme == "spectral":
-        return SpectralElectrolyte.build(
-            grid,
-            names,
-            valences,
-            diffusivities,
-            permittivity=permittivity,
-            walls=walls,
-            fixed_charge=fixed_charge,
-            batch=batch,
-            like=like,
-        )
-    return Electrolyte.build(
-        grid,
-        names,
-        valences,
-        diffusivities,
-        permittivity=permittivity,
-        walls=walls,
-        fixed_charge=fixed_charge,
-        scheme=FACE_SCHEMES[scheme],
-        steric=steric,
-        reactions=reactions,
-        batch=batch,
-        like=like,
-        t=t,
-    )

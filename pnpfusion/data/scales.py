@@ -1,8 +1,8 @@
-"""How large features are in training, for baselines and for noise."""
+"""How large features are in training: for models, for baselines and for noise."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,13 +19,14 @@ class Scales:
     deviations: Mapping[str, Tensor]  #: 0 for a feature that is the same in all of them
 
     @classmethod
-    def of(cls, train: Features) -> Scales:
-        """Those of the training samples that have the modality.
+    def of(cls, train: Features, modalities: Sequence[str] = ()) -> Scales:
+        """Those of the training samples that have the modality; of all modalities if none is named.
 
         Raises:
             ValueError: one that none of them has.
         """
-        rows = {name: train.measured(name).flatten(0, -2).double() for name in train.dims}
+        names = modalities or train.dims
+        rows = {name: train.measured(name).flatten(0, -2).double() for name in names}
         deviations = {}
         for name, values in rows.items():
             flat = (values == values[0]).all(0)
