@@ -27,7 +27,8 @@ class Report:
         self.tried += 1
         self.failures.append((case, why))
         print(f"FAILED case {case}: {why}")
-        print(f"    python -m tests.torture.{self.name} --seed {self.seed} --case {case}", flush=True)
+        again = f"python -m tests.torture.{self.name} --seed {self.seed} --case {case}"
+        print(f"    {again}", flush=True)
 
     def close(self) -> int:
         """Print the counts; the exit code, 1 where anything failed."""
