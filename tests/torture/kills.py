@@ -69,6 +69,7 @@ def killed(
     folder.mkdir(parents=True)
     kills, wanted = 0, pick.choice((1, 1, 2, 3))
     while kills < wanted:
+        begun = time.monotonic()
         process = started(silently, victim.name, folder)
         process.join(pick.uniform(0, lasts))
         if process.exitcode is not None:  # it was quicker; what it did is done
@@ -76,7 +77,7 @@ def killed(
                 return f"the same call ended with {process.exitcode}", kills
             if victim.result(folder) != whole:
                 return "it ended with another result", kills
-            lasts *= 0.7
+            lasts = min(0.7 * lasts, time.monotonic() - begun)
             continue
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
