@@ -42,7 +42,7 @@ def read_affect(path: str | Path) -> dict[str, NDArray[Any]]:
     fits(str(path), size := path.stat().st_size, size)
     try:
         with path.open("rb") as stream:
-            content = ArraysOnly(stream, encoding="latin1").load()
+            content = ArraysOnly(stream, size).load()
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     except (

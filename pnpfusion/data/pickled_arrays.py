@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import pickle
-from typing import Any
+from reprlib import repr as short
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,12 @@ class PickledDtype:
 
     def __init__(self, code: Any, align: Any = False, copy: Any = False) -> None:
         if not isinstance(code, str) or code[:1] not in KINDS or not code[1:].isdigit():
-            raise ValueError(f"it holds an array of dtype {code!r}; wanted plain numbers.")
+            raise ValueError(f"it holds an array of dtype {short(code)}; wanted plain numbers.")
         self.code, self.order = code, "="
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) < 5 or state[1] not in ("<", ">", "|", "="):
-            raise ValueError(f"it holds a dtype of state {state!r}; wanted plain numbers.")
+            raise ValueError(f"it holds a dtype of state {short(state)}; wanted plain numbers.")
         if any(part is not None for part in state[2:5]):
             raise ValueError("it holds an array of records; wanted plain numbers.")
         self.order = state[1]
@@ -49,7 +50,7 @@ class PickledArray:
     def _set(self, shape: Any, dtype: Any, fortran: Any, data: Any) -> None:
         sizes = shape if isinstance(shape, tuple) else (shape,)
         if not all(isinstance(n, int) and n >= 0 for n in sizes):
-            raise ValueError(f"it holds an array of shape {shape!r}.")
+            raise ValueError(f"it holds an array of shape {short(shape)}.")
         if not isinstance(dtype, PickledDtype):
             raise ValueError("it holds an array without a dtype.")
         self.shape, self.dtype, self.fortran, self.data = sizes, dtype, bool(fortran), data
@@ -76,8 +77,31 @@ class PickledArray:
         return values.reshape(self.shape, order=order)  # type: ignore[call-overload, no-any-return]
 
 
-class ArraysOnly(pickle.Unpickler):
-    """Knows what NumPy's arrays are pickled by, protocols 0 to 5; every other name is refused."""
+class _Bounded:
+    """A stream of which no more is asked for than there is."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream, self._size = stream, size
+        self.readline, self.readinto = stream.readline, stream.readinto  # type: ignore[attr-defined]
+
+    def read(self, n: int) -> bytes:
+        if n > self._size - self._stream.tell():
+            raise EOFError(f"{n} bytes are said to follow, which are not there")
+        return self._stream.read(n)
+
+
+class ArraysOnly(pickle._Unpickler):
+    """Knows what NumPy's arrays are pickled by, protocols 0 to 5; every other name is refused.
+
+    It is Python's own, not C's, whose table of what it remembers is as long as a pickle says.
+
+    Args:
+        stream: of the pickle.
+        size: how many bytes that has.
+    """
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        super().__init__(_Bounded(stream, size), encoding="latin1")
 
     def find_class(self, module: str, name: str) -> Any:
         """What to call instead of the function that a pickle names.
@@ -113,7 +137,7 @@ def _scalar(dtype: Any, data: Any = b"") -> PickledArray:
 def _encode(text: Any, encoding: Any) -> bytes:
     """What Python 3 writes bytes by in old protocols."""
     if encoding != "latin1" or not isinstance(text, str):
-        raise ValueError(f"it asks for the encoding {encoding!r}; wanted latin1.")
+        raise ValueError(f"it asks for the encoding {short(encoding)}; wanted latin1.")
     return text.encode("latin1")
 
 

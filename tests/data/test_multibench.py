@@ -211,3 +211,10 @@ def test_nothing_else_imports_it() -> None:
         " & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_pickle_that_claims_to_remember_much_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "huge.pkl"
+    path.write_bytes(b"\x80\x02}r" + (2**31 - 1).to_bytes(4, "little") + b".")
+    with pytest.raises(ValueError, match=r"huge\.pkl must be a dict train/valid/test"):
+        read_affect(path)
