@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ def whole(path: Path, ending: str = "") -> Iterator[Path]:
     """A place beside ``path`` to write to; at the end of the ``with`` it takes that name.
 
     Where anything goes wrong it is taken away, and what was there before still is. A process that
-    is killed leaves ``.NAME.PID.part``. Who may read the file is as for any new one.
+    is killed leaves ``.NAME.PID.part``, which the next one that writes this file takes away. Who
+    may read the file is as for any new one.
 
     Args:
         path: what the file is to be called.
@@ -35,8 +37,28 @@ def whole(path: Path, ending: str = "") -> Iterator[Path]:
         yield part
         part.chmod(mode)
         part.replace(path)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.part*"):
+            if not _lives(left.name.removeprefix(f".{path.name}.").partition(".")[0]):
+                left.unlink(missing_ok=True)
+    except OSError as error:  # of the place beside, or of none where a write failed
+        error.filename, error.filename2 = str(path), None
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _lives(number: str) -> bool:
+    """Whether a process of this number is at work here, as far as can be told."""
+    if sys.platform == "win32" or not number.isdecimal():
+        return True
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -58,15 +80,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], key: str, header: s
     Raises:
         OSError: the disk is full, or the folder may not be written to.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    with whole(path) as part:
-        try:
-            save_file(plain, part, metadata={key: header})
-        except SafetensorError as error:
-            raise OSError(f"{path} cannot be written: {error}") from error
+    write_whole(path, save(plain, metadata={key: header}))
 
 
 def sync_folder(folder: Path) -> None:

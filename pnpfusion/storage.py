@@ -2,9 +2,10 @@
 
 The header, under the key ``pnpfusion``, holds ``format`` (1), ``version`` (of the package),
 ``outcome``, ``choice``, ``outcomes`` (of each sample, if the run can be continued from its tensors
-``standing.*``), ``units`` (of every tensor) and ``dynamics`` (the law with its parameters, so that
-:func:`load` returns a run whose ledger and pictures work). A parameter that is a tensor is written
-as ``{"$tensor": key}``, one that varies in space as ``{"$field": key}``. Nothing in the file is
+``standing.*``), ``units`` (of every tensor), ``dynamics`` (the law with its parameters, so that
+:func:`load` returns a run whose ledger and pictures work) and ``digest`` (of all this, by which
+damage is seen; files without one are read as they are). A parameter that is a tensor is written as
+``{"$tensor": key}``, one that varies in space as ``{"$field": key}``. Nothing in the file is
 executed.
 """
 
@@ -24,6 +25,7 @@ from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.input import Input
 from pnpfusion.dynamics.pnp import PNP
 from pnpfusion.files import write_tensors
+from pnpfusion.sealed_file import seal
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import Field
@@ -104,6 +106,7 @@ def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Pa
         **described,
     }
     apart = {name: value.detach().clone() for name, value in tensors.items()}  # no memory shared
+    header["digest"] = seal(header, apart)
     write_tensors(target, apart, "pnpfusion", json.dumps(header))
     return target
 
@@ -149,7 +152,7 @@ def load(path: str | Path) -> Solution:
                 raise KeyError("its metadata have no entry `pnpfusion`")
             header = json.loads(metadata["pnpfusion"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+    except (SafetensorError, KeyError, json.JSONDecodeError, OSError, RecursionError) as error:
         raise ValueError(
             f"{source} is not a run saved by pnpfusion, or is damaged: "
             f"{error.args[0] if isinstance(error, KeyError) else error} {Faq.DAMAGED_FILE}."
@@ -160,6 +163,10 @@ def load(path: str | Path) -> Solution:
         raise ValueError(
             f"{source} has format {header.get('format')!r}, this version of pnpfusion reads format "
             f"{FORMAT}; it was written by pnpfusion {header.get('version')} {Faq.OTHER_VERSION}."
+        )
+    if "digest" in header and header["digest"] != seal(header, tensors):
+        raise ValueError(
+            f"{source} is damaged: its content is not what was written {Faq.DAMAGED_FILE}."
         )
     try:
         law = header["law"]

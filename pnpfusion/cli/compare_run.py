@@ -18,7 +18,7 @@ from pnpfusion.cli.messages import (
     paragraph,
     say,
 )
-from pnpfusion.cli.output_folder import claim, contents
+from pnpfusion.cli.output_folder import claim, contents, save_picture
 from pnpfusion.cli.sigterm import Sigterm
 from pnpfusion.cli.train_setup import recipe_of
 from pnpfusion.comparison.plan import Plan
@@ -129,8 +129,7 @@ def _draw(found: Comparison, folder: Path) -> None:
         return
     from pnpfusion import visualize
 
-    figure = visualize.plot_comparison(found.sets)
-    figure.savefig(folder / FIGURE)
+    save_picture(visualize.plot_comparison(found.sets), folder / FIGURE)
 
 
 def _conclude(options: Namespace, found: Comparison, folder: Path) -> int:

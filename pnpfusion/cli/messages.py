@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import textwrap
 import warnings
@@ -12,6 +13,9 @@ from typing import TextIO
 
 #: Exit codes beside 0: a run that failed, bad input, Ctrl-C, SIGTERM.
 FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+
+#: What torch says of tensors that are too large for memory, or for any number.
+NO_MEMORY = re.compile("allocate memory|out of memory|calculation overflow|multiplication overflow")
 
 
 class CommandError(Exception):
@@ -33,6 +37,16 @@ def errors_end_the_command(code: int = BAD_INPUT) -> Iterator[None]:
         yield
     except (ValueError, OSError, ImportError) as error:
         raise CommandError(str(error), code) from error
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or NO_MEMORY.search(str(error))):
+            raise
+        from pnpfusion.solvers.faq import Faq
+
+        raise CommandError(
+            f"this machine's memory is too small for what was asked ({error}); ask for less "
+            f"{Faq.OUT_OF_MEMORY}.",
+            code,
+        ) from error
 
 
 @contextmanager

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pnpfusion.cli.messages import CommandError, errors_end_the_command, paragraph
+from pnpfusion.files import whole
+from pnpfusion.sweeps.folder import FolderError, locked
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HOME = Path("runs")
 
@@ -33,6 +39,21 @@ def claim(out: str | None, command: str, *, overwrite: bool) -> Iterator[Path]:
                 folder.rmdir()
                 if out is None:
                     HOME.rmdir()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only run that works in a folder.
+
+    Raises:
+        CommandError: another one does, or nothing can be written there.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder, shared=False, what="run"))
+        except (FolderError, OSError) as error:
+            raise CommandError(str(error)) from error
+        yield
 
 
 def _numbered(command: str) -> Path:
@@ -79,6 +100,16 @@ def clear(folder: Path, made: Sequence[str]) -> None:
     for pattern in made:
         for path in sorted(folder.glob(pattern)):
             path.unlink()
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a picture, as a whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with whole(path, path.suffix) as part:
+        figure.savefig(part)
 
 
 def contents(folder: Path) -> str:

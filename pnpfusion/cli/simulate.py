@@ -44,7 +44,7 @@ def start(arguments: argparse.Namespace) -> int:
     elif arguments.strict and arguments.shard is not None:
         raise CommandError("--strict judges the whole sweep; leave it out beside --shard.")
     arguments.stack = arguments.stack or STACK
-    from pnpfusion.cli.output_folder import claim
+    from pnpfusion.cli.output_folder import alone, claim
     from pnpfusion.cli.simulate_run import run
     from pnpfusion.cli.threads import threads
 
@@ -55,6 +55,7 @@ def start(arguments: argparse.Namespace) -> int:
             return run_all(arguments)
     with (
         claim(arguments.out, "simulate", overwrite=arguments.overwrite) as folder,
+        alone(folder),
         threads(arguments.threads),
     ):
         return run(arguments, folder)

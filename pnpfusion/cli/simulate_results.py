@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pnpfusion.cli.messages import FAILED, errors_end_the_command
+from pnpfusion.cli.output_folder import save_picture
 from pnpfusion.cli.simulate_inputs import Experiment
 from pnpfusion.cli.summary import SUMMARY
 from pnpfusion.ledger import line
@@ -56,9 +57,10 @@ def draw(solution: Solution, setup: Experiment, folder: Path, *, gif: bool, prog
     for name, plot in pictures.items():
         figure = plot()
         with errors_end_the_command(FAILED):
-            figure.savefig(folder / name)
+            save_picture(figure, folder / name)
     if gif:
-        visualize.animate(solution, folder / "animation.gif", sample=sample, progress=progress)
+        with errors_end_the_command(FAILED):
+            visualize.animate(solution, folder / "animation.gif", sample=sample, progress=progress)
 
 
 def table(solution: Solution, seconds: float) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pnpfusion.cli.messages import paragraph
+from pnpfusion.cli.output_folder import save_picture
 from pnpfusion.cli.summary import SUMMARY
 from pnpfusion.cli.train_setup import SETTINGS, Setup
 from pnpfusion.data.feature_set import Features
@@ -139,7 +140,7 @@ def draw(trained: Trained, folder: Path) -> None:
     from pnpfusion import visualize
 
     figure = visualize.plot_training(trained.history, best_epoch=trained.best_epoch)
-    figure.savefig(folder / CURVES)
+    save_picture(figure, folder / CURVES)
 
 
 def summary_of(trained: Trained, setup: Setup, found: Judged) -> dict[str, Any]:

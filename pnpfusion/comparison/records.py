@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pnpfusion.comparison.plan import Cell
-from pnpfusion.files import json_bytes, write_whole
+from pnpfusion.files import json_bytes, read_json, write_whole
 
 CELLS = "cells"  #: their folder
 FORMAT = 1
@@ -48,7 +48,7 @@ def write_record(folder: Path, task: Task, found: Mapping[str, Any]) -> None:
 def read_record(folder: Path, task: Task) -> dict[str, Any] | None:
     """What a cell found; None if there is no file of it, or a damaged one."""
     try:
-        told = json.loads((folder / CELLS / task.file).read_text(encoding="utf-8"))
+        told = read_json(folder / CELLS / task.file)
         content = {"identity": told["identity"], "found": told["found"]}
         whole = told["format"] == FORMAT and told["digest"] == _digest(content)
         found = content["found"]

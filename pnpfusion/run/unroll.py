@@ -8,7 +8,7 @@ from torch import Tensor
 from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.input import Input
 from pnpfusion.solution import Solution
-from pnpfusion.solvers.arguments import check_whole
+from pnpfusion.solvers.arguments import check_positive, check_whole
 from pnpfusion.solvers.outcome import Outcome
 from pnpfusion.solvers.steppers.base import Work
 
@@ -37,8 +37,7 @@ def unroll(
     if not isinstance(dynamics, Dynamics):
         raise ValueError(f"`dynamics` must be a Dynamics, got {type(dynamics).__name__}.")
     check_whole("rounds", rounds, 0)
-    if not step > 0:
-        raise ValueError(f"`step` must be > 0, got {step}.")
+    check_positive("step", step)
     dynamics.check_state("u0", u0, x)
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
     u = u0.reshape(-1, *u0.shape[len(batch) :])

@@ -142,7 +142,10 @@ def _join(cases: Sequence[Case], folder: Path) -> None:
     if former != tuple(names):
         records: dict[str, Record] = {}
         for path in {known[name]: None for name in names}:
-            records |= read(path, [name for name in names if known[name] == path])
+            try:
+                records |= read(path, [name for name in names if known[name] == path])
+            except ValueError as error:
+                raise SweepError(f"{error} Without it, the same call runs its cases.") from None
         write(result, [records[name] for name in names])
     write_tables(folder, read_header(result))
     for path in parts.glob(".*.part"):

@@ -1,10 +1,10 @@
 """What is kept of finished cases, in files of one format: parts of a sweep, and its result.
 
 A safetensors file whose metadata have one key, ``pnpfusion_sweep``, with a JSON object: ``format``
-(1), ``version`` (of the package), ``names`` (of the cases, in order), ``cases`` (their parameters)
-and ``rows`` (how each ended, in numbers and words). The tensors of a case are called
-``<name of the case>.<what>``. Nothing in the file is executed, and it depends on nothing but the
-cases: no time of day, no number of processes.
+(1), ``version`` (of the package), ``names`` (of the cases, in order), ``cases`` (their parameters),
+``rows`` (how each ended, in numbers and words), ``digests`` (of each tensor) and ``digest`` (of the
+object itself). The tensors of a case are called ``<name of the case>.<what>``. Nothing in the file
+is executed, and it depends on nothing but the cases: no time of day, no number of processes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 
 import pnpfusion
 from pnpfusion.files import write_tensors
+from pnpfusion.sealed_file import digest, seal
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.sweeps.cases import Case, name_of
 
@@ -42,6 +43,7 @@ class Header:
     names: tuple[str, ...]
     cases: tuple[Case, ...]
     rows: tuple[Row, ...]
+    digests: Mapping[str, str]  #: of tensors, by their names in the file
 
 
 def write(path: Path, records: Sequence[Record]) -> None:
@@ -63,6 +65,8 @@ def write(path: Path, records: Sequence[Record]) -> None:
         for name, record in zip(names, records, strict=True)
         for what, values in record.tensors.items()
     }
+    header["digests"] = {name: _digest(values) for name, values in tensors.items()}
+    header["digest"] = seal(header, {})
     write_tensors(path, tensors, KEY, json.dumps(header, allow_nan=False))
 
 
@@ -86,11 +90,31 @@ def read_header(path: Path) -> Header:
                 f"{FORMAT}; it was written by pnpfusion {header.get('version')}"
                 f" {Faq.OTHER_VERSION}."
             )
-        return Header(*(tuple(header[what]) for what in ("names", "cases", "rows")))
+        if "digest" in header and header["digest"] != seal(header, {}):
+            raise KeyError("its header is not what was written")
+        names, cases, rows = (tuple(header[what]) for what in ("names", "cases", "rows"))
+        return Header(names, cases, rows, header.get("digests", {}))
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
         raise ValueError(
             f"{path} is not a file of a sweep, or is damaged: {error} {Faq.DAMAGED_FILE}."
         ) from None
+
+
+def tensor_of(file: Any, key: str, path: Path, digests: Mapping[str, str]) -> Tensor:
+    """A tensor of an open file.
+
+    Raises:
+        ValueError: it is not what was written.
+    """
+    values: Tensor = file.get_tensor(key)
+    if key in digests and digests[key] != _digest(values):
+        raise ValueError(f"{path} is damaged: {key} is not what was written {Faq.DAMAGED_FILE}.")
+    return values
+
+
+def _digest(values: Tensor) -> str:
+    """Long enough to see damage by."""
+    return digest({"": values}, "")[:16]
 
 
 def columns_of(path: Path, names: Container[str]) -> set[str]:
@@ -115,7 +139,7 @@ def read(path: Path, names: Sequence[str]) -> dict[str, Record]:
         for key in file.keys():  # noqa: SIM118
             name, _, what = key.partition(".")
             if name in wanted:
-                tensors.setdefault(name, {})[what] = file.get_tensor(key)
+                tensors.setdefault(name, {})[what] = tensor_of(file, key, path, header.digests)
     return {
         name: Record(case, row, tensors.get(name, {}))
         for name, case, row in zip(header.names, header.cases, header.rows, strict=True)

@@ -6,7 +6,8 @@ import csv
 import io
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 import pnpfusion
 from pnpfusion.files import json_bytes, write_whole
 from pnpfusion.sweeps.cases import Case, name_of, varying
-from pnpfusion.sweeps.records import Header, Row, read_header
+from pnpfusion.sweeps.records import Header, Row, read_header, tensor_of
 
 RESULT, TABLE, SUMMARY, PARTS = "sweep.safetensors", "table.csv", "summary.json", "parts"
 
@@ -27,6 +28,8 @@ class Sweep:
     path: Path  #: the file
     cases: tuple[Case, ...]  #: the parameters of each case
     rows: tuple[Row, ...]  #: for each case its outcome and its numbers, see :func:`pnpfusion.sweep`
+    #: Of its tensors, by which damage is seen.
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path) -> Sweep:
@@ -43,7 +46,7 @@ class Sweep:
         if path.is_dir():
             path = path / RESULT
         header = read_header(path)
-        return cls(path, header.cases, header.rows)
+        return cls(path, header.cases, header.rows, header.digests)
 
     def __repr__(self) -> str:
         return f"Sweep({len(self.cases)} cases, {int(self.succeeded.sum())} solved, {self.path})"
@@ -83,8 +86,8 @@ class Sweep:
                 after the end of those that ended early.
 
         Raises:
-            ValueError: there is no such tensor or case, or the cases' shapes differ by more than
-                their end.
+            ValueError: there is no such tensor or case, it is damaged, or the cases' shapes differ
+                by more than their end.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -96,9 +99,8 @@ class Sweep:
         places = range(n) if case is None else [case]
         with safe_open(self.path, framework="pt") as file:
             try:
-                found: list[Tensor] = [
-                    file.get_tensor(f"{name_of(self.cases[at])}.{name}") for at in places
-                ]
+                keys = [f"{name_of(self.cases[at])}.{name}" for at in places]
+                found = [tensor_of(file, key, self.path, self.digests) for key in keys]
             except SafetensorError:
                 there = sorted({key.partition(".")[2] for key in file.keys()})  # noqa: SIM118
                 raise ValueError(f"`name` must be one of {there}, got {name!r}.") from None

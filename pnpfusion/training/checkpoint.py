@@ -19,8 +19,8 @@ from torch import Tensor
 
 import pnpfusion
 from pnpfusion.files import sync_folder, write_whole
+from pnpfusion.sealed_file import DamagedFile, pack, unpack
 from pnpfusion.solvers.faq import Faq
-from pnpfusion.training.sealed_file import DamagedFile, pack, unpack
 from pnpfusion.training.tally import Tally
 
 NAME, BEFORE = "checkpoint.safetensors", "checkpoint.previous.safetensors"

@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 from pnpfusion.data.feature_set import Features
+from pnpfusion.sealed_file import bytes_of
 from pnpfusion.training.evaluate import fitting_target, objective_for
 from pnpfusion.training.model import FusionModel
 from pnpfusion.training.recipe import Recipe
-from pnpfusion.training.sealed_file import bytes_of
 
 
 def check_fit(model: FusionModel, data: Features, recipe: Recipe) -> None:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 import pnpfusion
 from pnpfusion.files import json_bytes, write_whole
+from pnpfusion.sealed_file import DamagedFile, pack, unpack
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.training.config import ModelConfig
-from pnpfusion.training.sealed_file import DamagedFile, pack, unpack
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 KEY, FORMAT = "pnpfusion_model", 1

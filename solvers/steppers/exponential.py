@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_positive, check_whole
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.phi_functions import apply
@@ -51,10 +52,10 @@ class Exponential(OneStep):
             raise ValueError(
                 f"`dt` fixes the steps, so it excludes `rtol`; give one {Faq.WHICH_STEPPER}."
             )
-        for name in ("dt", "rtol", "max_steps"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"`{name}` must be > 0, got {value}.")
+        for name in ("dt", "rtol"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
+        check_whole("max_steps", self.max_steps)
 
     highest: ClassVar[int]  #: the last phi function that :meth:`coefficients` wants
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_positive, check_whole
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.plain_steps import Method, PlainSteps
@@ -79,10 +80,10 @@ class ESDIRK(OneStep):
                 "`dt` fixes the steps, so it excludes `rtol` and `atol`; give one"
                 f" {Faq.WHICH_STEPPER}."
             )
-        for name in ("dt", "rtol", "atol", "max_steps"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"`{name}` must be > 0, got {value}.")
+        for name in ("dt", "rtol", "atol"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
+        check_whole("max_steps", self.max_steps)
 
     def control(self, u: Tensor, times: Tensor) -> Control:
         """See :class:`OneStep`."""

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_positive, check_whole
 from pnpfusion.solvers.outcome import Outcome
 from pnpfusion.solvers.steppers.base import Law, Path, Report, Stepper, Work
 
@@ -39,9 +40,9 @@ class Odeint(Stepper):
             raise ValueError(
                 f"`method` must be one of {list(get_args(Method))}, got {self.method!r}."
             )
-        for name in ("rtol", "atol", "max_steps"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be > 0, got {getattr(self, name)}.")
+        for name in ("rtol", "atol"):
+            check_positive(name, getattr(self, name))
+        check_whole("max_steps", self.max_steps)
 
     @property
     def order(self) -> int:  # type: ignore[override]

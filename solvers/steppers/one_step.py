@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_positive, check_whole
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.plain_steps import PlainSteps
 from pnpfusion.solvers.steppers.base import Law, Path, Report, Stepper
@@ -143,8 +144,8 @@ class FixedOneStep(OneStep):
     max_steps: int = 1_000_000  #: per sample
 
     def __post_init__(self) -> None:
-        if not self.dt > 0:
-            raise ValueError(f"`dt` must be > 0, got {self.dt}.")
+        check_positive("dt", self.dt)
+        check_whole("max_steps", self.max_steps)
 
     def control(self, u: Tensor, times: Tensor) -> Control:
         """See :class:`OneStep`."""

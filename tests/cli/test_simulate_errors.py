@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pnpfusion.sweeps.folder import locked
 from tests.cli.commands import simulate
 
 BAD = [
@@ -82,3 +83,12 @@ def test_unreadable_options_are_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("pnpfusion")
     assert f"error: {message}" in line
+
+
+def test_one_run_at_a_time_works_in_a_folder(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "out").mkdir()
+    with locked(here / "out", shared=False):
+        assert simulate("--out", "out", "--overwrite") == 2
+    assert "out is in use by another run, which has not ended" in capsys.readouterr().err

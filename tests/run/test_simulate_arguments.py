@@ -50,11 +50,11 @@ def test_tolerances_beside_a_stepper_are_an_error():
     ("make", "message"),
     [
         (lambda: TRBDF2(dt=0.1, rtol=1e-3), "`dt` fixes the steps"),
-        (lambda: TRBDF2(rtol=-1.0), "`rtol` must be > 0, got -1"),
-        (lambda: Euler(dt=0.0), "`dt` must be > 0, got 0"),
-        (lambda: AsymptoticPreserving(dt=-1.0), "`dt` must be > 0, got -1"),
+        (lambda: TRBDF2(rtol=-1.0), "`rtol` must be a number > 0, got -1"),
+        (lambda: Euler(dt=0.0), "`dt` must be a number > 0, got 0"),
+        (lambda: AsymptoticPreserving(dt=-1.0), "`dt` must be a number > 0, got -1"),
         (lambda: Odeint("euler"), "must be one of .*dopri5.*got 'euler'"),
-        (lambda: Odeint(rtol=0.0), "`rtol` must be > 0"),
+        (lambda: Odeint(rtol=0.0), "`rtol` must be a number > 0"),
     ],
 )
 def test_wrong_settings_of_a_stepper_say_what_is_wanted(make, message):

@@ -138,6 +138,28 @@ def test_a_truncated_file_is_refused(tmp_path):
             pf.load(path)
 
 
+def test_a_changed_byte_is_seen(tmp_path):
+    path = run_of_everything().save(tmp_path / "run.safetensors")
+    content = path.read_bytes()
+    for place in (content.index(b"REACHED_END"), len(content) // 2, len(content) - 1):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match="is damaged: its content is not what was written"):
+            pf.load(path)
+
+
+def test_a_file_without_a_digest_is_read_as_it_is(tmp_path):
+    run = run_of_everything()
+    path = run.save(tmp_path / "run.safetensors")
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["pnpfusion"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del header["digest"]
+    save_file(tensors, path, metadata={"pnpfusion": json.dumps(header)})
+    assert torch.equal(pf.load(path).states, run.states)
+
+
 def test_tensors_that_share_memory_and_names_of_any_kind_are_kept(tmp_path):
     d = torch.tensor([1.0, 2.0], dtype=f64)
     cell = pf.PNP(

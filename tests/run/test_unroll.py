@@ -46,7 +46,11 @@ def test_steps_above_the_stability_limit_grow_and_say_so():
 
 @pytest.mark.parametrize(
     ("rounds", "step", "message"),
-    [(-1, 1.0, "`rounds` must be"), (1.5, 1.0, "`rounds` must be"), (1, 0.0, "`step` must be > 0")],
+    [
+        (-1, 1.0, "`rounds` must be"),
+        (1.5, 1.0, "`rounds` must be"),
+        (1, 0.0, "`step` must be a number > 0"),
+    ],
 )
 def test_wrong_rounds_say_what_is_wanted(rounds, step, message):
     with pytest.raises(ValueError, match=message):

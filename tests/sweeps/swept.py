@@ -14,6 +14,7 @@ from tests.registry import Decay, blocking_cell, f64, times
 
 VOLTAGES = [0.0, 0.5, 1.0, 1.5, 2.0]
 PLAN = {"duration": 0.02, "grid": {"debye": [0.6, 0.8], "voltage": VOLTAGES}}
+RATES = {"grid": {"rate": [0.5, 1.0, 2.0]}}  #: of decays
 FILES = ["sweep.safetensors", "table.csv", "summary.json"]
 
 
@@ -54,3 +55,9 @@ def run(folder: Path, plan: Any = PLAN, **settings: Any) -> tuple[pf.Sweep, Cell
 
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def change_last_byte(path: Path) -> None:
+    """That of a tensor."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))

@@ -11,7 +11,17 @@ from torch import Tensor
 
 import pnpfusion as pf
 from pnpfusion.sweeps.cases import Case, name_of
-from tests.sweeps.swept import FILES, PLAN, VOLTAGES, Cells, content, decays, run
+from tests.sweeps.swept import (
+    FILES,
+    PLAN,
+    RATES,
+    VOLTAGES,
+    Cells,
+    change_last_byte,
+    content,
+    decays,
+    run,
+)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()], ids=repr)
@@ -122,3 +132,14 @@ def test_a_damaged_part_is_run_again(tmp_path: Path) -> None:
         _, cells = run(tmp_path / "n")
     assert len(cells.calls) == 1
     assert content(tmp_path / "n") == content(tmp_path / "whole")
+
+
+def test_a_part_with_a_changed_byte_is_named(tmp_path: Path) -> None:
+    pf.sweep(decays, RATES, tmp_path, stack=1, shard=(0, 1))
+    (first, *_) = sorted((tmp_path / "parts").iterdir())
+    whole = first.read_bytes()
+    change_last_byte(first)
+    with pytest.raises(pf.SweepError, match=f"{first.name} is damaged: .* runs its cases"):
+        pf.sweep(decays, RATES, tmp_path, stack=1)
+    first.write_bytes(whole)
+    assert pf.sweep(decays, RATES, tmp_path, stack=1) is not None

@@ -14,7 +14,7 @@ from torch import Tensor
 import pnpfusion as pf
 from pnpfusion.sweeps.cases import Case
 from tests.registry import blocking_cell, f64, times
-from tests.sweeps.swept import FILES, VOLTAGES, Cells, content, decays, run
+from tests.sweeps.swept import FILES, RATES, VOLTAGES, Cells, change_last_byte, content, decays, run
 
 
 @pytest.mark.parametrize(
@@ -142,6 +142,19 @@ def test_what_is_no_sweep_is_said(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="is not a file of a sweep"):
         pf.Sweep.load(path)
+
+
+def test_a_changed_byte_is_seen(tmp_path: Path) -> None:
+    found = pf.sweep(decays, RATES, tmp_path)
+    assert found is not None
+    content = found.path.read_bytes()
+    change_last_byte(found.path)
+    with pytest.raises(ValueError, match="is damaged: .* is not what was written"):
+        [found.tensor(name) for name in ("states", "times")]
+    at = content.index(b"REACHED_END")
+    found.path.write_bytes(content[:at] + b"S" + content[at + 1 :])
+    with pytest.raises(ValueError, match="or is damaged: .*its header is not what was written"):
+        pf.Sweep.load(tmp_path)
 
 
 def test_equilibria_are_swept_too(tmp_path: Path) -> None:

@@ -125,15 +125,15 @@ FILES: dict[str, BadFile] = {
         "must have the entries",
     ),
     "settings of text": (
-        lambda f: read_settings(text("settings.json", "hello")(f).parent),
+        lambda f: read_settings(text("settings.json", "hello")(f).parent, "--resume"),
         "settings.json.*(damaged|no JSON)",
     ),
     "settings nested without end": (
-        lambda f: read_settings(text("settings.json", "[" * 100_000)(f).parent),
+        lambda f: read_settings(text("settings.json", "[" * 100_000)(f).parent, "--resume"),
         "settings.json.*(damaged|no JSON)",
     ),
     "settings of a list": (
-        lambda f: read_settings(text("settings.json", "[]")(f).parent),
+        lambda f: read_settings(text("settings.json", "[]")(f).parent, "--resume"),
         "must have the entries",
     ),
     "a comparison of nothing": (lambda f: Comparison.load(f), r"plan\.json"),

@@ -136,17 +136,22 @@ def change_a_value(content: bytes, pick: random.Random) -> bytes:
 
 def forge(content: bytes, pick: random.Random) -> bytes:
     """A header of ours with another value and a digest that is right again."""
-    from pnpfusion.training.sealed_file import digest
+    from pnpfusion.sealed_file import digest, seal
 
     try:
         tensors, length = load(content), int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-        key, text = next((key, json.loads(told)["header"]) for key, told in metadata.items())
+        key, header = next((key, json.loads(told)) for key, told in metadata.items())
     except (ValueError, KeyError, TypeError, StopIteration, SafetensorError):
         return change_a_header(content, pick)
-    how = pick.choice((change_a_value, change_a_value, change_a_number))
-    text = how(text.encode(), pick).decode()
-    return save(tensors, {key: json.dumps({"digest": digest(tensors, text), "header": text})})
+    if not isinstance(header, dict):
+        return change_a_header(content, pick)
+    if {*header} == {"digest", "header"}:  # it is packed
+        text = change_a_value(header["header"].encode(), pick).decode()
+        return save(tensors, {key: json.dumps({"digest": digest(tensors, text), "header": text})})
+    header = json.loads(change_a_value(json.dumps(header).encode(), pick))
+    header["digest"] = seal(header, {} if "digests" in header else tensors)
+    return save(tensors, {key: json.dumps(header)})
 
 
 def _places(told: Any) -> list[tuple[Any, Any]]:

@@ -176,7 +176,7 @@ def _read_settings(path: Path) -> str:
     from pnpfusion.cli.train_setup import read_settings, set_up
 
     with errors_end_the_command():
-        setup = set_up(read_settings(path.parent))
+        setup = set_up(read_settings(path.parent, "--resume"))
     return said([setup.settings, dict(setup.model.state_dict())])
 
 

@@ -15,8 +15,8 @@ import torch
 import pnpfusion as pf
 from pnpfusion.cli import main as command
 from pnpfusion.data.convert_multibench import main as convert
+from pnpfusion.sealed_file import bytes_of, unpack
 from pnpfusion.training import FusionModel, Recipe, checkpoint, train
-from pnpfusion.training.sealed_file import bytes_of, unpack
 from tests.registry import Decay, times
 from tests.tiny_sets import tiny
 

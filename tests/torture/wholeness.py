@@ -40,7 +40,7 @@ def _picture(path: Path) -> None:
 
 def _lines(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    if not text.endswith("\n"):
+    if text and not text.endswith("\n"):
         raise ValueError("its last line has no end")
     if path.suffix == ".jsonl":
         for line in text.splitlines():

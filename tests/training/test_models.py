@@ -230,7 +230,7 @@ def test_files_that_are_not_there_or_damaged(tmp_path: Path) -> None:
 
 def test_weights_of_another_shape(tmp_path: Path) -> None:
     """Both files are whole and belong together, and are still not of this model."""
-    from pnpfusion.training.sealed_file import pack, unpack
+    from pnpfusion.sealed_file import pack, unpack
 
     model = FusionModel.build(tiny("classes"), "concat", hidden=8, width=8)
     model.save_pretrained(tmp_path)

@@ -42,7 +42,7 @@ def unpack(path: Path, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         told = json.loads(metadata[key])
         text, wanted = told["header"], told["digest"]
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
         raise DamagedFile(
             f"{path} is damaged, or none of these files: {type(error).__name__} {error}"
         ) from None
@@ -52,6 +52,12 @@ def unpack(path: Path, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(header, dict):
         raise DamagedFile(f"{path} is damaged: its header is no object")
     return tensors, header
+
+
+def seal(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """A digest over tensors and a header, but for the header's own entry ``digest``."""
+    told = {name: value for name, value in header.items() if name != "digest"}
+    return digest(tensors, json.dumps(told))
 
 
 def digest(tensors: Mapping[str, Tensor], text: str) -> str:

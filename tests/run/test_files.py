@@ -1,0 +1,33 @@
+"""Files are there as a whole or as they were, and what stood in the way is named."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pnpfusion.files import whole, write_whole
+
+
+def test_what_a_killed_process_left_is_taken_away_by_the_next_that_writes(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    mine, others = (tmp_path / f".run.{pid}.part" for pid in (os.getpid(), os.getppid()))
+    left, another = tmp_path / f".run.{dead.pid}.part.gif", tmp_path / f".runs.{dead.pid}.part"
+    for path in (left, others, another):
+        path.touch()
+    write_whole(tmp_path / "run", b"whole")
+    assert {*tmp_path.iterdir()} == {tmp_path / "run", others, another}
+    assert not mine.exists()
+
+
+def test_an_error_names_the_file_and_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.write_bytes(b"before")
+    with pytest.raises(OSError, match=r"No space left on device: '.*/run'"), whole(path) as part:
+        part.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_bytes() == b"before"
