@@ -23,11 +23,16 @@ def test_what_a_killed_process_left_is_taken_away_by_the_next_that_writes(tmp_pa
     assert not mine.exists()
 
 
+def write_half(path: Path) -> None:
+    with whole(path) as part:
+        part.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_an_error_names_the_file_and_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "run"
     path.write_bytes(b"before")
-    with pytest.raises(OSError, match=r"No space left on device: '.*/run'"), whole(path) as part:
-        part.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match=r"No space left on device: '.*/run'"):
+        write_half(path)
     assert [*tmp_path.iterdir()] == [path]
     assert path.read_bytes() == b"before"

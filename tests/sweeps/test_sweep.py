@@ -149,11 +149,11 @@ def test_a_changed_byte_is_seen(tmp_path: Path) -> None:
     assert found is not None
     content = found.path.read_bytes()
     change_last_byte(found.path)
-    with pytest.raises(ValueError, match="is damaged: .* is not what was written"):
+    with pytest.raises(ValueError, match=r"is damaged: .* is not what was written"):
         [found.tensor(name) for name in ("states", "times")]
     at = content.index(b"REACHED_END")
     found.path.write_bytes(content[:at] + b"S" + content[at + 1 :])
-    with pytest.raises(ValueError, match="or is damaged: .*its header is not what was written"):
+    with pytest.raises(ValueError, match=r"or is damaged: .*its header is not what was written"):
         pf.Sweep.load(tmp_path)
 
 

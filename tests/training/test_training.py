@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from pnpfusion import sealed_file
 from pnpfusion.training import (
     FusionModel,
     Recipe,
@@ -18,7 +19,6 @@ from pnpfusion.training import (
     calibration,
     evaluate,
     randomness,
-    sealed_file,
     train,
     with_noise,
 )
