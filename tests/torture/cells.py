@@ -10,6 +10,7 @@ import argparse
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -28,7 +29,8 @@ from tests.torture.made_cells import Case, Maker
 from tests.torture.report import Report
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 120  #: that a case may take
+SECONDS = 60  #: of processor time that a case may take
+QUICK = 0.3  #: seconds after which a sample is not also run alone
 GAVE_UP, REFUSED = "gave up honestly", "refused by a clear error"
 
 
@@ -56,9 +58,11 @@ def try_one(report: Report, number: int, *, talk: bool = False) -> None:
             words = case.words
             if talk:
                 print(case.words, case.cell, sep="\n")
+            begun = time.process_time()
             run = carry_out(case)
+            quick = time.process_time() - begun < QUICK
             broken = [*kept(case, run)]
-            if not broken:
+            if quick and not broken:
                 broken = [*alone(case, run, report.seed, number)]
     except ValueError as error:
         if not is_clear(error):
@@ -190,14 +194,16 @@ def alone(case: Case, run: pf.Solution, seed: int, number: int) -> Iterator[str]
     """Where a sample of the batch is not what it is alone."""
     if isinstance(case.stepper, Odeint) or case.cell.scheme == "spectral":
         return  # whose steps, or modes, are shared
-    for sample in range(len(case.c0)):
+    for sample in [number % len(case.c0)]:
         single = carry_out(Maker(seed, number, only=sample).make())
         if bool(single.succeeded) != bool(run.succeeded[sample]):
             yield f"sample {sample} alone: {single.outcome.name}, not so among others"
         elif single.succeeded:
             ours, theirs = run.final[sample], single.final[0]
             error = float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-300))
-            if error > likeness(case):
+            # Round-off of the potential, in kT/e, is a relative change of the concentrations.
+            steep = float(case.cell.potential(case.c0).abs().max())
+            if error > likeness(case) + 100 * torch.finfo(ours.dtype).eps * steep:
                 yield f"sample {sample} alone differs by {error:.1e}"
 
 
@@ -229,18 +235,18 @@ def strict_warnings() -> Iterator[None]:
 
 @contextmanager
 def time_limit(seconds: int) -> Iterator[None]:
-    """Raise TimeoutError after so many seconds."""
+    """Raise TimeoutError after so many seconds of processor time."""
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"it took more than {seconds} s")
+        raise TimeoutError(f"it took more than {seconds} s of processor time")
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def is_clear(error: ValueError) -> bool:

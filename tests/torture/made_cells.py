@@ -88,8 +88,8 @@ class Maker:
     def _grid(self) -> pf.Grid:
         if self.chance(0.06):
             return pf.ChebyshevGrid((self.draw.randint(3, 40),), (2.0,))
-        axes = self.draw.choices([1, 2, 3], [60, 28, 12])[0]
-        most = {1: 40, 2: 8, 3: 4}[axes]
+        axes = self.draw.choices([1, 2, 3], [70, 20, 10])[0]
+        most = {1: 32, 2: 6, 3: 3}[axes]
         shape = tuple(self.draw.randint(1, most) for _ in range(axes))
         lengths = tuple(10 ** self.draw.uniform(-0.5, 0.5) for _ in shape)
         kinds = tuple(self.draw.choices(["wall", "periodic"], [3, 1], k=axes))
@@ -120,7 +120,7 @@ class Maker:
         if floating:  # nothing may cross where nothing fixes the potential
             return pf.Wall(**given)
         for name in self.names:
-            if self.chance(0.1):
+            if self.chance(0.1) and not self.spectral:
                 given.setdefault("concentration", {})[name] = self.scaled(2.0, place)
             elif self.chance(0.04):
                 given.setdefault("flux", {})[name] = self.scaled(self.draw.uniform(-0.2, 1), place)
@@ -183,10 +183,11 @@ class Maker:
                 total = total + load.reshape(len(c), -1).sum(1)
         return -total / self.grid.weights.sum()
 
-    def _stepper(self, c0: Tensor) -> tuple[Stepper | None, float]:
+    def _stepper(self, c0: Tensor, driven: bool) -> tuple[Stepper | None, float]:
         """A way through time that the cell admits, and for how long."""
-        span, boxes = 10 ** self.draw.uniform(-4, 1.5), self.grid.ndim > 1 or c0.dtype != f64
-        few = 60 if boxes else 400
+        span = 10 ** self.draw.uniform(-4, 1.5)
+        slow = driven or self.grid.ndim > 1 or c0.dtype != f64  # steps in Python
+        few = 20 if slow else 200
         kinds = ["own", "implicit", "implicit", "fixed", "robust", "explicit", "odeint"]
         kind = self.draw.choice(kinds)
         if self.series:
@@ -209,9 +210,10 @@ class Maker:
         method = self.draw.choice(IMPLICIT)
         if kind == "fixed":
             return method(dt=span / self.draw.choice([3, 10])), span
-        if kind == "own" and not boxes and self.debye > 1e-3:
+        if kind == "own" and not slow and self.debye > 1e-3:
             return None, span
-        return method(rtol=10 ** self.draw.uniform(-5, -2), max_steps=few), span
+        finest = -3 if c0.dtype == torch.float32 else -5  # what its numbers can tell
+        return method(rtol=10 ** self.draw.uniform(finest, -2), max_steps=few), span
 
     def make(self) -> Case:
         """The case."""
@@ -245,7 +247,7 @@ class Maker:
         elif self.chance(0.3):
             charge = self.scaled(self.draw.uniform(-1, 1), place)
         single = self.chance(0.12)
-        stepper, span = self._stepper(c0.float() if single else c0)
+        stepper, span = self._stepper(c0.float() if single else c0, "Ramp" in repr(walls))
         scheme = "spectral" if self.spectral else self.draw.choice(FACES)
         cell = pf.PNP(
             self.grid,
