@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pnpfusion.files import whole, write_whole
+from pnpfusion.files import write_whole
 
 
 def test_what_a_killed_process_left_is_taken_away_by_the_next_that_writes(tmp_path: Path) -> None:
@@ -23,16 +23,17 @@ def test_what_a_killed_process_left_is_taken_away_by_the_next_that_writes(tmp_pa
     assert not mine.exists()
 
 
-def write_half(path: Path) -> None:
-    with whole(path) as part:
-        part.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def test_an_error_names_the_file_and_leaves_what_was_there(tmp_path: Path) -> None:
+def test_an_error_names_the_file_and_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "run"
     path.write_bytes(b"before")
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left on device: '.*/run'"):
-        write_half(path)
+        write_whole(path, b"after")
     assert [*tmp_path.iterdir()] == [path]
     assert path.read_bytes() == b"before"

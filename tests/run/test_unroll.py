@@ -49,7 +49,7 @@ def test_steps_above_the_stability_limit_grow_and_say_so():
     [
         (-1, 1.0, "`rounds` must be"),
         (1.5, 1.0, "`rounds` must be"),
-        (1, 0.0, "`step` must be a number > 0"),
+        (1, 0.0, "`step` must be a number"),
     ],
 )
 def test_wrong_rounds_say_what_is_wanted(rounds, step, message):

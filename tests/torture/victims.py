@@ -17,11 +17,11 @@ from pnpfusion.cli import main as command
 from pnpfusion.data.convert_multibench import main as convert
 from pnpfusion.sealed_file import bytes_of, unpack
 from pnpfusion.training import FusionModel, Recipe, checkpoint, train
-from tests.registry import Decay, times
+from tests.registry import Decay, blocking_cell, times
 from tests.tiny_sets import tiny
 
 SET = "interaction:samples=60,width=3"
-STEPS = 24  #: of a training, each with a checkpoint
+STEPS = 12  #: of a training, each with a checkpoint
 SMALL = ["--hidden", "4", "--width", "4", "--epochs", "2"]
 #: What may differ from call to call: what is measured in seconds.
 TIMED = ("seconds", "training_seconds", "ms_per_sample")
@@ -97,9 +97,9 @@ def sweep(folder: Path) -> None:
 def save_runs(folder: Path) -> None:
     """Two runs in turn under one name, the second one last."""
     runs = [
-        pf.unroll(Decay(), torch.full((3, 40_000), k).double(), 2, step=0.1) for k in (1.0, 2.0)
+        pf.unroll(Decay(), torch.full((3, 20_000), k).double(), 2, step=0.1) for k in (1.0, 2.0)
     ]
-    for k in range(40):
+    for k in range(12):
         one = runs[k % 2]
         pf.Solution(**{**vars(one), "dynamics": None}).save(
             folder / "run.safetensors", overwrite=True
@@ -109,7 +109,7 @@ def save_runs(folder: Path) -> None:
 def save_models(folder: Path) -> None:
     """Two models in turn in one folder, the second one last."""
     models = [FusionModel.build(tiny("classes"), "concat", seed=seed) for seed in (0, 1)]
-    for k in range(40):
+    for k in range(12):
         models[k % 2].save_pretrained(folder)
 
 
@@ -130,6 +130,12 @@ def _simulate_sweep(folder: Path) -> None:
     told = {"cells": 16, "times": 3, "duration": 1e-3, "grid": {"voltage": [1, 2, 3, 4, 5, 6]}}
     plan.write_text(json.dumps(told), encoding="utf-8")
     commanded("simulate", "--data", SET, "--sweep", str(plan), "--stack", "1", "--quiet")(folder)
+
+
+def _animate(folder: Path) -> None:
+    cell = blocking_cell(8, debye=1.0)
+    run = pf.unroll(cell, torch.ones(2, 8, dtype=torch.float64), 4, step=1e-3)
+    pf.visualize.animate(run, folder / "animation.gif", frames=4)
 
 
 def _convert(folder: Path) -> None:
@@ -184,7 +190,7 @@ VICTIMS = (
         "simulate",
         commanded(
             *("simulate", "--data", SET, "--cells", "16", "--times", "5", "--duration", "0.001"),
-            *("--quiet", "--overwrite"),
+            *("--quiet", "--overwrite", "--no-gif"),
         ),
         contents,
     ),
@@ -197,12 +203,13 @@ VICTIMS = (
     Victim(
         "compare",
         commanded(
-            *("compare", "--data", SET, "--models", "constant,concat", "--seeds", "2", *SMALL),
+            *("compare", "--data", SET, "--models", "constant,concat", "--seeds", "1", *SMALL),
             "--quiet",
         ),
         contents,
     ),
     Victim("lab", commanded("lab", "--no-browser", "--overwrite"), contents),
+    Victim("animation", _animate, contents),
     Victim("convert", _convert, _arrays),
     Victim("kernel", _compile, lambda _: {}),
 )
