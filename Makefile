@@ -31,9 +31,10 @@ demo: demo/summary.json  ## simulate a cell; pictures, data and numbers go to de
 demo/summary.json: $(SOURCES) $(STAMP)
 	$(BIN)/pnpfusion simulate --out demo --overwrite
 
+# A file of tests is one worker's: what its module makes, and the kernels that it compiles, are made once.
 test: $(STAMP)  ## run the tests; some of them: make test ARGS="-k poisson"
 	PYTHONPATH="$$PWD/$(TRITON)$${PYTHONPATH:+:$$PYTHONPATH}" OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 docs: $(DOCS)  ## build the documentation site; without running its scripts: make docs ARGS="-D plot_gallery=0"
 	@rm -rf docs/_build/html  # and what was read: -W says nothing of pages that are not read again
@@ -73,7 +74,7 @@ $(TRITON)/.installed-$(RELEASE): | $(STAMP)
 	@touch $@
 
 oldest: $(OLDEST)/.installed  ## run the tests with the oldest packages that pyproject.toml admits, but for PyTorch's
-	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -W ignore::DeprecationWarning -n $(WORKERS) --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -W ignore::DeprecationWarning -n $(WORKERS) --dist loadfile $(ARGS)
 
 $(OLDEST)/.installed: pyproject.toml constraints.txt tests/project/bounds.py | $(STAMP)
 	$(BIN)/python -m venv --clear $(OLDEST)

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_known
 from pnpfusion.solvers.boundary import Walls, check_walls
 from pnpfusion.solvers.chebyshev import ChebyshevGrid
 from pnpfusion.solvers.field import Drive, Parameter, at_time, check_above_zero, spread
 from pnpfusion.solvers.neutrality import check_closed, check_neutral
-from pnpfusion.solvers.species import check_names, per_species
+from pnpfusion.solvers.species import per_species
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +102,7 @@ class ChebyshevElectrolyte:
                     f"Grid and a finite-volume scheme."
                 )
             given = wall.flux or {}
-            check_names(f"walls[{side!r}].flux", given, names)
+            check_known(f"walls[{side!r}].flux", given, names, "species")
             fluxes.append(stacked(f"`walls[{side!r}].flux`", [given.get(n, 0.0) for n in names]))
         fed = {name for wall in sides.values() for name in wall.flux or ()}
         is_electrode = [wall.potential is not None for wall in sides.values()]

@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_known
 from pnpfusion.solvers.boundary import Walls, check_walls
 from pnpfusion.solvers.dielectric import Dielectric, ElectricLine
 from pnpfusion.solvers.field import Parameter, check_above_zero, spread
@@ -29,7 +30,7 @@ from pnpfusion.solvers.lines import (
 )
 from pnpfusion.solvers.neutrality import check_closed
 from pnpfusion.solvers.reactions import MassAction, Reaction
-from pnpfusion.solvers.species import check_names, per_species
+from pnpfusion.solvers.species import per_species
 from pnpfusion.solvers.wall_values import WallPair
 
 
@@ -73,7 +74,7 @@ class Electrolyte:
         for side, conditions in parts.items():
             for what in ("concentration", "flux"):
                 given = {name for wall in conditions for name in getattr(wall, what) or ()}
-                check_names(f"walls[{side!r}].{what}", given, names)
+                check_known(f"walls[{side!r}].{what}", given, names, "species")
         space = grid.shape, batch, like
         diffusivity = per_species("diffusivity", names, diffusivities, *space, may_vary=True)
         check_above_zero("diffusivity", diffusivity)

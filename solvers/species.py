@@ -1,8 +1,8 @@
-"""What is given species by species: whose it is, and its values spread over a batch."""
+"""What is given species by species, spread over a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -36,9 +36,3 @@ def per_species(
         for name, value in zip(names, values, strict=True)
     ]
     return torch.stack(torch.broadcast_tensors(*rows), 1)
-
-
-def check_names(what: str, given: Collection[str], names: Sequence[str]) -> None:
-    """Raise ValueError if ``what`` is given for a species that is not among ``names``."""
-    if unknown := set(given) - set(names):
-        raise ValueError(f"`{what}` names {sorted(unknown)}, but the species are {list(names)}.")

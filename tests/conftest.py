@@ -15,11 +15,3 @@ if not torch.cuda.is_available():
 pytest.register_assert_rewrite(
     *(f"tests.{room}" for room in ("docs", "dynamics", "lab", "sweeps", "visualize"))
 )
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests go to one worker of ``pytest -n``, so no two compile its kernels at a time."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

@@ -10,11 +10,9 @@ from torch import distributed
 
 from tests.source_tree import environment
 
-#: One test after the other: each has processes of its own.
 together = [
     pytest.mark.slow,
     pytest.mark.skipif(not distributed.is_available(), reason="torch was built without it"),
-    pytest.mark.xdist_group("torchrun"),
 ]
 
 

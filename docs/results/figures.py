@@ -146,13 +146,13 @@ def interpretation(found: Sequence[dict[str, Any]]) -> Figure:
         low, high = c.get_ylim()
         c.set_ylim(low - 0.4 * (high - low), high)  # room for seven names
         c.legend(fontsize=6.5, ncols=3, loc="lower center")
-        say(c, f"Classes make {first['class_share']:.0%} of a channel's variance", 4)
+        say(c, f"First fold: classes make {first['class_share']:.0%} of a channel's variance", 4)
         low, middle, high = np.mean([one["energy"] for one in found], 0)
         d.fill_between(first["times"], low, high, color=COOL[1], alpha=0.3, lw=0)
         d.plot(first["times"], middle, color=COOL[0])
         d.set(xlabel="time, $L^2/D$", ylabel="free energy left to lose")
         falls = float(np.mean([one["energy_falls"] for one in found]))
-        say(d, f"Energy never rises in {falls:.1%} of runs", 4)
+        say(d, f"In {falls:.1%} of runs energy rises by below 1/1000 of its fall", 4)
     return figure
 
 

@@ -13,7 +13,8 @@ import pnpfusion
 from pnpfusion.comparison.baselines import BASELINES, baseline_of
 from pnpfusion.comparison.set_plan import Facts, SetPlan
 from pnpfusion.files import read_json
-from pnpfusion.training.checks import check_whole, known_fields
+from pnpfusion.solvers.arguments import check_whole
+from pnpfusion.training.checks import known_fields
 from pnpfusion.training.models import modalities_of
 from pnpfusion.training.recipe import Recipe
 

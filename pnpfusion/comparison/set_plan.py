@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pnpfusion.data.feature_set import Features, target_of
 from pnpfusion.data.task import Task, task_of
-from pnpfusion.training.checks import check_whole
+from pnpfusion.solvers.arguments import check_whole
 from pnpfusion.training.identity import fingerprint
 
 #: Sets whose neighbouring samples are alike, and into how many blocks each class is cut if nothing

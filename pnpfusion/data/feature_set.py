@@ -16,6 +16,7 @@ from pnpfusion.data.feature_checks import (
     masked,
 )
 from pnpfusion.data.task import Task, task_of
+from pnpfusion.solvers.arguments import check_known
 from pnpfusion.solvers.faq import Faq
 
 
@@ -51,10 +52,7 @@ class Features:
         if not self.modalities:
             raise ValueError(f"`modalities` of {self.name!r} is empty; at least one is needed.")
         present = dict(self.present or {})
-        if unknown := [modality for modality in present if modality not in self.modalities]:
-            raise ValueError(
-                f"`present` names {unknown}, but the modalities are {list(self.modalities)}."
-            )
+        check_known("present", present, self.modalities, "modalities")
         kept = {}
         for modality, values in self.modalities.items():
             check_modality(modality, values)
@@ -79,10 +77,7 @@ class Features:
                 raise ValueError(
                     f"`feature_names[{modality!r}]` must hold {width} names, got {len(names)}."
                 )
-        if unknown := [modality for modality in named if modality not in self.modalities]:
-            raise ValueError(
-                f"`feature_names` names {unknown}, but the modalities are {list(self.modalities)}."
-            )
+        check_known("feature_names", named, self.modalities, "modalities")
         some = {name: flags.clone() for name, flags in present.items() if not bool(flags.all())}
         object.__setattr__(self, "modalities", kept)
         object.__setattr__(self, "present", some or None)
@@ -135,8 +130,7 @@ class Features:
         Raises:
             ValueError: unknown modalities.
         """
-        if unknown := [name for name in modalities if name not in self.modalities]:
-            raise ValueError(f"`modalities` names {unknown}; there are {[*self.modalities]}.")
+        check_known("modalities", modalities, self.modalities, "modalities")
         others = [self.there(name) for name in self.modalities if name not in modalities]
         none = torch.zeros(len(self), dtype=torch.bool)
         return torch.stack([none, *others]).any(0).nonzero()[:, 0]

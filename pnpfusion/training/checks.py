@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -24,26 +24,6 @@ def known_fields(record: type, told: object, what: str) -> dict[str, Any]:
             advice = did_you_mean(str(name), names, f"it has {names}.")
             raise ValueError(f"a {what} has no {name!r}; {advice}")
     return dict(told)
-
-
-def check_one_of(name: str, value: object, valid: Sequence[str]) -> None:
-    """See that an entry is one of some words.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if value not in valid:
-        raise ValueError(f"`{name}` must be one of {[*valid]}, got {value!r}.")
-
-
-def check_whole(name: str, value: object, least: int) -> None:
-    """See that an entry is a whole number.
-
-    Raises:
-        ValueError: it is not, or too small.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"`{name}` must be a whole number >= {least}, got {value!r}.")
 
 
 def check_number(

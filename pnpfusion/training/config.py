@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args
 
 from pnpfusion.data.feature_set import Features, target_of
 from pnpfusion.data.task import Task, outputs_of, task_of
-from pnpfusion.training.checks import check_one_of, check_whole, known_fields
+from pnpfusion.solvers.arguments import check_choice, check_whole
+from pnpfusion.training.checks import known_fields
 from pnpfusion.training.models import modalities_of
 
 OWN = "own"  #: what a config calls a module that is the user's, not ours to build
@@ -43,9 +44,9 @@ class ModelConfig:
         sizes |= {name: getattr(self, name) for name in ("outputs", "hidden", "width")}
         for name, size in sizes.items():
             check_whole(name, size, 1)
-        check_one_of("task", self.task, get_args(Task))
-        check_one_of("encoders", self.encoders, ("relu", OWN))
-        check_one_of("dtype", self.dtype, get_args(DType))
+        check_choice("task", self.task, get_args(Task))
+        check_choice("encoders", self.encoders, ("relu", OWN))
+        check_choice("dtype", self.dtype, get_args(DType))
         if self.model != OWN:
             modalities_of(self.model, self.dims)
         object.__setattr__(self, "dims", dict(self.dims))

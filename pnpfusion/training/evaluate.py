@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pnpfusion.data.feature_set import Features
 from pnpfusion.data.task import outputs_of
+from pnpfusion.solvers.arguments import check_known
 from pnpfusion.solvers.callers import users_level
 from pnpfusion.training.metrics import Reliability, reliability
 from pnpfusion.training.model import FusionModel
@@ -50,8 +51,7 @@ def predict(
         raise ValueError(
             f"`data` must have the modalities {dict(model.config.dims)}, got {data.dims}."
         )
-    if unknown := [name for name in missing if name not in data.modalities]:
-        raise ValueError(f"`missing` names {unknown}; there are {[*data.modalities]}.")
+    check_known("missing", missing, data.modalities, "modalities")
     where, parts, before = model.head.weight.device, [], model.training
     model.eval()
     try:
@@ -197,8 +197,7 @@ def with_noise(
         ValueError: unknown modalities, or see :func:`evaluate`.
     """
     noisy = [*data.dims] if modalities is None else [*modalities]
-    if unknown := [name for name in noisy if name not in data.dims]:
-        raise ValueError(f"`modalities` names {unknown}; there are {[*data.dims]}.")
+    check_known("modalities", noisy, data.dims, "modalities")
     spreads = {}
     for place, name in enumerate(model.modalities):
         scale = model.get_buffer(f"scale_{place}").double().cpu()

@@ -14,6 +14,7 @@ from pnpfusion.data.feature_set import Features
 from pnpfusion.data.scales import Scales
 from pnpfusion.fusion.inputs import Inputs, Present
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
+from pnpfusion.solvers.arguments import check_known
 from pnpfusion.training.config import OWN, ModelConfig
 from pnpfusion.training.models import ONLY, layer_of, modalities_of
 from pnpfusion.training.pretrained import WEIGHTS, check_weights, read_model, write_model
@@ -195,8 +196,7 @@ class FusionModel(nn.Module):
             if len(inputs) != len(names):
                 raise ValueError(f"`inputs` must have one entry for each of {names}.")
             return dict(zip(names, inputs, strict=True))
-        if unknown := [name for name in inputs if name not in names]:
-            raise ValueError(f"`inputs` has unknown modalities {unknown}; known are {names}.")
+        check_known("inputs", inputs, names, "modalities")
         if lacking := [name for name in self.modalities if name not in inputs]:
             raise ValueError(
                 f"`inputs` lacks {lacking}; give None where a modality is missing on purpose."

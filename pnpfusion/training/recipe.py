@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from pnpfusion.training.checks import check_number, check_one_of, check_whole, known_fields
+from pnpfusion.solvers.arguments import check_choice, check_whole
+from pnpfusion.training.checks import check_number, known_fields
 
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["float32", "float64", "bfloat16-mixed"]
@@ -63,8 +64,8 @@ class Recipe:
             check_number(name, getattr(self, name), 0, 1)
             if getattr(self, name) == 1:
                 raise ValueError(f"`{name}` must be below 1, got 1, which leaves nothing.")
-        check_one_of("schedule", self.schedule, get_args(Schedule))
-        check_one_of("precision", self.precision, get_args(Precision))
+        check_choice("schedule", self.schedule, get_args(Schedule))
+        check_choice("precision", self.precision, get_args(Precision))
         self._check_weights()
 
     def _check_weights(self) -> None:

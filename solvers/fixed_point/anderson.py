@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_positive, check_whole
 from pnpfusion.solvers.fixed_point.base import (
     FixedPoint,
     FixedPointSolver,
@@ -14,8 +15,6 @@ from pnpfusion.solvers.fixed_point.base import (
     Proposal,
     Residual,
     Tolerance,
-    check_positive,
-    check_whole,
 )
 from pnpfusion.solvers.fixed_point.compiled import Rounds, is_compiled, iterate
 from pnpfusion.solvers.fixed_point.past import Past

@@ -10,8 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.arguments import check_positive as check_positive
-from pnpfusion.solvers.arguments import check_whole as check_whole
+from pnpfusion.solvers.arguments import check_whole
 from pnpfusion.solvers.implicit_solve import per_state
 
 #: f(u, which) for rows ``which`` of the batch, all of them if None; ``u`` is (rows, *state). For a

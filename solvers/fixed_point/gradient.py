@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_positive, check_whole
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.fixed_point.adjoint import Adjoint, warn_unsolved
 from pnpfusion.solvers.fixed_point.base import (
@@ -16,8 +17,6 @@ from pnpfusion.solvers.fixed_point.base import (
     GradientReport,
     Residual,
     Tolerance,
-    check_positive,
-    check_whole,
 )
 from pnpfusion.solvers.fixed_point.linearised import linearised
 from pnpfusion.solvers.fixed_point.picard import Picard

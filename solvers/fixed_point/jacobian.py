@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.fixed_point.base import Residual, check_whole
+from pnpfusion.solvers.arguments import check_whole
+from pnpfusion.solvers.fixed_point.base import Residual
 
 
 def jacobian_penalty(

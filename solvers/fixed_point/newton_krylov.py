@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from pnpfusion.solvers.arguments import check_positive
 from pnpfusion.solvers.fixed_point.base import (
     FixedPointSolver,
     Iterates,
@@ -15,7 +16,6 @@ from pnpfusion.solvers.fixed_point.base import (
     Proposal,
     Residual,
     Tolerance,
-    check_positive,
     rms,
 )
 from pnpfusion.solvers.implicit_solve import per_state

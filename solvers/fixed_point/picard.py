@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_positive
 from pnpfusion.solvers.fixed_point.base import (
     FixedPoint,
     FixedPointSolver,
@@ -14,7 +15,6 @@ from pnpfusion.solvers.fixed_point.base import (
     Proposal,
     Residual,
     Tolerance,
-    check_positive,
 )
 from pnpfusion.solvers.fixed_point.compiled import Rounds, is_compiled, iterate
 

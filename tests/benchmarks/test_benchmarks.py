@@ -30,7 +30,8 @@ MODULES = (
     "benchmarks.peers.scipy_cell",
 )
 FOLDER = ROOT / "benchmarks"
-SHARED = {"__init__", "chromium"}  # no scripts: what scripts and tests take from there
+#: No scripts, but what scripts and tests take from there.
+SHARED = {"__init__", "chromium", "clock", "faithful_deq", "memory", "picture", "script"}
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
 
 

@@ -1,8 +1,10 @@
 """The command as one types it, or in this process, and tables for it to read."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,3 +50,8 @@ def write_npz(folder: Path) -> str:
 
 def simulate(*options: str) -> int:
     return main(["simulate", "--data", "mine.csv", *QUICK, *options])
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return found

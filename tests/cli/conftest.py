@@ -1,4 +1,4 @@
-"""A folder for commands to stand in."""
+"""Folders for commands to stand in, and runs that need not be seen."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from tests.cli.commands import write_csv, write_npz
 from tests.cli.sweep_plans import PLAN, write_plan
@@ -31,3 +32,9 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_plan(tmp_path, PLAN)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made, but what is saved of them is empty, which spares most of a short run."""
+    monkeypatch.setattr(Figure, "savefig", lambda _, path: Path(path).touch())

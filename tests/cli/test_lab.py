@@ -103,13 +103,11 @@ class TestCommand:
         assert main(["lab", "--no-browser"]) == 0
         before = Path("pnpfusion-lab.html").read_bytes()
 
-        def full(self, data):
-            with self.open("wb") as file:
-                file.write(data[:100])
+        def full(handle):
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "write_bytes", full)
+            patch.setattr("os.fsync", full)
             assert main(["lab", "--no-browser"]) == 1
         assert "No space left on device" in capsys.readouterr().err
         assert [one.name for one in Path().iterdir()] == ["pnpfusion-lab.html"]

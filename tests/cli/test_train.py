@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from pnpfusion.cli import train as command
 from pnpfusion.training import MODELS, FusionModel, Recipe
 from pnpfusion.training import recipe as recipes
 from pnpfusion.training.loop import BETWEEN_CHECKPOINTS
-from tests.cli.commands import start
+from tests.cli.commands import start, summary
 from tests.source_tree import environment
 
 MADE = {
@@ -51,11 +51,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_set(tmp_path, 90)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def summary(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    return found
 
 
 def test_what_is_made_and_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

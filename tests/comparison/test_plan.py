@@ -47,8 +47,11 @@ def test_a_plan_comes_back_from_its_file(tmp_path: Path) -> None:
         ({"sets": ["digits"], "models": [3]}, "`models` must be names"),
         ({"sets": [3], "models": ["pnp"]}, "set of a plan must be an object"),
         ({"sets": [{"folds": 3}], "models": ["pnp"]}, "must have 'data'"),
-        ({"sets": [{"data": "htad", "folds": 0}], "models": ["pnp"]}, "`folds` must be whole"),
-        ({"sets": ["digits"], "models": ["pnp"], "seeds": [-1]}, "`seeds` must be whole"),
+        (
+            {"sets": [{"data": "htad", "folds": 0}], "models": ["pnp"]},
+            "`folds` must be a whole number",
+        ),
+        ({"sets": ["digits"], "models": ["pnp"], "seeds": [-1]}, "`seeds` must be a whole number"),
         ({"sets": ["digits"], "models": ["pnp"], "valid": 0}, "`valid` must be a share"),
         ({"sets": ["digits"], "models": ["pnp"], "noise": [1, 1]}, "`noise` must be levels"),
         ({"sets": ["digits"], "models": ["pnp"], "tuning": [{"epoch": 1}]}, "mean 'epochs'"),
@@ -56,7 +59,7 @@ def test_a_plan_comes_back_from_its_file(tmp_path: Path) -> None:
         ({"sets": ["digits"], "models": ["pnp"], "tuning": [3]}, "must be a list of objects"),
         (
             {"sets": ["digits"], "models": ["pnp"], "tuning": [{"width": 0}]},
-            "`width` must be whole",
+            "`width` must be a whole number",
         ),
         ({"sets": ["digits"], "models": ["pnp"], "reference": "deq"}, "`reference` must be among"),
     ],

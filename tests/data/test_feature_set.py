@@ -87,7 +87,7 @@ def test_names_are_numbered_if_not_given() -> None:
         ({"feature_names": {"a": ("x",)}}, r"`feature_names\['a'\]` must hold 2 names, got 1"),
         (
             {"feature_names": {"b": ("x",)}},
-            r"`feature_names` names \['b'\], but the modalities are",
+            r"`feature_names` has unknown modalities \['b'\]; known are",
         ),
     ],
 )

@@ -77,7 +77,7 @@ def test_without_leaves_out_who_has_nothing_else() -> None:
     assert data.rows_without(["a", "b"]).tolist() == []
     with pytest.raises(ValueError, match=r"nothing is left of 'tiny classes' without \['a', 'b'\]"):
         data.without(["a", "b"])
-    with pytest.raises(ValueError, match=r"`modalities` names \['c'\]; there are \['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"unknown modalities \['c'\]; known are \['a', 'b'\]"):
         data.without(["c"])
 
 
@@ -106,7 +106,7 @@ def test_flags_are_its_own() -> None:
 @pytest.mark.parametrize(
     ("present", "message"),
     [
-        ({"c": torch.ones(3, dtype=torch.bool)}, r"`present` names \['c'\], but the modalities"),
+        ({"c": torch.ones(3, dtype=torch.bool)}, r"unknown modalities \['c'\]; known are"),
         ({"a": torch.ones(3)}, r"`present\['a'\]` must be bool \(3,\), got torch.float32 \(3,\)"),
         ({"a": torch.ones(2, dtype=torch.bool)}, r"must be bool \(3,\), got torch.bool \(2,\)"),
         (

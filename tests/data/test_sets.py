@@ -1,6 +1,8 @@
 """Sets by name and by path: what a file is, is seen from what it holds."""
 
 import json
+import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from safetensors.torch import save_file
 
 from pnpfusion import data
 from tests.data import test_av_mnist, test_mini_av_mnist, test_mm_imdb, test_mogonet
+from tests.source_tree import ROOT
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,26 @@ def test_every_known_set_can_be_opened(tmp_path: Path) -> None:
         found = data.open_set(name + options.get(name, ""))
         assert found.task is not None
         assert found.source
+
+
+def test_the_table_of_built_in_sets_is_true(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="the extra 'data' is not installed")
+    pytest.importorskip("multiviewstacking", reason="the extra 'data' is not installed")
+    recordings = test_mini_av_mnist.recordings(tmp_path / "recordings")
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    table = page.partition("## Built-in sets")[2].partition("\n\nOptions follow")[0]
+    told = {line.split("`")[1].partition(":")[0]: line for line in table.splitlines()[4:]}
+    assert told.keys() == data.SETS.keys()
+    for name, line in told.items():
+        text = f"{name}:folder={recordings}" if name == "mini-av-mnist" else name
+        found, (_, _, samples, widths, asked, *_) = data.open_set(text), line.split("|")
+        counted = [int(number) for number in re.findall(r"\d+", samples)]
+        assert len(found) == (sum if "train" in samples else math.prod)(counted), name
+        of_all = re.findall(r"(\d+) (?:days )?each", widths)
+        assert all(str(width) in (of_all or widths) for width in found.dims.values()), name
+        if classes := re.match(r" *(\d+)", asked):
+            assert found.task == "classes"
+            assert len(found.class_names) == int(classes[1])
 
 
 @pytest.mark.parametrize(

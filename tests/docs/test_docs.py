@@ -168,3 +168,17 @@ def test_a_page_that_is_wrong_is_found(kind: str, text: str, tmp_path: Path) -> 
 def test_no_code_hides_behind_another_name(page: Path) -> None:
     kinds = {block.kind for block in documents.blocks(page)}
     assert not kinds & {"py", "python3", "Python", "ipython", "doctest"}, "write python or pycon"
+
+
+def test_every_script_stands_on_the_page_of_numbers() -> None:
+    pages = [ROOT / "docs" / name for name in ("numbers.md", "performance.md")]
+    told = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    named = set(re.findall(r"-m ((?:benchmarks|docs)\.\w+)", told))
+    rooms = [ROOT / "benchmarks", ROOT / "docs"]
+    files = [*rooms[0].glob("*.py"), *(f for room in rooms for f in room.glob("*/__main__.py"))]
+    scripts = {
+        name_of(path).removesuffix(".py").removesuffix("/__main__").replace("/", ".")
+        for path in files
+        if "\nif __name__ ==" in path.read_text(encoding="utf-8")
+    }
+    assert named == scripts

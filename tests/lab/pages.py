@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -87,3 +88,16 @@ def cell_of(settings):
         reactions=reactions,
     )
     return cell, torch.stack(start)
+
+
+def assert_nothing_was_asked(browser, page: Page) -> None:
+    """Of a network, by any page that was open since this was looked at last; nor did one fail."""
+    page.open("#preset=query").step(3)
+    asked = []
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            asked.append(message["params"]["request"]["url"])
+    assert asked
+    assert {url.split(":")[0] for url in asked} <= {"file", "data", "about"}
+    assert [entry["message"] for entry in browser.get_log("browser")] == []

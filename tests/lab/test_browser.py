@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from tests.lab.pages import PRESETS
+from tests.lab.pages import PRESETS, assert_nothing_was_asked
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.slow
 
 SETTINGS = ["valenceA", "valenceB", "debye", "ratio", "dissociation", "recombination", "voltage"]
 
@@ -290,3 +290,7 @@ class TestControls:
         tab.click()
         tab.send_keys("\ue014")
         assert lab.js("return document.activeElement.id") == "tab-rest"
+
+
+def test_nothing_was_asked_of_a_network_and_nothing_went_wrong(browser, lab):
+    assert_nothing_was_asked(browser, lab)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import pnpfusion as pf
-from tests.lab.pages import PRESETS, cell_of
+from tests.lab.pages import PRESETS, assert_nothing_was_asked, cell_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.slow
 
 #: Steps after which page and library are compared, by solver, and the explicit step that is stable.
 STEPS = {"implicit": 30, "explicit": 60, "picard": 8, "anderson": 12}
@@ -145,3 +145,7 @@ class TestNumbers:
             warnings.simplefilter("error")
             stepper = pf.solvers.Euler(dt=0.999 * state["limit"])
             pf.simulate(cell, c0, times.double(), stepper=stepper)
+
+
+def test_nothing_was_asked_of_a_network_and_nothing_went_wrong(browser, lab):
+    assert_nothing_was_asked(browser, lab)

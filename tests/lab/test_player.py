@@ -1,6 +1,5 @@
-"""Runs that the interactive page plays, in a real browser; then what all pages asked for."""
+"""Runs that the interactive page plays, in a real browser."""
 
-import json
 import time
 
 import numpy as np
@@ -8,9 +7,9 @@ import pytest
 import torch
 
 import pnpfusion as pf
-from tests.lab.pages import PRESETS, Page, cell_of
+from tests.lab.pages import PRESETS, Page, assert_nothing_was_asked, cell_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +120,4 @@ class TestPlayer:
 
 
 def test_nothing_was_asked_of_a_network_and_nothing_went_wrong(browser, lab):
-    lab.open("#preset=query").step(3)
-    asked = []
-    for entry in browser.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            asked.append(message["params"]["request"]["url"])
-    assert asked
-    assert {url.split(":")[0] for url in asked} <= {"file", "data", "about"}
-    assert [entry["message"] for entry in browser.get_log("browser")] == []
+    assert_nothing_was_asked(browser, lab)

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from tests.lab.pages import PRESETS
+from tests.lab.pages import PRESETS, assert_nothing_was_asked
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.slow
 
 
 class TestPage:
@@ -189,3 +189,7 @@ class TestPage:
             == "rgb(20, 23, 28)"
         )
         assert lab.open().js(background) == "rgb(252, 251, 248)"
+
+
+def test_nothing_was_asked_of_a_network_and_nothing_went_wrong(browser, lab):
+    assert_nothing_was_asked(browser, lab)

@@ -129,7 +129,6 @@ def test_a_bare_checkout_knows_its_version() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("wheel")  # one worker builds for all of these
 class TestWheel:
     def test_it_has_the_files_of_git_under_one_name(
         self, dist: Path, tracked: dict[str, bytes]

@@ -145,16 +145,13 @@ def test_no_ions_at_all():
 
 @quiet
 def test_an_empty_species_that_a_reaction_could_make():
-    """Anions without cations or salt: the reaction has nothing to begin with."""
+    """Anions without cations or salt: the reaction has nothing to begin with, and so it is said."""
     cell = line(ELECTRODES, species=THREE, reactions=[SALT])
     c0 = torch.zeros(3, 12, dtype=f64)
     c0[1] = 1.0
     rest = pf.equilibrium(cell, c0)
-    if rest.succeeded:
-        assert float(rest.final[[0, 2]].max()) < 1e-12
-        assert float(cell.mass(rest.final)[1]) == pytest.approx(1.0, rel=1e-9)
-    else:
-        assert not rest.outcome.is_success
+    assert rest.outcome is pf.Outcome.NOT_CONVERGED
+    assert not rest.succeeded
 
 
 @quiet

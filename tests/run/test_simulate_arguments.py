@@ -80,7 +80,7 @@ def test_too_tight_a_tolerance_for_single_precision_is_an_error():
         ({"walls": {"y-": pf.Wall()}}, "names 'y-', but the walls of this grid are 'x-', 'x"),
         (
             {"walls": {"x-": pf.Wall(potential=0.0, flux={"b": 1.0})}},
-            r"names \['b'\], but the spec",
+            r"has unknown species \['b'\]; known are",
         ),
         ({"walls": {"x-": pf.Wall(concentration={"a": 1.0})}}, "needs a `potential` at one wall"),
         ({"walls": {"x-": pf.Wall(potential=0.0, concentration={"a": -1.0})}}, "must be >= 0"),

@@ -221,7 +221,7 @@ def test_positivity_is_a_matter_of_resolution():
     ("arguments", "message"),
     [
         ({"walls": {"x-": pf.Wall(concentration={"cation": 1.0})}}, "is a reservoir, which"),
-        ({"walls": {"x-": pf.Wall(flux={"proton": 1.0})}}, r"names \['proton'\], but the species"),
+        ({"walls": {"x-": pf.Wall(flux={"proton": 1.0})}}, r"unknown species \['proton'\]; known"),
         ({"walls": {"x-": pf.Wall(flux={"cation": 1.0})}}, "needs a `potential` at one wall"),
         ({"permittivity": 0.0}, "`permittivity` must be > 0, got 0"),
         ({"diffusivities": (-1.0, 1.0)}, "`diffusivity` must be > 0, got -1"),

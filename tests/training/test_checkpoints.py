@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from pnpfusion.training import CheckpointError, sealed_file
+from pnpfusion import sealed_file
+from pnpfusion.training import CheckpointError
 from pnpfusion.training import checkpoint as checkpoints
 from pnpfusion.training.step import Learner
 from tests.tiny_sets import tiny

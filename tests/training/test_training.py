@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from pnpfusion import sealed_file
 from pnpfusion.training import (
     FusionModel,
     Recipe,
@@ -18,7 +19,6 @@ from pnpfusion.training import (
     calibration,
     evaluate,
     randomness,
-    sealed_file,
     train,
     with_noise,
 )
@@ -163,12 +163,12 @@ def test_noise_makes_it_worse_and_missing_features_too() -> None:
     assert accuracy[0] > accuracy[1] > accuracy[2]
     only_b = with_noise(trained.model, test, [3.0], modalities=["b"], generator=draw)
     assert accuracy[0] > only_b[0]["accuracy"] > accuracy[2]
-    with pytest.raises(ValueError, match=r"`modalities` names \['c'\]"):
+    with pytest.raises(ValueError, match=r"`modalities` has unknown modalities \['c'\]"):
         with_noise(trained.model, test, [1.0], modalities=["c"], generator=draw)
     flags = {"a": torch.arange(len(test)) % 2 == 0}
     half = evaluate(trained.model, dataclasses.replace(test, present=flags))["accuracy"]
     none = evaluate(trained.model, test, missing=["a"])["accuracy"]
     assert none < half < accuracy[0]
     assert math.isclose(float(calibration(trained.model, test).share.sum()), 1)
-    with pytest.raises(ValueError, match=r"`missing` names \['c'\]"):
+    with pytest.raises(ValueError, match=r"`missing` has unknown modalities \['c'\]"):
         evaluate(trained.model, test, missing=["c"])
