@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pnpfusion.cli.messages import CommandError, errors_end_the_command, paragraph
 from pnpfusion.files import whole
-from pnpfusion.sweeps.folder import FolderError, locked
+from pnpfusion.sweeps.folder import LOCK, FolderError, locked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ def _asked(out: str, overwrite: bool) -> tuple[Path, bool]:
                 f"--out {out} cannot be made: {error.strerror}; choose another folder."
             ) from None
         return folder, True
-    if any(folder.iterdir()) and not overwrite:
+    if any(not _is_left_over(path) for path in folder.iterdir()) and not overwrite:
         from pnpfusion.solvers.faq import Faq
 
         raise CommandError(
@@ -110,6 +110,11 @@ def save_picture(figure: Figure, path: Path) -> None:
     """
     with whole(path, path.suffix) as part:
         figure.savefig(part)
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether it is what a command leaves that was killed before it had made anything."""
+    return path.name == LOCK or (path.name.startswith(".") and path.suffix == ".part")
 
 
 def contents(folder: Path) -> str:

@@ -101,9 +101,10 @@ def compare(
     place = Path(folder)
     facts = facts_of(plan)
     tasks = tasks_of(plan, facts)
-    (place / CELLS).mkdir(parents=True, exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
     with locked(place, shared=False, what="comparison"):
-        write_whole(place / PLAN, json_bytes(plan.to_json()))
+        write_whole(place / PLAN, json_bytes(plan.to_json()))  # first: by it the folder is known
+        (place / CELLS).mkdir(exist_ok=True)
         _tidy(place)
         found, failures = _finished(place, tasks), dict[Cell, str]()
         todo = [task for task in tasks if task.cell not in found]

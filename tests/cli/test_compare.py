@@ -191,3 +191,13 @@ def test_stopped_and_gone_on_with(how: str, whole: Path, tmp_path: Path) -> None
     assert before.items() <= after.items()
     assert not [*cut.rglob(".*.part")]
     assert numbers(cut) == numbers(whole)
+
+
+def test_one_that_was_killed_in_its_first_moments_is_begun_anew(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in (".lock", ".plan.json.4194304.part"):
+        (out / name).touch()
+    typed = ["--data", SMALL, "--models", "constant", "--seeds", "2", "--out", str(out), "--quiet"]
+    assert compared(*typed) == 0
+    assert not [*out.glob(".*")]

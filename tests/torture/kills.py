@@ -113,4 +113,6 @@ def silently(name: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    # Who is killed cannot give back what it holds; the system does.
+    os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker:UserWarning"
     sys.exit(main())

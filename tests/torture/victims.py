@@ -15,6 +15,7 @@ import torch
 import pnpfusion as pf
 from pnpfusion.cli import main as command
 from pnpfusion.data.convert_multibench import main as convert
+from pnpfusion.files import write_whole
 from pnpfusion.sealed_file import bytes_of, unpack
 from pnpfusion.training import FusionModel, Recipe, checkpoint, train
 from tests.registry import Decay, blocking_cell, times
@@ -128,7 +129,7 @@ def commanded(*typed: str) -> Callable[[Path], None]:
 def _simulate_sweep(folder: Path) -> None:
     plan = folder.with_name("grid.json")
     told = {"cells": 16, "times": 3, "duration": 1e-3, "grid": {"voltage": [1, 2, 3, 4, 5, 6]}}
-    plan.write_text(json.dumps(told), encoding="utf-8")
+    write_whole(plan, json.dumps(told).encode())
     commanded("simulate", "--data", SET, "--sweep", str(plan), "--stack", "1", "--quiet")(folder)
 
 
@@ -147,7 +148,7 @@ def _convert(folder: Path) -> None:
         for split in ("train", "valid", "test")
     }
     source = folder.with_name("mosi.pkl")
-    source.write_bytes(pickle.dumps(told))
+    write_whole(source, pickle.dumps(told))
     folder.mkdir(exist_ok=True)
     if convert([str(source), str(folder / "mosi.npz"), "--trust", "--overwrite"]):
         raise SystemExit(1)
