@@ -25,7 +25,7 @@ def test_a_few_made_cells_keep_what_is_promised() -> None:
 
 
 def test_what_a_run_breaks_is_seen() -> None:
-    cell, c0 = blocking_cell(8), torch.ones(2, 2, 8, dtype=f64)
+    cell, c0 = blocking_cell(8, debye=1.0), torch.ones(2, 2, 8, dtype=f64)
     times = torch.tensor([0.0, 0.1, 0.2], dtype=f64)
     run = pf.simulate(cell, c0, times)
     case = Case(cell, c0, times, None, "simulate", "a cell")
@@ -33,8 +33,8 @@ def test_what_a_run_breaks_is_seen() -> None:
     lost = run.states.clone()
     lost[-1] *= 1 - 1e-9
     below = run.states.clone()
-    below[-1, 0, 0, 0] -= 1
-    below[-1, 0, 0, 1] += 1
+    below[-1, 0, 0, 0] -= 5
+    below[-1, 0, 0, 1] += 5
     torn = run.states.clone()
     torn[-1, 0, 0, 0] = torch.nan
     for states, what in ((lost, "mass"), (below, "smallest"), (torn, "not finite")):
