@@ -49,6 +49,10 @@ class Features:
     source: str = ""  #: where it comes from
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(
+                f"`name` comes first and must be a str, got {type(self.name).__name__}."
+            )
         if not self.modalities:
             raise ValueError(f"`modalities` of {self.name!r} is empty; at least one is needed.")
         present = dict(self.present or {})

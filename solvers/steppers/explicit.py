@@ -27,6 +27,15 @@ class ExplicitRK(FixedOneStep):
     reach: ClassVar[float]  #: steps times the fastest rate of decay that the method stands
     keeps_positive: ClassVar[bool] = False
 
+    def __init_subclass__(cls) -> None:
+        rows, wanted = [len(row) for row in cls.stages], [*range(1, len(cls.weights))]
+        if rows != wanted or len(cls.nodes) != len(wanted):
+            raise TypeError(
+                f"{cls.__name__} has {len(cls.weights)} weights, so stages after the first want "
+                f"{len(wanted)} nodes and rows of {wanted} numbers; got {len(cls.nodes)} nodes and "
+                f"rows of {rows}."
+            )
+
     def attempt(self, law: Law, start: Start) -> Attempt:
         """See :class:`OneStep`."""
         t, dt, u, slope = start.t, start.dt, start.u, start.slope

@@ -54,7 +54,7 @@ def test_every_known_set_can_be_opened(tmp_path: Path) -> None:
     for name in data.SETS:
         found = data.open_set(name + options.get(name, ""))
         assert found.task is not None
-        assert found.source
+        assert found.source, f"the set {name!r} says nothing of its `source`"
 
 
 def test_the_table_of_built_in_sets_is_true(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_the_table_of_built_in_sets_is_true(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     table = page.partition("## Built-in sets")[2].partition("\n\nOptions follow")[0]
     told = {line.split("`")[1].partition(":")[0]: line for line in table.splitlines()[4:]}
-    assert told.keys() == data.SETS.keys()
+    assert told.keys() == data.SETS.keys(), "each set has a row in docs/data.md, Built-in sets"
     for name, line in told.items():
         text = f"{name}:folder={recordings}" if name == "mini-av-mnist" else name
         found, (_, _, samples, widths, asked, *_) = data.open_set(text), line.split("|")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -22,6 +24,8 @@ from tests import registry
 from tests.registry import blocking_cell
 from tests.source_tree import ROOT
 
+#: Where the classes of a family stand that is shown at a door.
+ROOMS = {"dynamics": "dynamics", "solvers": "solvers.steppers", "fusion": "fusion"}
 PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 FILES = re.compile(r"^`([\w/.]+)`:\n\n```(python|diff)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 #: Each new member, and the tests of its family that must take it up.
@@ -136,6 +140,15 @@ def test_the_exercises_keep_the_style_of_the_house(house: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def classes_of(room: str, family: type) -> Iterator[tuple[str, str]]:
+    """Public classes of a family, those that no other builds on, and the file of each."""
+    for found in pkgutil.iter_modules(importlib.import_module(room).__path__, f"{room}."):
+        for name, one in vars(importlib.import_module(found.name)).items():
+            here = isinstance(one, type) and one.__module__ == found.name
+            if here and issubclass(one, family) and not one.__subclasses__() and name[0] != "_":
+                yield name, found.name
+
+
 @pytest.mark.parametrize(
     ("door", "family", "listed", "advice"),
     [
@@ -161,6 +174,10 @@ def test_the_exercises_keep_the_style_of_the_house(house: Path) -> None:
     ids=["laws", "steppers", "layers"],
 )
 def test_no_member_is_left_out(door: str, family: type, listed: list[type], advice: str) -> None:
+    for name, file in classes_of(f"pnpfusion.{ROOMS[door]}", family):
+        assert hasattr(getattr(pf, door), name), (
+            f"{name} of {file} has no line at the door of {door}"
+        )
     left = {*registry.members(getattr(pf, door), family)} - {*listed, *registry.APART}
     names = sorted(one.__name__ for one in left)
     assert not names, f"no test takes up {names}: {advice} in tests/registry.py"

@@ -14,7 +14,7 @@ from tests.torture.made_cells import Case
 from tests.torture.report import Report
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 def test_made_cells_keep_what_is_promised(seed: int) -> None:
     assert cells.main(["--count", "30", "--seed", str(seed)]) == 0

@@ -11,8 +11,6 @@ from tests.torture import bad_input, disk, fuzz, kills
 from tests.torture.victims import VICTIMS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it forks and kills")
-#: Those that share the process which others are forked from.
-together = pytest.mark.xdist_group("torture")
 TRIES = bad_input.tries()
 
 
@@ -25,14 +23,12 @@ def test_damaged_files_are_refused() -> None:
     assert fuzz.main(["--count", "57", "--seed", "1"]) == 0
 
 
-@together
 @pytest.mark.parametrize("name", ["sweep", "runs", "train gmf"])
 def test_killed_work_ends_as_if_nothing_had_happened(name: str) -> None:
     case = [victim.name for victim in VICTIMS].index(name)
     assert kills.main(["--case", str(case), "--seed", "1"]) == 0
 
 
-@together
 @pytest.mark.parametrize("way", disk.WAYS)
 def test_full_and_shared_disks(way: str) -> None:
     sweep = [victim.name for victim in VICTIMS].index("sweep")
@@ -40,8 +36,7 @@ def test_full_and_shared_disks(way: str) -> None:
     assert disk.main(["--case", str(case), "--seed", "1"]) == 0
 
 
-@together
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("torture", [fuzz, kills, disk])
 def test_some_of_every_kind(torture: ModuleType) -> None:
     assert torture.main(["--count", "60", "--seed", "2"]) == 0

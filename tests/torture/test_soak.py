@@ -7,7 +7,10 @@ from tests.torture import soak
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*soak.SOAKS])
+@pytest.mark.parametrize(
+    "name",
+    ["run", *(pytest.param(one, marks=pytest.mark.long) for one in soak.SOAKS if one != "run")],
+)
 def test_memory_stays_flat(name: str) -> None:
     assert soak.main(["--count", "200", "--case", name]) == 0
 
