@@ -3,8 +3,8 @@ r"""Newton's method for the steady state of any cell, with currents or without.
 What is conserved makes the plain Jacobian singular, so its first cell is pinned for each invariant
 and the pins are then undone by the null vectors, such that the totals come out right: the solution
 of the bordered system. Where Newton's method does not get there at once, the potentials, charges
-and fluxes at the walls are raised in steps; where that fails too, it begins anew from where
-long implicit time steps lead.
+and fluxes at the walls are raised in steps; where that fails too, it begins anew from the state
+that is neutral everywhere, fixed charge and all, and then from where long implicit time steps lead.
 """
 
 from __future__ import annotations
@@ -66,10 +66,12 @@ def steady_state(
             stride = torch.where(good, 2 * stride, torch.where(from_start, 0.125, stride / 2))
             target = torch.where(from_start, 0.0, (reached + stride).clamp_max(1))
         converged = reached == 1
-        if not converged.all():  # time itself finds the way
-            relaxed = _relaxed(cell, guess)
+        for lead in (_neutral, _relaxed):
+            if converged.all():
+                break
+            guess = lead(cell, guess)
             new_c, new_phi, solved, took = _newton(
-                cell, relaxed, totals, invariants, tolerance, ~converged
+                cell, guess, totals, invariants, tolerance, ~converged
             )
             iterations += took
             c = torch.where(converged.reshape(wide), c, new_c)
@@ -82,6 +84,30 @@ def steady_state(
         c, phi = _attach_gradient(cell, c, phi, totals, invariants)
     way = "Newton's method on the steady equations"
     return Rest(c, phi, converged, iterations, way)
+
+
+def _neutral(cell: Electrolyte, c: Tensor) -> Tensor:
+    r"""The state that a potential of its own in each cell makes neutral there (Donnan's).
+
+    .. math:: \sum_i z_i c_i e^{-z_i \psi} + \rho_f = 0
+
+    falls in :math:`\psi`, so halving finds its root; where no ions can make up for the fixed
+    charge, the state stays as it is.
+    """
+    low, high = torch.full_like(c[:, :1], -50.0), torch.full_like(c[:, :1], 50.0)
+
+    def moved(psi: Tensor) -> Tensor:
+        return c * (-cell.valence * psi).exp()
+
+    def charge(psi: Tensor) -> Tensor:
+        return cell.charge(moved(psi)).unsqueeze(1)
+
+    possible = (charge(low) > 0) & (charge(high) < 0)
+    for _ in range(50):
+        middle = (low + high) / 2
+        positive = charge(middle) > 0
+        low, high = torch.where(positive, middle, low), torch.where(positive, high, middle)
+    return torch.where(possible, moved(low), c)
 
 
 def _relaxed(cell: Electrolyte, c: Tensor) -> Tensor:

@@ -254,3 +254,21 @@ def test_a_biased_p_n_junction_rests_from_a_flat_start():
     assert float(current[3].max() / current[3].min()) == pytest.approx(1, abs=1e-4)
     ratio = float(current[3, 0] / current[2, 0])
     assert ratio == pytest.approx(math.exp(5), rel=0.1)  # Shockley
+
+
+@quiet
+def test_a_charged_membrane_comes_to_rest_from_any_start():
+    ions = [pf.Species("cation", 1), pf.Species("anion", -1)]
+    volts = torch.tensor([0.0, 2.0], dtype=f64)
+    walls = {
+        "x-": pf.Wall(potential=volts, concentration={"cation": 1.0, "anion": 1.0}),
+        "x+": pf.Wall(potential=0.0, concentration={"cation": 0.1, "anion": 0.1}),
+    }
+    grid = pf.Grid((200,), (1.0,), ("wall",))
+    cell = pf.PNP(grid, ions, permittivity=2e-5, walls=walls, fixed_charge=-2.0)
+    flat = torch.ones(2, 2, 200, dtype=f64)
+    neutral = torch.tensor([[2.4], [0.4]], dtype=f64).expand(2, 2, 200)
+    first, second = (pf.equilibrium(cell, u0).require_success().final for u0 in (flat, neutral))
+    torch.testing.assert_close(first, second, rtol=1e-8, atol=1e-10)
+    late = pf.simulate(cell, neutral, torch.tensor([0.0, 3.0], dtype=f64), rtol=1e-8).final
+    torch.testing.assert_close(first, late, rtol=1e-5, atol=1e-7)

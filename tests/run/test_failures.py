@@ -80,7 +80,10 @@ def test_a_warning_names_the_line_of_the_user(verb):
             ),
             "mask` needs a grid of 2 or 3 axes",
         ),
-        (lambda: box({"x-": pf.Wall(potential=1.0, concentration={"ion": 1.0})}), "names .'ion'."),
+        (
+            lambda: box({"x-": pf.Wall(potential=1.0, concentration={"ion": 1.0})}),
+            "unknown species .'ion'.",
+        ),
         (lambda: box({"x-": pf.Wall(concentration={"cation": 1.0})}), "needs a `potential` at one"),
         (lambda: box({"x-": pf.Wall(flux={"cation": 1.0})}), "needs a `potential` at one wall"),
         (lambda: box(permittivity=0.0), "`permittivity` must be > 0"),
