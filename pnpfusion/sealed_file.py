@@ -8,21 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from pnpfusion.files import whole_file
 
 
 class DamagedFile(ValueError):
     """A file that is not what was written."""
 
 
-def pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any], key: str) -> bytes:
-    """A safetensors file with a JSON header under ``key``, and a digest over both."""
-    from safetensors.torch import save
+def pack(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any], key: str) -> None:
+    """Write a safetensors file with a JSON header under ``key``, and a digest over both.
 
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    Raises:
+        OSError: the disk is full, or the folder may not be written to.
+    """
+    plain = {name: value.detach().cpu() for name, value in tensors.items()}
     text = json.dumps(header, allow_nan=False)
-    told = json.dumps({"digest": digest(plain, text), "header": text})
-    return save(plain, metadata={key: told})  # one entry: safetensors shuffles several
+    write_tensors(path, plain, key, json.dumps({"digest": digest(plain, text), "header": text}))
 
 
 def unpack(path: Path, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -40,18 +44,59 @@ def unpack(path: Path, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        told = json.loads(metadata[key])
+        told = parsed(metadata[key])
         text, wanted = told["header"], told["digest"]
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
+    except (SafetensorError, KeyError, DamagedFile, OSError) as error:
         raise DamagedFile(
             f"{path} is damaged, or none of these files: {type(error).__name__} {error}"
         ) from None
     if not isinstance(text, str) or digest(tensors, text) != wanted:
         raise DamagedFile(f"{path} is damaged: its content is not what was written")
-    header = json.loads(text)
+    try:
+        return tensors, parsed(text)
+    except DamagedFile as error:
+        raise DamagedFile(f"{path} is damaged: {error}") from None
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], key: str, header: str) -> None:
+    """Write tensors and a text under ``key`` as a safetensors file, as a whole or not at all.
+
+    It is what safetensors itself would write, which either makes all of the file in memory or
+    leaves a file of any name when it is killed: its header for empty tensors of these names and
+    kinds, with their shapes and places put in, then one tensor after the other.
+
+    Raises:
+        OSError: the disk is full, or the folder may not be written to.
+    """
+    from safetensors.torch import save
+
+    empty = {name: torch.empty(0, dtype=value.dtype) for name, value in tensors.items()}
+    told = json.loads(save(empty, metadata={key: header})[8:])
+    end, names = 0, [name for name in told if name != "__metadata__"]
+    for name in names:
+        begin, end = end, end + tensors[name].numel() * tensors[name].element_size()
+        told[name] |= {"shape": [*tensors[name].shape], "data_offsets": [begin, end]}
+    text = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with whole_file(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            file.write(bytes_of(tensors[name]))
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """A header.
+
+    Raises:
+        DamagedFile: it is no JSON object.
+    """
+    try:
+        header = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DamagedFile(f"its header is no JSON: {error}") from None
     if not isinstance(header, dict):
-        raise DamagedFile(f"{path} is damaged: its header is no object")
-    return tensors, header
+        raise DamagedFile("its header is no JSON object")
+    return header
 
 
 def seal(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -70,9 +115,6 @@ def digest(tensors: Mapping[str, Tensor], text: str) -> str:
     return total.hexdigest()
 
 
-def bytes_of(values: Tensor) -> bytes:
-    """The bytes of a tensor, in its order."""
-    import torch
-
-    flat = values.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes()
+def bytes_of(values: Tensor) -> memoryview:
+    """The bytes of a tensor, in its order; no copy of one that has that order on the CPU."""
+    return values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

@@ -24,8 +24,7 @@ import pnpfusion
 from pnpfusion.dynamics.base import Dynamics
 from pnpfusion.dynamics.input import Input
 from pnpfusion.dynamics.pnp import PNP
-from pnpfusion.files import write_tensors
-from pnpfusion.sealed_file import seal
+from pnpfusion.sealed_file import DamagedFile, parsed, seal, write_tensors
 from pnpfusion.solution import Solution
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.field import Field
@@ -105,9 +104,9 @@ def save(solution: Solution, path: str | Path, *, overwrite: bool = False) -> Pa
         "units": {name: _unit(name) for name in tensors},
         **described,
     }
-    apart = {name: value.detach().clone() for name, value in tensors.items()}  # no memory shared
-    header["digest"] = seal(header, apart)
-    write_tensors(target, apart, "pnpfusion", json.dumps(header))
+    plain = {name: value.detach().cpu() for name, value in tensors.items()}
+    header["digest"] = seal(header, plain)
+    write_tensors(target, plain, "pnpfusion", json.dumps(header))
     return target
 
 
@@ -149,16 +148,13 @@ def load(path: str | Path) -> Solution:
                     f".from_pretrained({str(source.parent)!r}) {Faq.DAMAGED_FILE}."
                 )
             if "pnpfusion" not in metadata:
-                raise KeyError("its metadata have no entry `pnpfusion`")
-            header = json.loads(metadata["pnpfusion"])
+                raise DamagedFile("its metadata have no entry `pnpfusion`")
+            header = parsed(metadata["pnpfusion"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError, RecursionError) as error:
+    except (SafetensorError, DamagedFile, OSError) as error:
         raise ValueError(
-            f"{source} is not a run saved by pnpfusion, or is damaged: "
-            f"{error.args[0] if isinstance(error, KeyError) else error} {Faq.DAMAGED_FILE}."
+            f"{source} is not a run saved by pnpfusion, or is damaged: {error} {Faq.DAMAGED_FILE}."
         ) from None
-    if not isinstance(header, dict):
-        raise ValueError(f"{source} is damaged: its header is no JSON object {Faq.DAMAGED_FILE}.")
     if header.get("format") != FORMAT:
         raise ValueError(
             f"{source} has format {header.get('format')!r}, this version of pnpfusion reads format "
@@ -187,7 +183,7 @@ def load(path: str | Path) -> Solution:
             choice=header.get("choice", ""),
             standing=_standing(header.get("outcomes"), tensors),
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{source} is damaged: {type(error).__name__} {error} {Faq.DAMAGED_FILE}."
         ) from None

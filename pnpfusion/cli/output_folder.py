@@ -56,6 +56,29 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
+def clear(folder: Path, made: Sequence[str]) -> None:
+    """Take away the files that a former run made, and nothing else."""
+    for pattern in made:
+        for path in sorted(folder.glob(pattern)):
+            path.unlink()
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a picture, as a whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with whole(path, path.suffix) as part:
+        figure.savefig(part)
+
+
+def contents(folder: Path) -> str:
+    """What a command has made, for the screen."""
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return paragraph(f"in {folder}: {', '.join(names)}")
+
+
 def _numbered(command: str) -> Path:
     try:
         HOME.mkdir(exist_ok=True)
@@ -95,29 +118,6 @@ def _asked(out: str, overwrite: bool) -> tuple[Path, bool]:
     return folder, False
 
 
-def clear(folder: Path, made: Sequence[str]) -> None:
-    """Take away the files that a former run made, and nothing else."""
-    for pattern in made:
-        for path in sorted(folder.glob(pattern)):
-            path.unlink()
-
-
-def save_picture(figure: Figure, path: Path) -> None:
-    """Write a picture, as a whole or not at all.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    with whole(path, path.suffix) as part:
-        figure.savefig(part)
-
-
 def _is_left_over(path: Path) -> bool:
     """Whether it is what a command leaves that was killed before it had made anything."""
     return path.name == LOCK or (path.name.startswith(".") and path.suffix == ".part")
-
-
-def contents(folder: Path) -> str:
-    """What a command has made, for the screen."""
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    return paragraph(f"in {folder}: {', '.join(names)}")

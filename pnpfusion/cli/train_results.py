@@ -85,13 +85,6 @@ def judge(model: FusionModel, data: Features) -> Judged:
     return found
 
 
-def _share_of_largest_class(data: Features, learned: Features) -> float | None:
-    """What is right if the class most frequent in ``learned`` is always told; None without such."""
-    if data.target is None or learned.target is None or data.task != "classes":
-        return None
-    return float((data.target == learned.target.bincount().argmax()).double().mean())
-
-
 def table(trained: Trained, setup: Setup, found: Judged) -> str:
     """The numbers for the screen."""
     task = setup.model.config.task
@@ -127,10 +120,6 @@ def table(trained: Trained, setup: Setup, found: Judged) -> str:
     return "\n".join(lines)
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
-
-
 def draw(trained: Trained, folder: Path) -> None:
     """Write the curves.
 
@@ -159,3 +148,14 @@ def summary_of(trained: Trained, setup: Setup, found: Judged) -> dict[str, Any]:
         "health": trained.history[-1]["health"],
         "settings": setup.settings,
     }
+
+
+def _share_of_largest_class(data: Features, learned: Features) -> float | None:
+    """What is right if the class most frequent in ``learned`` is always told; None without such."""
+    if data.target is None or learned.target is None or data.task != "classes":
+        return None
+    return float((data.target == learned.target.bincount().argmax()).double().mean())
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

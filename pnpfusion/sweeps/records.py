@@ -18,8 +18,7 @@ from typing import Any
 from torch import Tensor
 
 import pnpfusion
-from pnpfusion.files import write_tensors
-from pnpfusion.sealed_file import digest, seal
+from pnpfusion.sealed_file import DamagedFile, digest, parsed, seal, write_tensors
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.sweeps.cases import Case, name_of
 
@@ -83,7 +82,10 @@ def read_header(path: Path) -> Header:
         raise FileNotFoundError(f"there is no file {path}.")
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[KEY])
+            metadata = file.metadata() or {}
+        if KEY not in metadata:
+            raise DamagedFile(f"its metadata have no entry `{KEY}`")
+        header = parsed(metadata[KEY])
         if header["format"] != FORMAT:
             raise ValueError(
                 f"{path} has format {header['format']!r}, this version of pnpfusion reads format "
@@ -91,10 +93,10 @@ def read_header(path: Path) -> Header:
                 f" {Faq.OTHER_VERSION}."
             )
         if "digest" in header and header["digest"] != seal(header, {}):
-            raise KeyError("its header is not what was written")
+            raise DamagedFile("its header is not what was written")
         names, cases, rows = (tuple(header[what]) for what in ("names", "cases", "rows"))
         return Header(names, cases, rows, header.get("digests", {}))
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
+    except (SafetensorError, DamagedFile, KeyError, TypeError, OSError) as error:
         raise ValueError(
             f"{path} is not a file of a sweep, or is damaged: {error} {Faq.DAMAGED_FILE}."
         ) from None
@@ -110,11 +112,6 @@ def tensor_of(file: Any, key: str, path: Path, digests: Mapping[str, str]) -> Te
     if key in digests and digests[key] != _digest(values):
         raise ValueError(f"{path} is damaged: {key} is not what was written {Faq.DAMAGED_FILE}.")
     return values
-
-
-def _digest(values: Tensor) -> str:
-    """Long enough to see damage by."""
-    return digest({"": values}, "")[:16]
 
 
 def columns_of(path: Path, names: Container[str]) -> set[str]:
@@ -145,3 +142,8 @@ def read(path: Path, names: Sequence[str]) -> dict[str, Record]:
         for name, case, row in zip(header.names, header.cases, header.rows, strict=True)
         if name in wanted
     }
+
+
+def _digest(values: Tensor) -> str:
+    """Long enough to see damage by."""
+    return digest({"": values}, "")[:16]

@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 import pnpfusion
-from pnpfusion.files import sync_folder, write_whole
+from pnpfusion.files import sync_folder
 from pnpfusion.sealed_file import DamagedFile, pack, unpack
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.training.tally import Tally
@@ -82,7 +82,7 @@ def write(folder: Path, checkpoint: Checkpoint, identity: Mapping[str, Any]) -> 
         tensors |= {f"optimizer.{place}.{name}": value for name, value in state.items()}
     new = folder / f"{NAME}.new"
     try:
-        write_whole(new, pack(tensors, header, KEY))
+        pack(new, tensors, header, KEY)
         if (folder / NAME).exists():
             (folder / NAME).replace(folder / BEFORE)
         new.replace(folder / NAME)

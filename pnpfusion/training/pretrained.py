@@ -28,7 +28,7 @@ def write_model(folder: Path, config: ModelConfig, weights: Mapping[str, Tensor]
     """
     folder.mkdir(parents=True, exist_ok=True)
     header = {"format": FORMAT, "version": pnpfusion.__version__, "config": config.to_json()}
-    write_whole(folder / WEIGHTS, pack(weights, header, KEY))
+    pack(folder / WEIGHTS, weights, header, KEY)
     write_whole(folder / CONFIG, json_bytes(header))
 
 

@@ -64,6 +64,23 @@ def test_links_and_pictures_are_there(document: Path) -> None:
     assert not broken, f"{document.name} points to what is not there: {broken}"
 
 
+#: A word that stands where a figure is to be filled in.
+PLACEHOLDER = re.compile(r"\b(?:TODO|TBD|FIXME|XXX)\b|^\|.*\| *[A-Z]{4,}\d* *\|$", re.M)
+
+
+def test_the_page_of_tortures_has_all_its_figures_and_names_tests_by_their_paths() -> None:
+    text = (ROOT / "docs" / "torture.md").read_text(encoding="utf-8")
+    assert not PLACEHOLDER.findall(text)
+    named = re.findall(r"`([\w/]*test_\w+\.py)`", text)
+    assert named
+    assert not [name for name in named if not (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("row", ["| a | `b` | CELLS7 |", "| a | `b` | SOAK |", "TODO: fill in"])
+def test_a_placeholder_is_found(row: str) -> None:
+    assert PLACEHOLDER.findall(f"| what | how |\n{row}\n")
+
+
 def test_the_commands_of_the_readme_are_in_the_makefile() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")

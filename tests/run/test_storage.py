@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 import pnpfusion as pf
+from pnpfusion import sealed_file
+from pnpfusion.sealed_file import write_tensors
 from tests.registry import Decay, f64, times
 
 
@@ -186,3 +188,45 @@ def test_a_run_at_chebyshev_points_comes_back_as_what_it_was(tmp_path):
     assert back.dynamics.grid == grid
     assert back.choice == run.choice
     assert torch.equal(back.dynamics.potential(back.final), cell.potential(run.final))
+
+
+def test_a_file_is_byte_by_byte_what_safetensors_writes(tmp_path):
+    tensors = {
+        "flag": torch.tensor([True, False, True]),
+        "half": torch.ones(3, dtype=torch.bfloat16),
+        "number": torch.tensor(2.0, dtype=f64),
+        "none": torch.empty(0, 4),
+        "ç\n": torch.arange(12, dtype=torch.int32).reshape(3, 4).T,
+    }
+    write_tensors(tmp_path / "file", tensors, "key", '{"words": "größer"}')
+    plain = {name: values.contiguous() for name, values in tensors.items()}
+    wanted = save(plain, metadata={"key": '{"words": "größer"}'})
+    assert (tmp_path / "file").read_bytes() == wanted
+
+
+def test_saving_makes_no_copy_of_the_states(tmp_path, monkeypatch):
+    """What is hashed and written is the run's own memory."""
+    run = run_of_everything()
+    own, seen, bytes_of = run.states.data_ptr(), [], sealed_file.bytes_of
+
+    def watched(values):
+        seen.append(np.asarray(bytes_of(values)).ctypes.data)
+        return bytes_of(values)
+
+    monkeypatch.setattr(sealed_file, "bytes_of", watched)
+    run.save(tmp_path / "run.safetensors")
+    assert seen.count(own) == 2
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, "[" * 600 + "]" * 600, "9" * 5000])
+@pytest.mark.parametrize("key", ["dynamics", "x"])
+def test_a_header_that_python_cannot_read_is_named_with_its_file(tmp_path, key, value):
+    path = run_of_everything().save(tmp_path / "run.safetensors")
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["pnpfusion"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del header["digest"]
+    text = json.dumps(header | {key: "HERE"}).replace('"HERE"', value)
+    save_file(tensors, path, metadata={"pnpfusion": text})
+    with pytest.raises(ValueError, match=r"run\.safetensors is .*damaged"):
+        pf.load(path)

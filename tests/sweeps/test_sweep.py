@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import pnpfusion as pf
+from pnpfusion.sealed_file import write_tensors
 from pnpfusion.sweeps.cases import Case
 from tests.registry import blocking_cell, f64, times
 from tests.sweeps.swept import FILES, RATES, VOLTAGES, Cells, change_last_byte, content, decays, run
@@ -153,7 +154,20 @@ def test_a_changed_byte_is_seen(tmp_path: Path) -> None:
         [found.tensor(name) for name in ("states", "times")]
     at = content.index(b"REACHED_END")
     found.path.write_bytes(content[:at] + b"S" + content[at + 1 :])
-    with pytest.raises(ValueError, match=r"or is damaged: .*its header is not what was written"):
+    with pytest.raises(ValueError, match=r"or is damaged: its header is not what was written"):
+        pf.Sweep.load(tmp_path)
+
+
+@pytest.mark.parametrize("depth", [0, 300, 100_000])
+def test_a_header_that_python_cannot_read_is_named_with_its_file(
+    tmp_path: Path, depth: int
+) -> None:
+    found = pf.sweep(decays, RATES, tmp_path)
+    assert found is not None
+    told = "[" * depth + "9" * (1 if depth else 5000) + "]" * depth
+    text = json.dumps({"format": 1, "names": "HERE"}).replace('"HERE"', told)
+    write_tensors(found.path, {}, "pnpfusion_sweep", text)
+    with pytest.raises(ValueError, match=r"safetensors is not a file of a sweep, or is damaged"):
         pf.Sweep.load(tmp_path)
 
 

@@ -102,10 +102,19 @@ def change_a_member(content: bytes, pick: random.Random) -> bytes:
 
 
 def nest_deeply(content: bytes, pick: random.Random) -> bytes:
-    """JSON and the like, deeper than any stack; in the place of a value, or of all."""
+    """JSON and the like, deeper than any stack; in the place of a value, or of all.
+
+    In a safetensors file it is a value of our header, and the length of the file's is right again.
+    """
     deep = pick.choice((b"[", b'{"a":', b"(")) * pick.choice((2000, 100_000))
-    at = content.find(b":") + 1
-    return deep if not at or pick.random() < 0.5 else content[:at] + deep + content[at:]
+    at, inner = content.find(b":") + 1, content.find(b'\\":') + 3
+    if not at or pick.random() < 0.5:
+        return deep
+    if content[8:9] != b"{" or inner < 3:
+        return content[:at] + deep + content[at:]
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = content[8:inner] + b"[" * len(deep) + content[inner:end]
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def replace_all(content: bytes, pick: random.Random) -> bytes:

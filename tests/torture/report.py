@@ -22,6 +22,10 @@ class Report:
         if aside:
             self.asides[aside] += 1
 
+    def left_out(self, why: str) -> None:
+        """One case could not be tried: it is counted apart, and as nothing that passed."""
+        self.asides[why] += 1
+
     def failed(self, case: object, why: str) -> None:
         """One case did not: say so, and how to run it again."""
         self.tried += 1

@@ -80,7 +80,7 @@ def learnt(folder: Path) -> dict[str, object]:
     tensors, header = unpack(folder / checkpoint.NAME, checkpoint.KEY)
     del header["standing"]["seconds"]
     told: dict[str, object] = {"header": header}
-    told |= {name: bytes_of(value) for name, value in tensors.items()}
+    told |= {name: bytes(bytes_of(value)) for name, value in tensors.items()}
     names = ("model.safetensors", "config.json", "metrics.jsonl")
     return told | {name: (folder / name).read_bytes() for name in names}
 

@@ -240,8 +240,8 @@ def test_weights_of_another_shape(tmp_path: Path) -> None:
         ({"head.bias": torch.zeros(3).double()}, "got torch.float64"),
         ({"evil": torch.zeros(1)}, r"has \['evil'\] beyond"),
     ):
-        content = pack({**weights, **change}, header, "pnpfusion_model")
-        (tmp_path / "model.safetensors").write_bytes(content)
+        path = tmp_path / "model.safetensors"
+        pack(path, {**weights, **change}, header, "pnpfusion_model")
         with pytest.raises(ValueError, match=words):
             FusionModel.from_pretrained(tmp_path)
 
