@@ -117,6 +117,10 @@ def test_too_tight_a_tolerance_for_single_precision_is_an_error():
             {"walls": {"x-": pf.Wall(potential=0.0, flux={"b": 1.0})}},
             r"has unknown species \['b'\]; known are",
         ),
+        (
+            {"walls": {"x-": pf.Wall(flux=dict.fromkeys("hgfedcb", 1.0))}},
+            r"has unknown species \['b', 'c', 'd', 'e', 'f', 'g', 'h'\]; known are",
+        ),
         ({"walls": {"x-": pf.Wall(concentration={"a": 1.0})}}, "needs a `potential` at one wall"),
         ({"walls": {"x-": pf.Wall(potential=0.0, concentration={"a": -1.0})}}, "must be >= 0"),
         (
