@@ -103,9 +103,9 @@ def read_json(path: str | Path, named: str = "") -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise type(error)(
-            f"{named or path} cannot be read: {error.strerror}; check the path."
-        ) from None
+        told = type(error)(f"{named or path} cannot be read: {error.strerror}; check the path.")
+        told.errno = error.errno
+        raise told from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{named or path} is no JSON: {error}.") from None
 

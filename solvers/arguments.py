@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -25,8 +26,8 @@ def check_whole(name: str, value: object, least: int = 1, *, or_none: bool = Fal
 
 def check_positive(name: str, value: object) -> None:
     """Raise ValueError, in which ``value`` is ``name``, unless it is a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"`{name}` must be a number > 0, got {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
+        raise ValueError(f"`{name}` must be a finite number > 0, got {value!r}.")
 
 
 def check_floats(name: str, values: object) -> None:

@@ -1,8 +1,8 @@
 """Which code takes the hot loops: chosen here and nowhere else.
 
 =============  ======================================  ==========================================
-``"numba"``    tensors of the CPU, Numba installed     `kernels/`
-``"triton"``   tensors of CUDA, Triton installed       `kernels/gpu/`
+``"numba"``    tensors of the CPU, Numba imports       `kernels/`
+``"triton"``   tensors of CUDA, Triton imports         `kernels/gpu/`
 ``"torch"``    everything else                         the reference that kernels are tested with
 =============  ======================================  ==========================================
 
@@ -17,12 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from importlib.util import find_spec
+from importlib import import_module
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_choice
 from pnpfusion.solvers.faq import Faq
 
 Backend = Literal["numba", "triton", "torch"]
@@ -52,14 +53,13 @@ def using(choice: Backend) -> Iterator[None]:
     of its kernels was imported.
 
     Raises:
-        ValueError: there is no such code, or it is not installed.
+        ValueError: there is no such code, or it cannot be imported.
     """
-    if choice not in get_args(Backend):
-        raise ValueError(f"`choice` must be one of {get_args(Backend)}, got {choice!r}.")
+    check_choice("choice", choice, get_args(Backend))
     if choice != "torch" and not is_installed(choice):
         extra = {"numba": "fast", "triton": "gpu"}[choice]
         raise ValueError(
-            f"`choice` is {choice!r}, which is not installed; `pip install pnpfusion[{extra}]`"
+            f"`choice` is {choice!r}, which cannot be imported; `pip install pnpfusion[{extra}]`"
             f" {Faq.MISSING_PACKAGE}."
         )
     before = _wanted.set(choice)
@@ -71,8 +71,15 @@ def using(choice: Backend) -> Iterator[None]:
 
 @cache
 def is_installed(package: str) -> bool:
-    """Whether a package is there; it is not imported."""
-    return find_spec(package) is not None
+    """Whether a package is there and works beside the others; tried once, when first asked.
+
+    Numba, for one, refuses to be imported beside a NumPy that it does not know.
+    """
+    try:
+        import_module(package)
+    except ImportError:
+        return False
+    return True
 
 
 def is_interpreted() -> bool:

@@ -73,7 +73,7 @@ class Electrolyte:
         parts = check_walls(grid, walls)
         for side, conditions in parts.items():
             for what in ("concentration", "flux"):
-                given = {name for wall in conditions for name in getattr(wall, what) or ()}
+                given = sorted({name for wall in conditions for name in getattr(wall, what) or ()})
                 check_known(f"walls[{side!r}].{what}", given, names, "species")
         space = grid.shape, batch, like
         diffusivity = per_species("diffusivity", names, diffusivities, *space, may_vary=True)

@@ -2,10 +2,11 @@ r"""The potential of a charge: :math:`-\nabla\cdot(\varepsilon\nabla\phi) + s\ph
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor
 
+from pnpfusion.solvers.arguments import check_choice
 from pnpfusion.solvers.boundary import Walls
 from pnpfusion.solvers.dielectric import Dielectric
 from pnpfusion.solvers.elliptic import solve_elliptic
@@ -104,8 +105,7 @@ def _fitting(method: Method | None, grid: Grid, medium: Dielectric, varied: bool
     }
     if method is None:
         return next(name for name, (good, _) in fits.items() if good)
-    if method not in fits:
-        raise ValueError(f"`method` must be one of {list(get_args(Method))}, got {method!r}.")
+    check_choice("method", method, fits)
     good, needs = fits[method]
     if not good:
         raise ValueError(f'`method="{method}"` needs {needs}.')

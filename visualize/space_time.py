@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pnpfusion.solution import Solution
+from pnpfusion.solvers.arguments import check_choice
 from pnpfusion.visualize.claim import gathering, headline, screening, sentence, separation
 from pnpfusion.visualize.palette import colors
 from pnpfusion.visualize.samples import Sample
@@ -42,8 +43,7 @@ def plot_space_time(solution: Solution, species: str, *, sample: Sample = 0) -> 
         ValueError: no PNP cell, no such species, no such sample.
     """
     shown = trace(solution, sample)
-    if species not in shown.names:
-        raise ValueError(f"`species` must be one of {shown.names}, got {species!r}.")
+    check_choice("species", species, shown.names)
     index = shown.names.index(species)
     c, phi = shown.c[:, index], shown.phi
     with styled():

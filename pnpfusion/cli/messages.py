@@ -42,8 +42,9 @@ def errors_end_the_command(code: int = BAD_INPUT) -> Iterator[None]:
             raise
         from pnpfusion.solvers.faq import Faq
 
+        told = f" ({error})" if str(error) else ""
         raise CommandError(
-            f"this machine's memory is too small for what was asked ({error}); ask for less "
+            f"this machine's memory is too small for what was asked{told}; ask for less "
             f"{Faq.OUT_OF_MEMORY}.",
             code,
         ) from error

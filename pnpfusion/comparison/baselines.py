@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pnpfusion.comparison.contestant import Contestant
 from pnpfusion.data.feature_set import Features, target_of
-from pnpfusion.data.scales import Scales
+from pnpfusion.data.scales import FeatureScales
 from pnpfusion.data.task import Task
 from pnpfusion.spelling import did_you_mean
 from pnpfusion.training.models import MODELS, ONLY
@@ -141,7 +141,8 @@ def baseline_of(model: str, dims: Mapping[str, int]) -> Asked | None:
 
 def fit_baseline(asked: Asked, data: Features, objective: Objective) -> Contestant:
     """Fit it to the split "train" of the data, as strongly regularised as "valid" likes best."""
-    baseline, view = BASELINES[asked.kind], _View(asked.modalities, Scales.of(data.split("train")))
+    baseline = BASELINES[asked.kind]
+    view = _View(asked.modalities, FeatureScales.of(data.split("train")))
     train, valid = data.split("train"), data.split("valid")
     task = train.task or "classes"
     target, outputs = _target(train), objective.outputs
@@ -176,7 +177,7 @@ class _View:
     """Features as the baselines see them."""
 
     names: tuple[str, ...]  #: of modalities
-    scales: Scales
+    scales: FeatureScales
 
     def of(self, data: Features) -> Array:
         """(n, d), side by side."""

@@ -17,7 +17,7 @@ from pnpfusion.comparison.baselines import baseline_of, fit_baseline
 from pnpfusion.comparison.contestant import Contestant
 from pnpfusion.comparison.plan import Cell, Plan
 from pnpfusion.data.feature_set import Features, target_of
-from pnpfusion.data.scales import Scales
+from pnpfusion.data.scales import FeatureScales
 from pnpfusion.data.sets import open_set
 from pnpfusion.data.splits import folds_of_blocks, holdout
 from pnpfusion.data.task import outputs_of, task_of
@@ -68,7 +68,7 @@ def measure(plan: Plan, cell: Cell) -> dict[str, Any]:
     contestant = _contestant(plan, cell, data, objective)
     seconds = time.process_time() - begun
     judge = _Judge(contestant, objective)
-    spreads = Scales.of(learned).deviations
+    spreads = FeatureScales.of(learned).deviations
     found: dict[str, Any] = {
         "score": objective.score,
         "samples": {name: len(rows) for name, rows in data.splits.items()},

@@ -154,9 +154,9 @@ def _row(
 
     first = next(iter(ours.values()), {})
     for name in first.get("test", {}):
-        add(name, _entry("test", name))
+        add(name, _entry("test", name, needed=1))
     for name in dict.fromkeys(name for one in ours.values() for name in one.get("without", {})):
-        add(f"without {name}", _entry("without", name, score))
+        add(f"without {name}", _entry("without", name, score, needed=1))
     if "without" in first:
         add("without one", lambda one: _mean(_without(one, score)))
         add("lost without one", lambda one: _mean(_lost(one, score)))
@@ -177,7 +177,7 @@ def _row(
     for name in ("parameters", "operations", "epochs", "best_epoch"):
         add(name, _entry(name))
     for name in ("training_seconds", "ms_per_sample"):
-        add(name, _entry("times", name))
+        add(name, _entry("times", name, needed=2))
     counts: dict[str, int] = {}
     for k, _ in chosen[model].values():
         counts[str(k)] = counts.get(str(k), 0) + 1
@@ -202,13 +202,16 @@ def _row(
     )
 
 
-def _entry(*names: str) -> Callable[[Found], float | None]:
-    """Reads what a record has under these names, one within the other; None where it has not."""
+def _entry(*names: str, needed: int = 0) -> Callable[[Found], float | None]:
+    """Reads what a record has under these names, one within the other; None where it has not.
+
+    The first ``needed`` of them are in every record: without one it is no record (KeyError).
+    """
 
     def read(one: Found) -> float | None:
         value: Any = one
-        for name in names:
-            value = value.get(name) if isinstance(value, Mapping) else None
+        for i, name in enumerate(names):
+            value = value[name] if i < needed else (value or {}).get(name)
         return None if value is None else float(value)
 
     return read

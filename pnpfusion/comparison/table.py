@@ -37,12 +37,6 @@ def report(plan: Plan, summaries: Sequence[SetSummary]) -> str:
     return "\n\n".join([*parts, _notes(plan, summaries)]) + "\n"
 
 
-def _title(one: SetSummary) -> str:
-    parts = ", ".join(f"{name} {count}" for name, count in one.samples.items())
-    folds = f", {one.folds} folds of contiguous blocks" if one.folds > 1 else ""
-    return f"**{one.name}** (`{one.data}`; {one.seeds} seeds{folds}; samples: {parts})"
-
-
 def table_of(one: SetSummary) -> str:
     """A line for each model."""
     shown = [column for column in COLUMNS if any(column[1] in row.measures for row in one.rows)]
@@ -62,6 +56,40 @@ def table_of(one: SetSummary) -> str:
             ]
         )
     return markdown([*head, *(title for title, _, _ in shown)], lines, padded=True)
+
+
+def span(one: Interval | None, digits: int = 3, sign: str = "") -> str:
+    """A mean and its interval."""
+    if one is None:
+        return NOTHING
+    text = f"{one.mean:{sign}.{digits}f}"
+    if one.low is None or one.high is None:
+        return text
+    return f"{text} [{one.low:{sign}.{digits}f}, {one.high:{sign}.{digits}f}]"
+
+
+def csv_text(summaries: Sequence[SetSummary]) -> str:
+    """A row for each set, model and measure: mean, interval, and number of seeds."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    head = ("set", "model", "measure", "mean", "low", "high", "seeds", "p", "p_holm")
+    writer.writerow(head)
+    for one in summaries:
+        for row in one.rows:
+            for name, value in row.measures.items():
+                writer.writerow([one.data, row.model, name, *_numbers(value), value.seeds, "", ""])
+            if row.difference is not None:
+                value = row.difference.interval
+                ps = (row.difference.p, row.p_holm)
+                what = f"{one.score} less {one.reference}"
+                writer.writerow([one.data, row.model, what, *_numbers(value), value.seeds, *ps])
+    return out.getvalue()
+
+
+def _title(one: SetSummary) -> str:
+    parts = ", ".join(f"{name} {count}" for name, count in one.samples.items())
+    folds = f", {one.folds} folds of contiguous blocks" if one.folds > 1 else ""
+    return f"**{one.name}** (`{one.data}`; {one.seeds} seeds{folds}; samples: {parts})"
 
 
 def _notes(plan: Plan, summaries: Sequence[SetSummary]) -> str:
@@ -103,36 +131,8 @@ def _notes(plan: Plan, summaries: Sequence[SetSummary]) -> str:
     )
 
 
-def span(one: Interval | None, digits: int = 3, sign: str = "") -> str:
-    """A mean and its interval."""
-    if one is None:
-        return NOTHING
-    text = f"{one.mean:{sign}.{digits}f}"
-    if one.low is None or one.high is None:
-        return text
-    return f"{text} [{one.low:{sign}.{digits}f}, {one.high:{sign}.{digits}f}]"
-
-
 def _p(value: float) -> str:
     return f"{value:.2g}" if value >= 0.001 else f"{value:.0e}"
-
-
-def csv_text(summaries: Sequence[SetSummary]) -> str:
-    """A row for each set, model and measure: mean, interval, and number of seeds."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    head = ("set", "model", "measure", "mean", "low", "high", "seeds", "p", "p_holm")
-    writer.writerow(head)
-    for one in summaries:
-        for row in one.rows:
-            for name, value in row.measures.items():
-                writer.writerow([one.data, row.model, name, *_numbers(value), value.seeds, "", ""])
-            if row.difference is not None:
-                value = row.difference.interval
-                ps = (row.difference.p, row.p_holm)
-                what = f"{one.score} less {one.reference}"
-                writer.writerow([one.data, row.model, what, *_numbers(value), value.seeds, *ps])
-    return out.getvalue()
 
 
 def _numbers(one: Interval) -> list[float | str]:

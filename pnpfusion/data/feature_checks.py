@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.data.task import outputs_of, task_of
+from pnpfusion.solvers.arguments import check_floats
 from pnpfusion.solvers.faq import Faq
 
 
@@ -17,14 +18,9 @@ def check_modality(modality: str, values: Tensor) -> None:
     Raises:
         ValueError: they are not.
     """
-    what = f"`modalities[{modality!r}]`"
-    if not isinstance(values, Tensor):
-        raise ValueError(f"{what} must be a torch.Tensor, got {type(values).__name__}.")
-    if values.dtype not in (torch.float32, torch.float64):
-        raise ValueError(
-            f"{what} must be float32 or float64, got {values.dtype}; "
-            f"convert it, e.g. with .double() {Faq.WRONG_SHAPE}."
-        )
+    name = f"modalities[{modality!r}]"
+    check_floats(name, values)
+    what = f"`{name}`"
     if values.ndim not in (2, 3) or 0 in values.shape[1:]:
         raise ValueError(
             f"{what} must be (samples, features) or (samples, tokens, features) with at least "

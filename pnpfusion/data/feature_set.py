@@ -227,5 +227,7 @@ def target_of(data: Features) -> Tensor:
         ValueError: nothing is.
     """
     if data.target is None:
-        raise ValueError(f"{data.name!r} has no target, so there is nothing to learn; give one.")
+        raise ValueError(
+            f"{data.name!r} has no target, so there is nothing to learn or to judge by; give one."
+        )
     return data.target

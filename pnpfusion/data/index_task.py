@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pnpfusion.data.feature_set import Features
+from pnpfusion.solvers.arguments import check_whole
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,7 @@ class IndexTask:
 
     def __post_init__(self) -> None:
         for name in ("bits", "channels"):
-            size = getattr(self, name)
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise ValueError(f"`{name}` must be a whole number >= 1, got {size!r}.")
+            check_whole(name, getattr(self, name))
         if not self.sigma > 0:
             raise ValueError(
                 f"`sigma` must be > 0, got {self.sigma}; without noise no bound holds."
@@ -130,8 +129,7 @@ def index(
         ValueError: no samples, and as :class:`IndexTask`.
     """
     task = IndexTask(bits, channels, sigma)
-    if samples < 1:
-        raise ValueError(f"`samples` must be >= 1, got {samples}.")
+    check_whole("samples", samples)
     modalities, label = task.draw(samples, generator)
     return Features(
         "INDEX",

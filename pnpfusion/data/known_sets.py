@@ -14,6 +14,7 @@ from torch import Tensor
 from pnpfusion.data.feature_set import Features
 from pnpfusion.data.labels import classes
 from pnpfusion.data.tables import from_csv
+from pnpfusion.solvers.arguments import check_choice
 from pnpfusion.solvers.faq import Faq
 
 HTAD_TERMS = (
@@ -91,8 +92,7 @@ def digits(parts: Literal["halves", "quadrants"] = "halves") -> Features:
         ImportError: scikit-learn is not installed.
         ValueError: other parts.
     """
-    if parts not in CUTS:
-        raise ValueError(f"`parts` must be one of {list(CUTS)}, got {parts!r}.")
+    check_choice("parts", parts, CUTS)
     images, labels, class_names = digit_images()
     cuts = CUTS[parts]
     return Features(

@@ -48,14 +48,6 @@ def a_folder(path: str | Path) -> Path:
     return _there(Path(path), Path.is_dir, "folder")
 
 
-def _there(path: Path, is_one: Callable[[Path], bool], kind: str) -> Path:
-    if not is_one(path):
-        raise FileNotFoundError(
-            f"{path} is not there or no {kind}; check the path {Faq.DATA_NOT_FOUND}."
-        )
-    return path
-
-
 def fits(what: str, declared: int, stored: int) -> None:
     """Nothing, if ``declared`` bytes can be in ``stored`` ones and in this machine's memory.
 
@@ -150,6 +142,14 @@ def numbers_table(path: Path) -> NDArray[np.float64]:
             f"number; fill it in, or drop the sample from all files {Faq.BAD_NUMBERS}."
         )
     return values
+
+
+def _there(path: Path, is_one: Callable[[Path], bool], kind: str) -> Path:
+    if not is_one(path):
+        raise FileNotFoundError(
+            f"{path} is not there or no {kind}; check the path {Faq.DATA_NOT_FOUND}."
+        )
+    return path
 
 
 def _header(what: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -12,14 +12,14 @@ from pnpfusion.data.feature_set import Features
 
 
 @dataclass(frozen=True)
-class Scales:
+class FeatureScales:
     """Mean and deviation of each feature over the training samples, (d,) by modality."""
 
     means: Mapping[str, Tensor]
     deviations: Mapping[str, Tensor]  #: 0 for a feature that is the same in all of them
 
     @classmethod
-    def of(cls, train: Features, modalities: Sequence[str] = ()) -> Scales:
+    def of(cls, train: Features, modalities: Sequence[str] = ()) -> FeatureScales:
         """Those of the training samples that have the modality; of all modalities if none is named.
 
         Raises:

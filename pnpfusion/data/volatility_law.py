@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pnpfusion.data.feature_set import Features
+from pnpfusion.solvers.arguments import check_known
 
 DAYS = 22  #: of the past that a sample shows: a month of trading
 BURN_IN = 500  #: days before the first sample, so that the start is forgotten
@@ -173,8 +174,7 @@ class VolatilityLaw:
         return self.mean + past
 
     def _check(self, absent: set[str]) -> None:
-        if unknown := absent - set(MODALITIES):
-            raise ValueError(f"modalities are {list(MODALITIES)}, got {sorted(unknown)}.")
+        check_known("absent", sorted(absent), MODALITIES, "modalities")
         if "variance" in absent:
             raise ValueError("without 'variance' the best predictor has no closed form; give it.")
 

@@ -127,7 +127,7 @@ class Dynamics(nn.Module, ABC):
             solver: None is what :meth:`choose_solver` says.
             gradient: how the backward pass is made; None is by the implicit function theorem.
         """
-        solver, way = self._solver_and_why(u0, x, solver)
+        solver, way = self.solver_and_why(u0, x, solver)
         shell = Shell.of(self.conserved, u0, u0.ndim - self.state_ndim)
         residual = shell.hold(rates_of_rows(self.bind(u0, x), shell.u0))
         found = solve_fixed_point(
@@ -135,10 +135,16 @@ class Dynamics(nn.Module, ABC):
         )
         return AtRest.of(found, way)
 
-    def _solver_and_why(
+    def solver_and_why(
         self, u0: Tensor, x: Input, solver: FixedPointSolver | None
     ) -> tuple[FixedPointSolver, str]:
-        """``solver``, or the law's own, and a word on the choice for ``Solution.choice``."""
+        """``solver``, or the law's own, and a word on the choice for ``Solution.choice``.
+
+        Args:
+            u0: the states a solve begins with.
+            x: see above.
+            solver: what was asked for; None is what :meth:`choose_solver` says.
+        """
         if solver is not None:
             return solver, f"{solver!r}, as asked"
         solver, why = self.choose_solver(u0, x)

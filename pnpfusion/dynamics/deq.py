@@ -112,7 +112,7 @@ class DEQ(DEQLaw):
         all of its blocks have; its residual is that of its worst block. All blocks cost the same,
         two products with a matrix, so N + 1 block evaluations count as one of the cell.
         """
-        solver, way = self._solver_and_why(u0, x, solver)
+        solver, way = self.solver_and_why(u0, x, solver)
         cell = self.driven(self.read(x, tuple(u0.shape[:-2])))
         start = u0.reshape(-1, *self.state_shape)
         found: list[FixedPoint] = []

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from pnpfusion.solvers.arguments import check_whole
+
 #: Attributes that tell how wide a module's output is, and the axis along which it is.
 _WIDTHS = {
     "out_features": -1,  # Linear
@@ -33,8 +35,7 @@ class Place:
     axis: int | None = None  #: None: 1 (channels) for what lies in space, else -1 (the last)
 
     def __post_init__(self) -> None:
-        if self.width is not None and (type(self.width) is not int or self.width < 1):
-            raise ValueError(f"`width` of a place must be a whole number >= 1, got {self.width!r}.")
+        check_whole("width", self.width, or_none=True)
         if self.axis is not None and type(self.axis) is not int:
             raise ValueError(f"`axis` of a place must be a whole number, got {self.axis!r}.")
         if self.axis == 0:

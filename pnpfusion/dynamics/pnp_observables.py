@@ -62,6 +62,10 @@ class CellObservables(Dynamics):
         With ``walls``, it has these conditions in the place of its own.
         """
 
+    def electrolyte_of(self, walls: Walls, batch: tuple[int, ...], like: Tensor, t: Time) -> Cell:
+        """The same with other conditions at the ``walls``."""
+        return self.electrolyte(batch, like, None, t, walls)
+
     def check_shape(self, name: str, c: Tensor) -> None:
         """Raise ValueError, in which ``c`` is ``name``, unless it has the shape of a state."""
         self.grid.check(name, c)
@@ -138,7 +142,7 @@ class CellObservables(Dynamics):
         batch = tuple(c.shape[: c.ndim - self.state_ndim])
         change = self._flat(c, x, t, lambda cell, flat: cell.rate(flat))
         walls = _rates_of_change(self.walls_under(x), t, batch, c)
-        moving = self.electrolyte(batch, c, None, t, walls)
+        moving = self.electrolyte_of(walls, batch, c, t)
         rho = (moving.valence * change.reshape(-1, *c.shape[len(batch) :])).sum(1)
         found = moving.displacement_of(rho, axis)
         return found.reshape(*batch, *found.shape[1:])

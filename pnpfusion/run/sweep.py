@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pnpfusion.solution import Solution
-from pnpfusion.solvers.arguments import check_whole
+from pnpfusion.solvers.arguments import check_known, check_whole
 from pnpfusion.sweeps.carry_out import carry_out
 from pnpfusion.sweeps.cases import Case, expand
 from pnpfusion.sweeps.columns import watched
@@ -93,8 +93,7 @@ def sweep(
     except ValueError as error:
         raise ValueError(f"`cases` cannot be read: {error}") from None
     names = list(dict.fromkeys(name for case in listed for name in case))
-    if unknown := [name for name in alike if name not in names]:
-        raise ValueError(f"`alike` must name parameters of cases, {names}, got {unknown}.")
+    check_known("alike", alike, names, "parameters of cases")
     if not isinstance(version, str):
         raise ValueError(f"`version` must be text, got {version!r}.")
     if version and "version" in names:

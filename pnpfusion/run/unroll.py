@@ -14,7 +14,7 @@ from pnpfusion.solvers.steppers.base import Work
 
 
 def unroll(
-    dynamics: Dynamics, u0: Tensor, rounds: int, *, x: Input = None, step: float = 1.0
+    dynamics: Dynamics, u0: Tensor, rounds: int, *, x: Input = None, step: float | Tensor = 1.0
 ) -> Solution:
     r"""R rounds of :math:`u \leftarrow u + s\, f(u; x)`, differentiable through every one.
 
@@ -26,7 +26,7 @@ def unroll(
         u0: where to begin, shape ``(*batch, *state)``.
         rounds: R >= 0.
         x: what drives the law; see there. What is random in the law is drawn anew in every round.
-        step: s > 0.
+        step: s > 0, a number or a tensor of one, which may have a gradient.
 
     Returns:
         The run; ``times`` are the rounds 0 ... R, ``residuals`` the RMS change of each.
@@ -37,7 +37,7 @@ def unroll(
     if not isinstance(dynamics, Dynamics):
         raise ValueError(f"`dynamics` must be a Dynamics, got {type(dynamics).__name__}.")
     check_whole("rounds", rounds, 0)
-    check_positive("step", step)
+    check_positive("step", step.item() if isinstance(step, Tensor) and step.numel() == 1 else step)
     dynamics.check_state("u0", u0, x)
     batch = tuple(u0.shape[: u0.ndim - dynamics.state_ndim])
     u = u0.reshape(-1, *u0.shape[len(batch) :])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import pnpfusion
 from pnpfusion.files import json_bytes, write_whole
+from pnpfusion.solvers.arguments import check_choice
 from pnpfusion.sweeps.cases import Case, name_of, varying
 from pnpfusion.sweeps.records import Header, Row, read_header, tensor_of
 
@@ -28,8 +29,7 @@ class Sweep:
     path: Path  #: the file
     cases: tuple[Case, ...]  #: the parameters of each case
     rows: tuple[Row, ...]  #: for each case its outcome and its numbers, see :func:`pnpfusion.sweep`
-    #: Of its tensors, by which damage is seen.
-    digests: Mapping[str, str] = field(default_factory=dict)
+    _digests: Mapping[str, str] = field(default_factory=dict)  # of its tensors: damage is seen
 
     @classmethod
     def load(cls, path: str | Path) -> Sweep:
@@ -67,8 +67,7 @@ class Sweep:
         """
         both = [case | row for case, row in zip(self.cases, self.rows, strict=True)]
         names = list(dict.fromkeys(key for one in both for key in one))
-        if name not in names:
-            raise ValueError(f"`name` must be one of {names}, got {name!r}.")
+        check_choice("name", name, names)
         values = [one.get(name) for one in both]
         if wrong := [v for v in values if not isinstance(v, int | float | None)]:
             raise ValueError(f"{name!r} does not hold numbers, but {wrong[0]!r}; see `rows`.")
@@ -100,7 +99,7 @@ class Sweep:
         with safe_open(self.path, framework="pt") as file:
             try:
                 keys = [f"{name_of(self.cases[at])}.{name}" for at in places]
-                found = [tensor_of(file, key, self.path, self.digests) for key in keys]
+                found = [tensor_of(file, key, self.path, self._digests) for key in keys]
             except SafetensorError:
                 there = sorted({key.partition(".")[2] for key in file.keys()})  # noqa: SIM118
                 raise ValueError(f"`name` must be one of {there}, got {name!r}.") from None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pnpfusion.data.feature_set import Features
-from pnpfusion.data.scales import Scales
+from pnpfusion.data.scales import FeatureScales
 from pnpfusion.fusion.inputs import Inputs, Present
 from pnpfusion.fusion.layer import FusionInfo, FusionLayer
 from pnpfusion.solvers.arguments import check_known
@@ -109,7 +109,7 @@ class FusionModel(nn.Module):
         Raises:
             ValueError: a modality that none of them has.
         """
-        scales = Scales.of(data, self.modalities)
+        scales = FeatureScales.of(data, self.modalities)
         for place, name in enumerate(self.modalities):
             spread = scales.deviations[name]
             self.get_buffer(f"mean_{place}").copy_(scales.means[name])

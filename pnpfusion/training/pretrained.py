@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 import pnpfusion
-from pnpfusion.files import json_bytes, write_whole
+from pnpfusion.files import json_bytes, read_json, write_whole
 from pnpfusion.sealed_file import DamagedFile, pack, unpack
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.training.config import ModelConfig
@@ -87,9 +86,9 @@ def check_weights(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], whe
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        header = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error} {Faq.DAMAGED_FILE}.") from None
+        header = read_json(path, path.name)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error} Copy it again {Faq.DAMAGED_FILE}.") from None
     if not isinstance(header, dict) or header.keys() != ENTRIES:
         got = sorted(header) if isinstance(header, dict) else type(header).__name__
         raise ValueError(f"{path} must have the entries {sorted(ENTRIES)}, got {got}.")

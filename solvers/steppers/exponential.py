@@ -10,7 +10,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.arguments import check_positive, check_whole
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.phi_functions import apply
@@ -22,6 +21,7 @@ from pnpfusion.solvers.steppers.matrices import Coefficients, Matrices
 from pnpfusion.solvers.steppers.modal import ModalSteps, Split
 from pnpfusion.solvers.steppers.modal_law import Modes, Outer, Separable
 from pnpfusion.solvers.steppers.one_step import Attempt, OneStep, Start
+from pnpfusion.solvers.steppers.settings import settle
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,7 @@ class Exponential(OneStep):
             raise ValueError(
                 f"`dt` fixes the steps, so it excludes `rtol`; give one {Faq.WHICH_STEPPER}."
             )
-        for name in ("dt", "rtol"):
-            if getattr(self, name) is not None:
-                check_positive(name, getattr(self, name))
-        check_whole("max_steps", self.max_steps)
+        settle(self, ("dt", "rtol"))
 
     highest: ClassVar[int]  #: the last phi function that :meth:`coefficients` wants
 

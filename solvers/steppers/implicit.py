@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pnpfusion.solvers.arguments import check_positive, check_whole
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.plain_steps import Method, PlainSteps
@@ -29,6 +28,7 @@ from pnpfusion.solvers.steppers.control import (
     Tolerance,
 )
 from pnpfusion.solvers.steppers.one_step import Attempt, OneStep, Start
+from pnpfusion.solvers.steppers.settings import settle
 
 NEWTON_SHARE = 0.02  # of the error allowed in a step, left to the solution of its equations
 
@@ -80,10 +80,7 @@ class ESDIRK(OneStep):
                 "`dt` fixes the steps, so it excludes `rtol` and `atol`; give one"
                 f" {Faq.WHICH_STEPPER}."
             )
-        for name in ("dt", "rtol", "atol"):
-            if getattr(self, name) is not None:
-                check_positive(name, getattr(self, name))
-        check_whole("max_steps", self.max_steps)
+        settle(self, ("dt", "rtol", "atol"))
 
     def control(self, u: Tensor, times: Tensor) -> Control:
         """See :class:`OneStep`."""

@@ -8,9 +8,10 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.arguments import check_positive, check_whole
+from pnpfusion.solvers.arguments import check_choice
 from pnpfusion.solvers.outcome import Outcome
 from pnpfusion.solvers.steppers.base import Law, Path, Report, Stepper, Work
+from pnpfusion.solvers.steppers.settings import settle
 
 Method = Literal["dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"]
 _ORDERS = {"dopri5": 5, "dopri8": 8, "bosh3": 3, "fehlberg2": 2, "adaptive_heun": 2}
@@ -36,13 +37,8 @@ class Odeint(Stepper):
     adaptive: ClassVar[bool] = True  #: it takes no fixed steps
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise ValueError(
-                f"`method` must be one of {list(get_args(Method))}, got {self.method!r}."
-            )
-        for name in ("rtol", "atol"):
-            check_positive(name, getattr(self, name))
-        check_whole("max_steps", self.max_steps)
+        check_choice("method", self.method, get_args(Method))
+        settle(self, ("rtol", "atol"))
 
     @property
     def order(self) -> int:  # type: ignore[override]

@@ -9,12 +9,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pnpfusion.solvers.arguments import check_positive, check_whole
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.plain_steps import PlainSteps
 from pnpfusion.solvers.steppers.base import Law, Path, Report, Stepper
 from pnpfusion.solvers.steppers.control import Control, FixedSteps, Plan, Tolerance
 from pnpfusion.solvers.steppers.march import march
+from pnpfusion.solvers.steppers.settings import settle
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +144,7 @@ class FixedOneStep(OneStep):
     max_steps: int = 1_000_000  #: per sample
 
     def __post_init__(self) -> None:
-        check_positive("dt", self.dt)
-        check_whole("max_steps", self.max_steps)
+        settle(self, ("dt",))
 
     def control(self, u: Tensor, times: Tensor) -> Control:
         """See :class:`OneStep`."""

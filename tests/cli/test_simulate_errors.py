@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pnpfusion.cli.messages import CommandError, errors_end_the_command
 from pnpfusion.sweeps.folder import locked
 from tests.cli.commands import simulate
 
@@ -92,3 +93,12 @@ def test_one_run_at_a_time_works_in_a_folder(
     with locked(here / "out", shared=False):
         assert simulate("--out", "out", "--overwrite") == 2
     assert "out is in use by another run, which has not ended" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [("", "asked; ask"), ("9 GiB", r"asked \(9 GiB\); ask")]
+)
+def test_too_little_memory_is_said_with_what_is_known_of_it(words: str, told: str) -> None:
+    error = MemoryError(words) if words else MemoryError()
+    with pytest.raises(CommandError, match=told), errors_end_the_command():
+        raise error

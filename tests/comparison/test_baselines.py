@@ -9,7 +9,7 @@ import torch
 
 from pnpfusion.comparison import BASELINES, Cell
 from pnpfusion.comparison.measure import measure, opened, splits_of
-from pnpfusion.data.scales import Scales
+from pnpfusion.data.scales import FeatureScales
 from tests.comparison.small_plans import plan, saved
 from tests.tiny_sets import TASKS
 
@@ -49,7 +49,7 @@ def test_logistic_regression_is_scikit_learns() -> None:
     asked = plan(sets=("digits",), models=("logistic",))
     data = splits_of(asked, cell, opened("digits"))
     train, test = data.split("train"), data.split("test")
-    scales = Scales.of(train)
+    scales = FeatureScales.of(train)
     x, y = (
         torch.cat([scales.apply(name, some.modalities[name]) for name in data.dims], 1).numpy()
         for some in (train, test)

@@ -13,7 +13,7 @@ import pnpfusion as pf
 from pnpfusion.comparison import Cell, Plan, SetPlan, compare
 from pnpfusion.comparison.measure import opened, splits_of
 from pnpfusion.comparison.set_plan import Facts
-from pnpfusion.data.scales import Scales
+from pnpfusion.data.scales import FeatureScales
 from pnpfusion.training.noise import noised
 from tests.comparison.small_plans import plan
 from tests.tiny_sets import tiny
@@ -114,7 +114,7 @@ def test_a_sets_own_test_samples_stay() -> None:
 
 def test_noise_is_the_same_for_every_model_and_level() -> None:
     data = tiny("classes")
-    scales = Scales.of(data.split("train")).deviations
+    scales = FeatureScales.of(data.split("train")).deviations
     one, two = (noised(data, scales, level, ["a", "b"], seed=3) for level in (1.0, 2.0))
     alone = noised(data, scales, 1.0, ["b"], seed=3)
     assert torch.equal(alone.modalities["b"], one.modalities["b"])

@@ -48,6 +48,25 @@ def test_the_variation_is_chosen_by_validation_for_each_seed_and_fold() -> None:
     assert (row.done, row.of, row.measures["accuracy"].seeds) == (3, 4, 1)
 
 
+def test_a_record_without_what_all_records_have_is_none() -> None:
+    asked = plan(sets=("tiny",), models=("concat",), noise=())
+    facts = {"tiny": Facts.of(tiny("classes"))}
+    cells = [Cell("tiny", 0, "concat", 0, seed) for seed in asked.seeds]
+    whole = made(0.5, 0.5)  # "health" is of some models only
+    ((row,),) = (one.rows for one in summarise(asked, facts, dict.fromkeys(cells, whole)))
+    assert "iterations" not in row.measures
+    assert row.measures["ms_per_sample"].mean == 1
+    for broken in (
+        {name: value for name, value in whole.items() if name != "times"},
+        {**whole, "times": {"training_seconds": 1.0}},
+    ):
+        with pytest.raises(KeyError):
+            summarise(asked, facts, dict.fromkeys(cells, broken))
+    with_absent = {**whole, "without": {"a": {"accuracy": 0.4}}}
+    with pytest.raises(KeyError, match="without"):
+        summarise(asked, facts, {cells[0]: with_absent} | dict.fromkeys(cells[1:], whole))
+
+
 def test_differences_are_of_seeds_that_both_have() -> None:
     asked = plan(sets=("tiny",), seeds=(0, 1, 2), noise=())
     facts = {"tiny": Facts.of(tiny("classes"))}

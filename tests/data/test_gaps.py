@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pnpfusion.data import Features, from_npz, holdout, open_set
-from pnpfusion.data.scales import Scales
+from pnpfusion.data.scales import FeatureScales
 from pnpfusion.training.identity import fingerprint
 from pnpfusion.training.noise import noised
 from tests.tiny_sets import tiny, torn
@@ -58,7 +58,7 @@ def test_scales_are_of_those_who_have_it() -> None:
         torch.testing.assert_close(own.mean(0), torch.zeros_like(own[0]), atol=1e-6, rtol=0)
         torch.testing.assert_close(own.std(0, correction=0), torch.ones_like(own[0]))
         assert not scaled.modalities[name][~data.there(name)].any()
-    scales = Scales.of(data)
+    scales = FeatureScales.of(data)
     torch.testing.assert_close(scales.means["a"], data.measured("a").double().mean(0))
     noisy = noised(data, scales.deviations, 1.0, ["a", "b"], seed=0)
     assert noisy.measured("a").ne(data.measured("a")).all()

@@ -85,7 +85,7 @@ def test_the_table_of_built_in_sets_is_true(tmp_path: Path) -> None:
         ("index:bits=many", "option 'bits' must be of type int, got 'many'"),
         ("index:bits=0", "`bits` must be a whole number >= 1"),
         ("index:seed=-1", "option 'seed' must be within 0 and"),
-        ("index:samples=0", "`samples` must be >= 1"),
+        ("index:samples=0", "`samples` must be a whole number >= 1, got 0"),
         ("volatility:days=3", "`days` >= 115"),
     ],
 )

@@ -105,7 +105,7 @@ def test_the_same_seed_is_the_same_panel() -> None:
         (lambda: data.VolatilityLaw(noise=0), "`noise` must be > 0"),
         (lambda: LAW.draw(0, 200, generator()), "`assets` must be >= 1"),
         (lambda: LAW.draw(1, 110, generator()), "`days` >= 115, got 1 and 110"),
-        (lambda: LAW.best_loss(["price"]), "modalities are .* got .'price'"),
+        (lambda: LAW.best_loss(["price"]), "`absent` has unknown modalities .'price'"),
         (lambda: LAW.best_loss(["variance"]), "has no closed form"),
         (lambda: LAW.best({}), "has no closed form"),
     ],

@@ -146,8 +146,8 @@ def law(encoder=None, *, fuse=None, at="0", **options):
     [
         (lambda: law(at="7"), r"names no module of that encoder, got '7'; it has \['', '0', '1'"),
         (lambda: law(at="1"), r"is a Tanh, which does not tell .*; say it: Place\('1', width="),
-        (lambda: law(at=Place("0", 0)), "`width` of a place must be a whole number >= 1, got 0"),
-        (lambda: law(at=Place("0", "3")), "`width` of a place must be .* >= 1, got '3'"),
+        (lambda: law(at=Place("0", 0)), "`width` must be a whole number >= 1 or None, got 0"),
+        (lambda: law(at=Place("0", "3")), "`width` must be .* >= 1 or None, got '3'"),
         (lambda: law(at=Place("0", 8, 0)), "`axis` of a place must not be 0"),
         (lambda: law(at=Place("0", 8, 1.0)), "`axis` of a place must be a whole number, got 1.0"),
         (lambda: law(width=0), "`width` must be a whole number >= 1, got 0"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pydoc
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -103,6 +104,23 @@ def test_an_input_may_be_a_mapping() -> None:
     own = pf.PNP(grid, ions, permittivity=0.5, walls=walls, fixed_charge=pf.Field(charge))
     told = pf.equilibrium(plain, c0, x=x).final
     torch.testing.assert_close(told, pf.equilibrium(own, c0).final)
+
+
+def test_what_laws_are_made_of_can_be_asked_for(cell: pf.PNP) -> None:
+    c0 = torch.ones(2, 256, dtype=torch.float64)
+    solver, why = cell.solver_and_why(c0, None, None)
+    assert repr(solver) in why
+    mine = pf.solvers.Anderson()
+    assert cell.solver_and_why(c0, None, mine) == (mine, f"{mine!r}, as asked")
+    law = cell.electrolyte((), c0, None)
+    higher = cell.electrolyte_of({"x-": pf.Wall(potential=3.0), "x+": cell.walls["x+"]}, (), c0, 0)
+    assert higher.potential(c0[None])[0, 0] > law.potential(c0[None])[0, 0] + 0.9
+
+
+def test_a_sweep_shows_its_file_its_cases_and_how_they_ended() -> None:
+    assert [f.name for f in fields(pf.Sweep) if not f.name.startswith("_")] == [
+        *("path", "cases", "rows")
+    ]
 
 
 # fusion

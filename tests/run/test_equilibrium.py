@@ -173,7 +173,7 @@ def test_single_precision(name):
         (
             lambda c: pf.equilibrium(line(ELECTRODES), c, tol=0.0),
             ValueError,
-            "`tol` must be a number > 0",
+            "`tol` must be a finite number > 0",
         ),
         (
             lambda c: pf.equilibrium(line(None, fixed_charge=1.0), c),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pnpfusion.files import whole, write_whole
+from pnpfusion.files import read_json, whole, write_whole
 
 
 def test_what_a_killed_process_left_is_taken_away_by_the_next_that_writes(tmp_path: Path) -> None:
@@ -86,3 +86,9 @@ def test_an_error_of_another_kind_or_file_keeps_its_words(tmp_path: Path, error:
     assert told.value is error
     assert str(error) == words
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_json_file_that_cannot_be_read_says_so_and_keeps_the_number_of_the_error(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="plan cannot be read: No such") as caught:
+        read_json(tmp_path / "none.json", "plan")
+    assert caught.value.errno == errno.ENOENT

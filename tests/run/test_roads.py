@@ -134,7 +134,7 @@ def test_a_batch_without_samples():
     [
         ({"solver": "anderson"}, r"`solver` must be None or e\.g\. pnpfusion\.solvers\.Anderson"),
         ({"gradient": "phantom"}, "`gradient` must be None or e.g"),
-        ({"tol": -1.0}, "`tol` must be a number > 0"),
+        ({"tol": -1.0}, "`tol` must be a finite number > 0"),
     ],
 )
 def test_wrong_arguments_say_what_is_wanted(arguments, message):

@@ -1,11 +1,14 @@
 """What `simulate` accepts, and how it says no."""
 
+from math import inf
+
+import numpy as np
 import pytest
 import torch
 
 import pnpfusion as pf
 from pnpfusion.dynamics.resolution import ResolutionWarning
-from pnpfusion.solvers import TRBDF2, AsymptoticPreserving, Euler, KenCarp4, Odeint
+from pnpfusion.solvers import ETDRK4, TRBDF2, AsymptoticPreserving, Euler, KenCarp4, Odeint
 from tests.registry import blocking_cell, f64, ring, times
 
 
@@ -50,16 +53,48 @@ def test_tolerances_beside_a_stepper_are_an_error():
     ("make", "message"),
     [
         (lambda: TRBDF2(dt=0.1, rtol=1e-3), "`dt` fixes the steps"),
-        (lambda: TRBDF2(rtol=-1.0), "`rtol` must be a number > 0, got -1"),
-        (lambda: Euler(dt=0.0), "`dt` must be a number > 0, got 0"),
-        (lambda: AsymptoticPreserving(dt=-1.0), "`dt` must be a number > 0, got -1"),
+        (lambda: TRBDF2(rtol=-1.0), "`rtol` must be a finite number > 0, got -1"),
+        (lambda: Euler(dt=0.0), "`dt` must be a finite number > 0, got 0"),
+        (lambda: AsymptoticPreserving(dt=-1.0), "`dt` must be a finite number > 0, got -1"),
         (lambda: Odeint("euler"), "must be one of .*dopri5.*got 'euler'"),
-        (lambda: Odeint(rtol=0.0), "`rtol` must be a number > 0"),
+        (lambda: TRBDF2(rtol=float("inf")), "`rtol` must be a finite number > 0, got inf"),
+        (lambda: TRBDF2(max_steps=0.5), r"`max_steps` must be a whole number >= 1, got 0\.5"),
+        (lambda: TRBDF2(max_steps=True), "`max_steps` must be a whole number >= 1, got True"),
+        (lambda: Euler(dt=torch.tensor(0.1, requires_grad=True)), "`dt` must be a finite number"),
+        (lambda: Odeint(rtol=0.0), "`rtol` must be a finite number > 0"),
     ],
 )
 def test_wrong_settings_of_a_stepper_say_what_is_wanted(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        (lambda: KenCarp4(rtol=np.float32(0.5)), KenCarp4(rtol=0.5)),
+        (lambda: KenCarp4(rtol=torch.tensor(0.5), atol=np.int64(1)), KenCarp4(rtol=0.5, atol=1)),
+        (lambda: KenCarp4(max_steps=1e5), KenCarp4(max_steps=100_000)),
+        (lambda: ETDRK4(dt=np.float64(0.5), max_steps=np.int64(100)), ETDRK4(0.5, max_steps=100)),
+        (lambda: Odeint(rtol=np.float32(0.5), max_steps=1e5), Odeint(rtol=0.5, max_steps=100_000)),
+        (lambda: Euler(dt=times(0, 0.5).diff()), Euler(dt=0.5)),
+        (lambda: AsymptoticPreserving(dt=torch.tensor(0.5)), AsymptoticPreserving(dt=0.5)),
+    ],
+)
+def test_numbers_of_numpy_and_tensors_of_one_serve_a_stepper_as_pythons_do(given, plain):
+    assert given() == plain
+    assert repr(given()) == repr(plain)
+
+
+@pytest.mark.parametrize("made", [TRBDF2, AsymptoticPreserving])
+def test_an_infinite_step_goes_from_one_saved_time_to_the_next_and_steps_may_be_unlimited(made):
+    c0 = torch.ones(2, 32, dtype=f64)
+    cell = blocking_cell()
+    run = pf.simulate(cell, c0, times(0, 0.1, 0.2), stepper=made(dt=inf, max_steps=inf))
+    assert run.outcome is pf.Outcome.REACHED_END
+    assert run.work.steps.item() == 2
+    plain = pf.simulate(cell, c0, times(0, 0.1, 0.2), stepper=made(dt=1.0))
+    assert torch.equal(run.states, plain.states)
 
 
 def test_too_tight_a_tolerance_for_single_precision_is_an_error():
@@ -81,6 +116,10 @@ def test_too_tight_a_tolerance_for_single_precision_is_an_error():
         (
             {"walls": {"x-": pf.Wall(potential=0.0, flux={"b": 1.0})}},
             r"has unknown species \['b'\]; known are",
+        ),
+        (
+            {"walls": {"x-": pf.Wall(flux=dict.fromkeys("hgfedcb", 1.0))}},
+            r"has unknown species \['b', 'c', 'd', 'e', 'f', 'g', 'h'\]; known are",
         ),
         ({"walls": {"x-": pf.Wall(concentration={"a": 1.0})}}, "needs a `potential` at one wall"),
         ({"walls": {"x-": pf.Wall(potential=0.0, concentration={"a": -1.0})}}, "must be >= 0"),

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -34,6 +35,14 @@ def test_gradients_through_all_rounds():
     assert torch.autograd.gradcheck(lambda u, x: pf.unroll(Decay(), u, 3, x=x).final, (u0, x))
 
 
+def test_gradients_to_the_size_of_a_step():
+    step = torch.tensor(0.5, dtype=f64, requires_grad=True)
+    u0 = torch.tensor([[0.5, 2.0]], dtype=f64)
+    assert torch.autograd.gradcheck(lambda s: pf.unroll(Decay(), u0, 3, step=s).final, (step,))
+    plain = pf.unroll(Decay(), u0, 3, step=np.float32(0.5))
+    assert torch.equal(plain.final, pf.unroll(Decay(), u0, 3, step=step).final)
+
+
 def test_steps_above_the_stability_limit_grow_and_say_so():
     h = 2 / 32
     c0 = 1 + 0.1 * torch.rand(2, 32, dtype=f64, generator=torch.Generator().manual_seed(0))
@@ -49,7 +58,8 @@ def test_steps_above_the_stability_limit_grow_and_say_so():
     [
         (-1, 1.0, "`rounds` must be"),
         (1.5, 1.0, "`rounds` must be"),
-        (1, 0.0, "`step` must be a number"),
+        (1, torch.tensor(-1.0), "`step` must be a finite number > 0, got -1"),
+        (1, 0.0, "`step` must be a finite number"),
     ],
 )
 def test_wrong_rounds_say_what_is_wanted(rounds, step, message):

@@ -210,7 +210,7 @@ def test_a_law_without_a_linear_part_is_told_so(law):
 
 
 def test_a_step_must_be_positive():
-    with pytest.raises(ValueError, match=r"`dt` must be a number > 0, got 0\.0"):
+    with pytest.raises(ValueError, match=r"`dt` must be a finite number > 0, got 0\.0"):
         IFRK4(dt=0.0)
 
 

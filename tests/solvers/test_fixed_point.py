@@ -190,7 +190,7 @@ def test_single_precision_and_empty_batches(solver):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Picard(damping=0), "`damping` must be a number > 0, got 0"),
+        (lambda: Picard(damping=0), "`damping` must be a finite number > 0, got 0"),
         (lambda: Anderson(memory=0), "`memory` must be a whole number >= 1, got 0"),
         (lambda: Anderson(ridge=-1.0), "`ridge` must be"),
         (lambda: Broyden(memory=1.5), "`memory` must be"),

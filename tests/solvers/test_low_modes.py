@@ -216,7 +216,7 @@ def test_single_precision_is_adaptive_too():
     ("settings", "message"),
     [
         ({"dt": 0.1, "rtol": 1e-3}, "`dt` fixes the steps, so it excludes `rtol`"),
-        ({"rtol": -1.0}, r"`rtol` must be a number > 0, got -1\.0"),
+        ({"rtol": -1.0}, r"`rtol` must be a finite number > 0, got -1\.0"),
     ],
 )
 def test_settings_that_do_not_fit_are_told(settings, message):
