@@ -69,7 +69,7 @@ def _scores(axes: Axes, one: SetSummary, rows: Sequence[Row]) -> None:
     axes.set_xlabel(f"{one.score}, test")
     best = max(rows, key=lambda row: row.measures[one.score].mean)
     value = number(best.measures[one.score].mean)
-    say(axes, f"{one.name}: the most has {best.model}, {value}", 3.9)
+    say(axes, f"{one.name}: highest with {best.model}, {value}", 3.9)
 
 
 def _differences(axes: Axes, one: SetSummary, rows: Sequence[Row]) -> None:

@@ -40,7 +40,7 @@ def report(plan: Plan, summaries: Sequence[SetSummary]) -> str:
 def table_of(one: SetSummary) -> str:
     """A line for each model."""
     shown = [column for column in COLUMNS if any(column[1] in row.measures for row in one.rows)]
-    head = ["model", one.score or "score", f"less {one.reference}", "p"]
+    head = ["model", one.score or "score", f"minus {one.reference}", "p"]
     lines = []
     for row in one.rows:
         lines.append(
@@ -81,7 +81,7 @@ def csv_text(summaries: Sequence[SetSummary]) -> str:
             if row.difference is not None:
                 value = row.difference.interval
                 ps = (row.difference.p, row.p_holm)
-                what = f"{one.score} less {one.reference}"
+                what = f"{one.score} minus {one.reference}"
                 writer.writerow([one.data, row.model, what, *_numbers(value), value.seeds, *ps])
     return out.getvalue()
 

@@ -63,6 +63,8 @@ def read_modalities(x: Input, batch: tuple[int, ...], number: int, width: int) -
     ):
         kind = present.dtype if isinstance(present, Tensor) else type(present).__name__
         size = f" {tuple(present.shape)}" if isinstance(present, Tensor) else ""
-        raise ValueError(f"`x['present']` must be bool of shape {wanted[:-1]}, got {kind}{size}.")
+        raise ValueError(
+            f"`x['present']` must be a bool tensor of shape {wanted[:-1]}, got {kind}{size}."
+        )
     there = present.reshape(-1, number)
     return Modalities(torch.where(there[..., None], flat, 0), there)

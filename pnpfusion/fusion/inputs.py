@@ -231,7 +231,9 @@ def _flags(
             continue
         if not isinstance(flags, Tensor) or flags.dtype != torch.bool or flags.shape != axes[:1]:
             got = f"{flags.dtype} {tuple(flags.shape)}" if isinstance(flags, Tensor) else flags
-            raise ValueError(f"`present[{name!r}]` must be bool of shape {axes[:1]}, got {got}.")
+            raise ValueError(
+                f"`present[{name!r}]` must be a bool tensor of shape {axes[:1]}, got {got}."
+            )
         if name not in given and not torch.compiler.is_compiling() and flags.any():
             raise ValueError(
                 f"`present[{name!r}]` says that some are there; the input is None"

@@ -265,5 +265,7 @@ def _checked_flags(present: Present) -> dict[str, Tensor]:
     for name, flags in told.items():
         if not isinstance(flags, Tensor) or flags.dtype != torch.bool or flags.ndim != 1:
             got = f"{flags.dtype} {tuple(flags.shape)}" if isinstance(flags, Tensor) else flags
-            raise ValueError(f"`present[{name!r}]` must be bool of shape (batch,), got {got}.")
+            raise ValueError(
+                f"`present[{name!r}]` must be a bool tensor of shape (batch,), got {got}."
+            )
     return told

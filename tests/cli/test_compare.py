@@ -58,7 +58,7 @@ def test_a_small_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert (out / "table.md").read_text() in told
     head, *rows = (out / "table.csv").read_text().splitlines()
     assert head == "set,model,measure,mean,low,high,seeds,p,p_holm"
-    assert any(f'"{SMALL}",gmf,accuracy less concat' in row for row in rows)
+    assert any(f'"{SMALL}",gmf,accuracy minus concat' in row for row in rows)
     before = cells(out)
     assert compared("--resume", str(out), "--quiet") == 0
     assert cells(out) == before

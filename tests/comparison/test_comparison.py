@@ -66,7 +66,7 @@ def test_a_record_has_all_that_is_compared(whole: tuple[Path, Comparison]) -> No
     bounds = [row.measures[name] for row in one.rows for name in shares]
     assert all(0 <= each.low <= each.mean <= each.high <= 1 for each in bounds)
     assert "Of two seeds such an interval is 18 times" in found.table
-    for text in ("| concat", "| gmf", "accuracy", "less concat", "1 variation"):
+    for text in ("| concat", "| gmf", "accuracy", "minus concat", "1 variation"):
         assert text in found.table
 
 

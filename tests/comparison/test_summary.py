@@ -92,7 +92,7 @@ def test_the_figure_says_who_is_better(whole: tuple[Path, Comparison], tmp_path:
     figure = pf.visualize.plot_comparison(summarise(replace(asked, noise=()), facts, found))
     assert figure.get_suptitle() == "Of 3 comparisons with concat, 1 better, 2 worse, 0 open"
     left, right = figure.axes
-    assert "the most has gmf, 0.9" in left.get_title(loc="left")
+    assert "highest with gmf, 0.9" in left.get_title(loc="left")
     assert right.get_title(loc="left").startswith("gmf with all")
     assert left.get_xlim()[0] > 0.3  # the constant does not stretch it
     pf.visualize.plot_comparison(whole[1].sets).savefig(tmp_path / "small.png")

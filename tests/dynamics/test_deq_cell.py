@@ -236,7 +236,7 @@ def test_a_contraction_that_is_none(gamma: float) -> None:
         ({"feature": torch.zeros(4, 2, 8)}, r"unknown keys \['feature'\]"),
         (
             {"features": torch.zeros(4, 2, 8), "present": torch.ones(4, 2)},
-            r"`x\['present'\]` must be bool of shape \(4, 2\), got torch.float32",
+            r"`x\['present'\]` must be a bool tensor of shape \(4, 2\), got torch.float32",
         ),
         (torch.zeros(4, 2, 8, dtype=f64), "`x` must be as `u0`, torch.float32"),
     ],

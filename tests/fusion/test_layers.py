@@ -135,8 +135,16 @@ ERRORS = {
         r"floating dtype, .*int64; e.g. .float\(",
     ),
     "flag's name": (X, {"smell": SOME}, r"`present` has unknown modalities \['smell'\]; known are"),
-    "flag's dtype": (X, {"audio": SOME.long()}, r"must be bool of shape \(3,\), got torch.int64"),
-    "flag's shape": (X, {"audio": SOME[:2]}, r"must be bool of shape \(3,\), got .*\(2,\)"),
+    "flag's dtype": (
+        X,
+        {"audio": SOME.long()},
+        r"must be a bool tensor of shape \(3,\), got torch.int64",
+    ),
+    "flag's shape": (
+        X,
+        {"audio": SOME[:2]},
+        r"must be a bool tensor of shape \(3,\), got .*\(2,\)",
+    ),
     "flags as a tensor": (X, SOME, r"`present` must map .* \{'audio': flags\}, got one tensor"),
     "flags as a list": (X, [SOME], "`present` must map modalities to flags, .* got list"),
     "none there": (X | {"audio": None}, {"audio": SOME}, "some are there; the input is None"),

@@ -68,8 +68,9 @@ def test_two_processes_learn_what_one_learns(learned: Path, model: str) -> None:
         assert shared["train"] == pytest.approx(alone["train"], rel=1e-6)
         assert shared["valid"] == pytest.approx(alone["valid"], rel=1e-6)
         for name, value in alone["health"].items():  # means and largest values over all samples
-            slack = 1e-6 if "residual" not in name else 0.1
-            assert shared["health"][name] == pytest.approx(value, rel=slack, abs=1e-12), name
+            # What is left of a rate at rest is round-off, and another for other parts of a batch.
+            slack, least = (0.1, 1e-11) if "residual" in name else (1e-6, 1e-12)
+            assert shared["health"][name] == pytest.approx(value, rel=slack, abs=least), name
 
 
 def test_what_only_one_process_sees_is_told_by_all(here: Path) -> None:

@@ -54,7 +54,8 @@ function frame({ pen, width, height, em }, { x, y, top = 14 * em, bottom = 18 * 
   pen.fillStyle = colour("soft");
   pen.textAlign = "left";
   pen.textBaseline = "alphabetic";
-  if (title) pen.fillText(title, left, top - 4);
+  const taken = xTitle ? pen.measureText(xTitle).width + 8 : 0;
+  if (title) pen.fillText(title, left, top - 4, width - left - right - taken);
   pen.textAlign = "right";
   if (xTitle) pen.fillText(xTitle, width - right, top - 4);
   return { px, py, left, right: width - right, top, bottom: height - bottom };
