@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from pnpfusion.files import whole
 from pnpfusion.solution import Solution
+from pnpfusion.solvers.arguments import check_whole
 from pnpfusion.visualize.claim import headline, separation
 from pnpfusion.visualize.palette import colors
 from pnpfusion.visualize.samples import Sample
@@ -65,8 +66,7 @@ def animate(
     path = Path(path)
     if path.suffix.lower() != ".gif":
         raise ValueError(f"`path` must end in .gif, got {str(path)!r}.")
-    if frames < 2:
-        raise ValueError(f"`frames` must be at least 2, got {frames}.")
+    check_whole("frames", frames, 2)
     if not 1 <= fps <= 50:
         raise ValueError(f"`fps` must be 1 to 50, got {fps}; viewers slow down faster GIFs.")
     shown = trace(solution, sample)

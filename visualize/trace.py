@@ -90,8 +90,12 @@ def pnp_law(solution: Solution, name: str = "`solution`") -> PNP:
     """The law of the run, which messages call ``name``.
 
     Raises:
+        TypeError: it is no run.
         ValueError: it is no PNP cell of one axis.
     """
+    if not isinstance(solution, Solution):
+        got = type(solution).__name__
+        raise TypeError(f"{name} must be a Solution, got {got}; files are read by `pf.load`.")
     law = solution.dynamics
     if not isinstance(law, PNP):
         got = "no law" if law is None else type(law).__name__

@@ -47,7 +47,12 @@ def test_an_animated_failure_ends_with_it(failed: Solution, tmp_path: Path) -> N
 def test_animations_that_cannot_be(run: Solution, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must end in .gif, got .*run.mp4"):
         visualize.animate(run, tmp_path / "run.mp4")
-    with pytest.raises(ValueError, match="`frames` must be at least 2, got 1"):
+    with pytest.raises(ValueError, match="`frames` must be a whole number >= 2, got 1"):
         visualize.animate(run, tmp_path / "run.gif", frames=1)
     with pytest.raises(ValueError, match="`fps` must be 1 to 50, got 0"):
         visualize.animate(run, tmp_path / "run.gif", fps=0)
+
+
+def test_a_file_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"`solution` must be a Solution, got str; .* `pf.load`"):
+        visualize.animate("run.safetensors", tmp_path / "run.gif")
