@@ -66,12 +66,13 @@ def steady_state(
             stride = torch.where(good, 2 * stride, torch.where(from_start, 0.125, stride / 2))
             target = torch.where(from_start, 0.0, (reached + stride).clamp_max(1))
         converged = reached == 1
+        begin = guess
         for lead in (_neutral, _relaxed):
             if converged.all():
                 break
-            guess = lead(cell, guess)
+            begin = lead(cell, begin)
             new_c, new_phi, solved, took = _newton(
-                cell, guess, totals, invariants, tolerance, ~converged
+                cell, begin, totals, invariants, tolerance, ~converged
             )
             iterations += took
             c = torch.where(converged.reshape(wide), c, new_c)

@@ -63,7 +63,7 @@ class CellObservables(Dynamics):
         """
 
     def electrolyte_of(self, walls: Walls, batch: tuple[int, ...], like: Tensor, t: Time) -> Cell:
-        """The same with other conditions at the ``walls``."""
+        """The same, of the dtype of ``like``, with other conditions at the ``walls``."""
         return self.electrolyte(batch, like, None, t, walls)
 
     def check_shape(self, name: str, c: Tensor) -> None:
