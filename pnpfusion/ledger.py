@@ -30,10 +30,14 @@ class Ledger:
 
     @property
     def mass_error(self) -> Tensor:
-        """Largest relative change of what is conserved, ``(*batch,)``; 0 if nothing is."""
+        """Largest relative change of what is conserved, ``(*batch,)``; 0 if nothing is.
+
+        What is not there at all is compared with what there is most of.
+        """
         if not self.conserved.shape[-1]:
             return torch.zeros_like(self.charge[0])
-        size = self.conserved_size.clamp_min(torch.finfo(self.conserved.dtype).tiny)
+        size, most = self.conserved_size, self.conserved_size.amax(-1, keepdim=True)
+        size = torch.where(size > 0, size, most).clamp_min(torch.finfo(size.dtype).tiny)
         return _largest(((self.conserved - self.conserved[0]).abs() / size).amax(-1))
 
     @property
