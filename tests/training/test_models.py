@@ -168,7 +168,7 @@ def test_inputs_that_do_not_fit() -> None:
         model([a])
     with pytest.raises(ValueError, match=r"`inputs\['a'\]` must be finite"):
         model({"a": a * math.nan, "b": b})
-    with pytest.raises(ValueError, match=r"`present\['b'\]` must be bool"):
+    with pytest.raises(ValueError, match=r"`present\['b'\]` must be a bool tensor"):
         model({"a": a, "b": b}, {"b": torch.ones(48)})
     flags = torch.arange(48) > 3
     assert (
