@@ -132,6 +132,13 @@ class BoundPNP:
         cell = self.at(t + dt)
         return semi_implicit_step(cell, u, dt, stages) if isinstance(cell, Electrolyte) else None
 
+    def conserve(self, before: Tensor, after: Tensor) -> Tensor:
+        """See :class:`ConservativeLaw`: masses of species that no wall and no reaction changes."""
+        cell = self.values
+        if not isinstance(cell, Electrolyte) or cell.reactions is not None:
+            return after
+        return cell.with_mass_of(before, after)
+
     def plain_steps(self, method: Method, times: Tensor) -> PlainSteps | None:
         """Steps by ``method`` in compiled code, where it knows this cell; else None."""
         cell = self.values

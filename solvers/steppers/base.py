@@ -57,6 +57,14 @@ class Law(Protocol):
         """
 
 
+@runtime_checkable
+class ConservativeLaw(Law, Protocol):
+    """A law that keeps totals, of which round-off takes a part where rates are huge."""
+
+    def conserve(self, before: Tensor, after: Tensor) -> Tensor:
+        """A state ``after`` a step, with the totals of the one ``before``; (B, *state) all."""
+
+
 @dataclass(frozen=True, eq=False)
 class Semilinear:
     r"""A law as :math:`\dot v = M v + N(t, v)` for modes v, a small matrix M for each of them.

@@ -15,7 +15,7 @@ from torch import Tensor
 from pnpfusion.solvers.faq import Faq
 from pnpfusion.solvers.implicit_solve import per_state
 from pnpfusion.solvers.plain_steps import Method, PlainSteps
-from pnpfusion.solvers.steppers.base import Law
+from pnpfusion.solvers.steppers.base import ConservativeLaw, Law
 from pnpfusion.solvers.steppers.control import (
     FAILURES_BEFORE_ROBUST_STEP,
     LARGEST_GROWTH,
@@ -137,11 +137,14 @@ class ESDIRK(OneStep):
             slopes.append((stage.u - base) / per_state(torch.where(dt > 0, own, 1), u))
             solved = solved & stage.converged
             iterations = stage.iterations + iterations
-        error = None
+        error, after = None, stage.u
         if self.dt is None:
             weights = zip(rows[-1], self.tableau.embedded, strict=True)
             error = (h * _weighted(tuple(b - e for b, e in weights), slopes)).detach()
-        return Attempt(stage.u, slopes[-1], error, solved, iterations, 0, tuple(values))
+        elif isinstance(law, ConservativeLaw):
+            # No error limits such a step: where rates are huge, their round-off is not small.
+            after = law.conserve(u, after)
+        return Attempt(after, slopes[-1], error, solved, iterations, 0, tuple(values))
 
 
 def _guess(law: Law, current: Tensor, base: Tensor, step: Tensor, slope: Tensor) -> Tensor:

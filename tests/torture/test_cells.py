@@ -41,6 +41,16 @@ def test_what_a_run_breaks_is_seen() -> None:
         assert any(what in why for why in cells.kept(case, replace(run, states=states)))
 
 
+def test_a_state_that_is_not_at_rest_is_seen() -> None:
+    cell, c0 = blocking_cell(8, debye=1.0), torch.ones(2, 2, 8, dtype=f64)
+    run = pf.equilibrium(cell, c0)
+    case = Case(cell, c0, torch.zeros(1), None, "equilibrium", "a cell")
+    assert not [*cells.kept(case, run)]
+    tilt = 1 + 1e-4 * torch.linspace(-1, 1, 8, dtype=f64)
+    moved = replace(run, states=run.states * tilt)
+    assert any("the rate at rest" in why for why in cells.kept(case, moved))
+
+
 def test_a_report_counts_and_says_how_to_try_again(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report("cells", 7)
     report.passed()
