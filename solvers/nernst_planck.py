@@ -146,16 +146,6 @@ class Electrolyte:
             crowding = crowding[sample]
         return None if crowding is None else 1 / crowding - c.sum(1)
 
-    def with_mass_of(self, before: Tensor, after: Tensor) -> Tensor:
-        """``after`` times what gives each closed species the mass that it had in ``before``."""
-        mass, mass_before = self.dielectric.total(after), self.dielectric.total(before)
-        kept = torch.where(mass > 0, mass_before / torch.where(mass > 0, mass, 1.0), 1.0)
-        if not all(self.closed):
-            free = torch.ones_like(kept[:, 0])
-            columns = zip(kept.unbind(1), self.closed, strict=True)
-            kept = torch.stack([one if closed else free for one, closed in columns], 1)
-        return after * kept.reshape(*kept.shape, *(1 for _ in after.shape[2:]))
-
     def screening(self, c: Tensor) -> Tensor:
         r"""A sample's mean :math:`\sum z^2 c / \varepsilon`, ``(B,)``, detached.
 

@@ -21,15 +21,16 @@ def both_ways(cell, c0, span, stepper):
     return pf.simulate(cell, c0, span, stepper=stepper), wanted
 
 
-def assert_same(run, wanted, tolerance=1e-10):
+def assert_same(run, wanted, tolerance=1e-10, which=slice(None)):
+    """The same outcomes; of the samples ``which`` the same steps and states, too."""
     assert run.outcome is wanted.outcome
     assert torch.equal(run.succeeded, wanted.succeeded)
     for name in ("steps", "rejected", "fallbacks", "iterations"):
-        assert torch.equal(getattr(run.work, name), getattr(wanted.work, name)), name
-    torch.testing.assert_close(
-        run.states, wanted.states, rtol=tolerance, atol=tolerance, equal_nan=True
-    )
-    torch.testing.assert_close(run.lowest, wanted.lowest, rtol=tolerance, atol=tolerance)
+        ours, theirs = (getattr(one.work, name)[which] for one in (run, wanted))
+        assert torch.equal(ours, theirs), name
+    for name in ("states", "lowest"):
+        ours, theirs = (getattr(one, name)[:, which] for one in (run, wanted))
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
 @pytest.mark.parametrize("method", IMPLICIT)
@@ -50,7 +51,7 @@ def test_the_blocking_cell_takes_the_same_steps(method, scheme):
 def test_any_cell_takes_the_same_steps(made):
     cell, c0, _ = made
     run, wanted = both_ways(cell, c0, times(0, 1e-3, 0.01, 0.1), KenCarp4(1e-3, max_steps=200))
-    assert_same(run, wanted)
+    assert_same(run, wanted, which=run.succeeded)  # what fails halves its steps down to round-off
 
 
 @quiet
