@@ -20,7 +20,8 @@ import torch
 import pnpfusion as pf
 from pnpfusion.cli import main as command_line
 from tests.registry import blocking_cell, f64
-from tests.torture.cells import carry_out, kept, strict_warnings
+from tests.torture.cells import carry_out, strict_warnings
+from tests.torture.guarantees import kept
 from tests.torture.made_cells import Maker
 from tests.torture.report import Report
 

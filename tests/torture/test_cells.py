@@ -10,6 +10,7 @@ import torch
 import pnpfusion as pf
 from tests.registry import blocking_cell, f64
 from tests.torture import cells
+from tests.torture.guarantees import kept
 from tests.torture.made_cells import Case
 from tests.torture.report import Report
 
@@ -29,7 +30,7 @@ def test_what_a_run_breaks_is_seen() -> None:
     times = torch.tensor([0.0, 0.1, 0.2], dtype=f64)
     run = pf.simulate(cell, c0, times)
     case = Case(cell, c0, times, None, "simulate", "a cell")
-    assert not [*cells.kept(case, run)]
+    assert not [*kept(case, run)]
     lost = run.states.clone()
     lost[-1] *= 1 - 1e-9
     below = run.states.clone()
@@ -38,17 +39,17 @@ def test_what_a_run_breaks_is_seen() -> None:
     torn = run.states.clone()
     torn[-1, 0, 0, 0] = torch.nan
     for states, what in ((lost, "mass"), (below, "smallest"), (torn, "not finite")):
-        assert any(what in why for why in cells.kept(case, replace(run, states=states)))
+        assert any(what in why for why in kept(case, replace(run, states=states)))
 
 
 def test_a_state_that_is_not_at_rest_is_seen() -> None:
     cell, c0 = blocking_cell(8, debye=1.0), torch.ones(2, 2, 8, dtype=f64)
     run = pf.equilibrium(cell, c0)
     case = Case(cell, c0, torch.zeros(1), None, "equilibrium", "a cell")
-    assert not [*cells.kept(case, run)]
+    assert not [*kept(case, run)]
     tilt = 1 + 1e-4 * torch.linspace(-1, 1, 8, dtype=f64)
     moved = replace(run, states=run.states * tilt)
-    assert any("the rate at rest" in why for why in cells.kept(case, moved))
+    assert any("the rate at rest" in why for why in kept(case, moved))
 
 
 def test_a_report_counts_and_says_how_to_try_again(capsys: pytest.CaptureFixture[str]) -> None:
