@@ -21,7 +21,7 @@ def both_ways(cell, c0, span, stepper):
     return pf.simulate(cell, c0, span, stepper=stepper), wanted
 
 
-def assert_same(run, wanted, tolerance=1e-10, which=slice(None)):
+def assert_same(run, wanted, tolerance=1e-10, which=...):
     """The same outcomes; of the samples ``which`` the same steps and states, too."""
     assert run.outcome is wanted.outcome
     assert torch.equal(run.succeeded, wanted.succeeded)

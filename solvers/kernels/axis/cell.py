@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pnpfusion.solvers.kernels.decorators import Array, Whole, inner
+import numpy as np
+
+from pnpfusion.solvers.kernels.decorators import Array, Truth, Whole, inner
 
 
 class Cell(NamedTuple):
@@ -51,3 +53,14 @@ def one_sample(cells: Cell, sample: int) -> Cell:
         cells.faces[sample if len(cells.faces) > 1 else 0],
         cells.counts,
     )
+
+
+@inner
+def find_closed(cell: Cell) -> Truth:
+    """Which species no wall lets in or out, ``(S,)``, of one sample."""
+    species, faces = len(cell.numbers) - VALENCE, cell.faces.shape[1]
+    closed = np.empty(species, np.bool_)
+    for s in range(species):
+        held, imposed = cell.ends[RESERVOIR + species + s], cell.faces[PASSING + species + s]
+        closed[s] = not (held[0] or held[1] or imposed[0] or imposed[faces - 1])
+    return closed

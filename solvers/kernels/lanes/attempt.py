@@ -76,10 +76,17 @@ def attempt(
         solved = solved and converged
         if len(tape) > 0:
             copy_line(kinds, pair[which], tape[row])
-    end, each = pair[which], len(u)
-    for at in range(each):
-        put_slope(kinds, end, base, 1 / own, slopes, (last + 1) * each + at, at)
+    put_last_slope(kinds, method, dt, work, pair[which])
     return solved, iterations, False, which
+
+
+@inlined
+def put_last_slope(kinds: Any, method: Method, dt: float, work: Stages, end: Array) -> None:
+    """The slope at the ``end`` of a step."""
+    rows, each, base, slopes = len(method.rows), len(end), work.base, in_one_row(work.slopes)
+    rate = 1 / (method.rows[rows - 1, rows] * dt)
+    for at in range(each):
+        put_slope(kinds, end, base, rate, slopes, rows * each + at, at)
 
 
 @inlined

@@ -11,7 +11,7 @@ import numpy as np
 
 from pnpfusion.solvers.kernels.axis.cell import Cell, one_sample
 from pnpfusion.solvers.kernels.decorators import Array, Truth, Whole, free_kernel, inlined, inner
-from pnpfusion.solvers.kernels.lanes.attempt import attempt, begin_step
+from pnpfusion.solvers.kernels.lanes.attempt import attempt, begin_step, put_last_slope
 from pnpfusion.solvers.kernels.lanes.elimination import Workroom, make_workroom
 from pnpfusion.solvers.kernels.lanes.line import (
     Line,
@@ -23,9 +23,12 @@ from pnpfusion.solvers.kernels.lanes.line import (
 )
 from pnpfusion.solvers.kernels.lanes.stages import (
     Stages,
+    add_masses,
     add_share,
     copy_line,
     find_lowest,
+    find_masses,
+    give_back,
     in_one_row,
     make_stages,
     note_least,
@@ -77,6 +80,7 @@ def esdirk_lanes(
         cell = one_sample(cells, sample)
         line = lay_out(cell, species, n, True)
         _put_in(cell, run.u[sample], run.slope[sample], work)
+        find_masses(kinds, line, work.u, work.masses, 1)
         if trail.t.shape[1] > 0:
             trail.next[sample, 0] = run.next[sample]
         for _ in range(most[sample]):
@@ -138,6 +142,10 @@ def _step(
     accept = valid and ratio <= 1
     run.iterations[sample] += iterations
     if accept:
+        if give_back(kinds, line, stage, work.masses, work.kept):
+            find_masses(kinds, line, work.base, work.masses, 0)
+            give_back(kinds, line, work.base, work.masses, work.kept)
+            put_last_slope(kinds, method, dt, work, stage)
         ends = min(lowest, lowest_before)
         if not _save(kinds, line, run, sample, dt, end, ends, lowest, work, which):
             push_back(run, sample)
@@ -157,12 +165,12 @@ def _judge(
 ) -> tuple[float, float, float]:
     """The error of a step over the error allowed, see `Tolerance.ratio`; the lowest at both ends.
 
-    The lowest one after the step comes first.
+    The lowest one after the step comes first. The masses then are put into ``work.masses``.
     """
     cells, skip, found, error, u = line.cells, line.skip, work.found, work.error, work.u
     slopes, weights, each = in_one_row(work.slopes), method.error, len(stage)
-    atol, rtol = method.atol, method.rtol
-    found[0, 0, :], found[1:], error[:] = 0, np.inf, 0
+    atol, rtol, masses = method.atol, method.rtol, work.masses
+    found[0, 0, :], found[1:], error[:], masses[0] = 0, np.inf, 0, 0
     for at in range(1, each - 1):
         for k in range(len(weights)):
             if weights[k] != 0:
@@ -171,6 +179,7 @@ def _judge(
         own = place(at, skip)
         note_least(kinds, cells, stage, found, at, own, 1)
         note_least(kinds, cells, u, found, at, own, 2)
+        add_masses(kinds, cells, stage, masses, at, own, 0)
     total = 0.0
     for lane in range(WIDTH):
         total += found[0, 0, lane]

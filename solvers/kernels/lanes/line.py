@@ -24,8 +24,9 @@ from pnpfusion.solvers.kernels.axis.cell import (
     VOLUME,
     WALL_RISE,
     Cell,
+    find_closed,
 )
-from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
+from pnpfusion.solvers.kernels.decorators import Array, Truth, inlined, inner
 from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH
 
 #: Rows of a record of a line: of its cell, then of the face after it, then of species there.
@@ -44,6 +45,7 @@ class Line(NamedTuple):
     is at :func:`place`, since places inside a uniform cell share one: it stays in the cache."""
     skip: int  #: how many records are left out
     valence: Array  #: (S,)
+    closed: Truth  #: which species no wall lets in or out, (S,)
     walls: Array  #: their potentials, and 0 inside, (M+2, 1, 8)
 
 
@@ -139,7 +141,8 @@ def lay_out(cell: Cell, species: int, n: int, shares: bool) -> Line:
                     one[LET_THROUGH + s] = cell.faces[PASSING + s, face]
     walls = aligned(each + 2, 1)
     put_cells(np.zeros(n), ends[ELECTRODE], walls, 0)
-    return Line(cell.scheme, cell.floating, cells, skip, cell.numbers[VALENCE:].copy(), walls)
+    valence = cell.numbers[VALENCE:].copy()
+    return Line(cell.scheme, cell.floating, cells, skip, valence, find_closed(cell), walls)
 
 
 @inner

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
-from pnpfusion.solvers.kernels.lanes.line import INSIDE, Line, aligned, place, records
+from pnpfusion.solvers.kernels.lanes.line import INSIDE, SIZE, Line, aligned, place, records
 from pnpfusion.solvers.kernels.lanes.newton import Poisson, make_poisson
-from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH, Records, written
+from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH, Numbers, Records, written
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.plain_steps import Method
+
+#: What a mass may be wrong by, relative, after any number of steps.
+LEAST_LOSS = 2 * float(np.finfo(np.float64).eps)
 
 
 class Stages(NamedTuple):
@@ -29,6 +32,8 @@ class Stages(NamedTuple):
     pair: Array  #: the stage that was found last, and room for another; (2, M+2, 1+S, 8)
     weight: Array  #: one over the correction that counts as one
     error: Array  #: of a record, (1, 1+S, 8)
+    masses: Array  #: in each lane, at the end of a step and of the state; (2, 1+S, 8)
+    kept: Array  #: factors that give masses back, (S,)
     found: Array  #: smallest concentrations, or sums, in each lane; (3, 1, 8)
     poisson: Poisson
 
@@ -45,6 +50,8 @@ def make_stages(method: Method, species: int, n: int) -> Stages:
         aligned(2 * rows, columns).reshape((2, rows, columns, WIDTH)),
         aligned(rows, columns),
         aligned(1, columns),
+        aligned(2, columns),
+        np.empty(species),
         aligned(3, 1),
         make_poisson(n),
     )
@@ -71,6 +78,51 @@ def find_lowest(kinds: Any, line: Line, u: Array, found: Array) -> float:
     for at in range(1, len(u) - 1):
         note_least(kinds, cells, u, found, at, place(at, skip), 0)
     return float(found[0].min())
+
+
+@inner
+def find_masses(kinds: Any, line: Line, u: Array, masses: Array, row: int) -> None:
+    """Put the masses in a line into a row of ``masses``."""
+    cells, skip = line.cells, line.skip
+    masses[row] = 0
+    for at in range(1, len(u) - 1):
+        add_masses(kinds, cells, u, masses, at, place(at, skip), row)
+
+
+@inner
+def give_back(kinds: Any, line: Line, u: Array, masses: Array, kept: Array) -> bool:
+    """Give a line what round-off, times the stiffness, took of the masses of closed species.
+
+    ``masses`` holds those that it has, and should have. Returns whether it took anything.
+    """
+    lost = False
+    for s in range(len(kinds)):
+        mass = masses[0, s].sum()
+        kept[s] = masses[1, s].sum() / mass if line.closed[s] and mass > 0 else 1.0
+        lost = lost or abs(kept[s] - 1) > LEAST_LOSS
+    if lost:
+        for at in range(len(u)):
+            _scale(kinds, kept, u, at)
+    return lost
+
+
+@written
+def add_masses(
+    kinds: int, cells: Records, u: Records, masses: Records, at: Any, own: Any, row: Any
+) -> None:
+    """Add the masses in a record to a row of ``masses``."""
+    cell, here, into = cells.at(own), u.at(at), masses.at(row)
+    volume = cell[SIZE] * cell[INSIDE]
+    for s in range(kinds):
+        into[s] = into[s] + volume * here[s]
+
+
+@written
+def _scale(kinds: int, share: Numbers, u: Records, at: Any) -> None:
+    """Multiply the concentrations of a record, each species by its own number."""
+    here = u.at(at)
+    for s in range(kinds):
+        here[s] = here[s] * share[s]
 
 
 @written
