@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -98,10 +98,13 @@ class Odeint(Stepper):
             lost = torch.full_like(states[:1], torch.nan).expand(len(times) - reached, *u0.shape)
             states = torch.cat([states, lost])
         batch = len(u0)
-        work = Work.none(batch, u0.device)
-        work.steps.add_(watched.accepted)
-        work.rejected.add_(watched.rejected)
-        work.rate_calls.add_(watched.calls)
+        none = Work.none(batch, u0.device)
+        work = replace(
+            none,
+            steps=none.steps + watched.accepted,
+            rejected=none.rejected + watched.rejected,
+            rate_calls=none.rate_calls + watched.calls,
+        )
         return Path(
             states=states,
             reached=torch.full((batch,), reached, device=u0.device),
@@ -126,6 +129,7 @@ class _Watched:
     ) -> None:
         self.law, self.times, self.max_steps, self.report = law, times, max_steps, report
         self.calls = self.accepted = self.rejected = 0
+        self.known = True  # whether the law had a rate where it was asked last
         self.t = times[0]  # up to where the steps stand
         lowest = law.lowest(u0.detach())
         self.lowest: Tensor | None = None
@@ -138,7 +142,11 @@ class _Watched:
         rate = self.law.rate(t.to(u).expand(len(u)), u)
         # At a trial point where the law has no rate, a huge one has the step rejected; NaN would
         # end up in the size of the next step.
-        return torch.where(rate.isnan() & u.isfinite(), torch.finfo(u.dtype).max ** 0.25, rate)
+        unknown = rate.isnan() & u.isfinite()
+        self.known = not bool(unknown.any())
+        if self.calls == 1 and not self.known:
+            raise _Stop(Outcome.NOT_FINITE)
+        return torch.where(unknown, torch.finfo(u.dtype).max ** 0.25, rate)
 
     def callback_step(self, t: Tensor, u: Tensor, dt: Tensor) -> None:
         """Before each step: ``u`` at ``t`` is accepted."""
@@ -155,8 +163,10 @@ class _Watched:
             raise _Stop(Outcome.OUT_OF_STEPS)
 
     def callback_accept_step(self, t: Tensor, u: Tensor, dt: Tensor) -> None:
-        """After a step that stands."""
+        """After a step that stands; the last call was at its end."""
         self.accepted += 1
+        if not self.known:
+            raise _Stop(Outcome.NOT_FINITE)
 
     def callback_reject_step(self, t: Tensor, u: Tensor, dt: Tensor) -> None:
         """After a step that does not."""

@@ -80,6 +80,19 @@ def test_torchdiffeq_failures_are_outcomes_not_assertions():
     assert float(run.final) == pytest.approx(10, rel=1e-4)
     few = pf.simulate(Decay(), torch.ones(1), times(0, 50), stepper=Odeint(max_steps=5))
     assert few.outcome is pf.Outcome.OUT_OF_STEPS
+    assert int(few.work.steps + few.work.rejected) == 5
+    assert int(few.work.fallbacks + few.work.iterations) == 0
+    assert int(few.work.rate_calls) > 6 * 5
+
+
+def test_a_law_without_a_rate_at_the_start_is_not_followed_by_torchdiffeq():
+    class Nowhere(pf.Dynamics):
+        def rate(self, t, u, x=None):
+            return u * torch.nan
+
+    run = pf.simulate(Nowhere(), torch.ones(1, dtype=f64), times(0, 0.1, 1), stepper=Odeint())
+    assert run.outcome is pf.Outcome.NOT_FINITE
+    assert run.states.shape[0] == 1
 
 
 def test_the_step_limit_is_an_outcome():

@@ -119,7 +119,7 @@ def falls(case: Case, run: pf.Solution) -> bool:
 def at_rest(case: Case, run: pf.Solution) -> Iterator[str]:
     """What is wrong with an answer of `equilibrium`: how far it is from rest, and what it says.
 
-    A rate may be no larger than a share of its terms, or than what the concentrations' last four
+    A rate may be no larger than a share of its terms, or than what the concentrations' last six
     bits make of it: in cells thousands of Debye lengths wide these turn the potential by kT/e.
     """
     cell, c = case.cell, run.final
@@ -136,7 +136,7 @@ def at_rest(case: Case, run: pf.Solution) -> Iterator[str]:
     start = torch.zeros((), dtype=c.dtype)
     rate = cell.rate(start, c)
     drawn = torch.rand(c.shape, dtype=c.dtype, generator=torch.Generator().manual_seed(0))
-    last_bits = 16 * torch.finfo(c.dtype).eps * (2 * drawn - 1)
+    last_bits = 64 * torch.finfo(c.dtype).eps * (2 * drawn - 1)
     noise = (cell.rate(start, c * (1 + last_bits)) - rate).flatten(1).abs().amax(1)
     allowed = (1e-3 if c.dtype == torch.float32 else 1e-6) * terms + 3 * noise
     said = run.residuals[0]
