@@ -57,6 +57,7 @@ def compiled_cell(cell: Electrolyte) -> Cell:
         electric=_rows([electric.conductance], n + 1),
         faces=_rows([ions.transmissivity, ions.imposed], n + 1),
         counts=counts,
+        closed=np.array(cell.closed),
     )
 
 

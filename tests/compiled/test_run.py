@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 import pnpfusion as pf
 from pnpfusion.dynamics.pnp_bound import BoundPNP
-from pnpfusion.solvers import KenCarp4
+from pnpfusion.solvers import BackwardEuler, KenCarp4
 from tests.compiled.test_newton import cells
 from tests.marks import quiet
 from tests.registry import ALL_SCHEMES, IMPLICIT, blocking_cell, f64, times
@@ -67,6 +67,16 @@ def test_samples_that_need_the_robust_step_wait_for_it_and_go_on(scheme):
     if scheme == "central":  # not monotone: positivity costs steps
         assert int(run.work.fallbacks.min()) > 0
         assert run.outcome is pf.Outcome.OUT_OF_STEPS
+
+
+@pytest.mark.parametrize("steric", [None, 0.1])
+def test_many_thousand_steps_lose_no_more_mass_than_one(steric):
+    plain = blocking_cell(64, voltage=2.0)
+    cell = pf.PNP(plain.grid, plain.species, permittivity=0.18, walls=plain.walls, steric=steric)
+    stepper = BackwardEuler(1e-8)
+    run = pf.simulate(cell, torch.ones(2, 64, dtype=f64), times(0, 0.1, 1), stepper=stepper)
+    assert run.require_success().work.steps > 10_000
+    assert float(run.ledger.mass_error) <= 4e-15
 
 
 def test_a_sample_is_the_same_bit_for_bit_whatever_its_mates():

@@ -105,6 +105,14 @@ def test_nor_do_fixed_steps_of_which_no_error_is_measured(method, reacts):
     assert float(run.ledger.min_concentration.min()) >= 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
+def test_a_thousand_fixed_steps_lose_no_more_than_one(dtype):
+    cell, c0 = blocking_cell(64, voltage=2.0), torch.ones(2, 64, dtype=dtype)
+    run = pf.simulate(cell, c0, times(0, 1), stepper=BackwardEuler(dt=1e-3)).require_success()
+    assert int(run.work.steps) == 1000
+    assert float(run.ledger.mass_error) <= 16 * torch.finfo(dtype).eps
+
+
 @quiet
 @settings(max_examples=40, deadline=None)
 @given(closed_cells(neutral=True), st.floats(-6, 3))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from pnpfusion.solvers.kernels.decorators import Array, Truth, Whole, inner
 
 
@@ -28,6 +26,7 @@ class Cell(NamedTuple):
     that does not"""
     faces: Array  #: transmissivity and imposed of each species; (B|1, 2S, N+1)
     counts: Whole  #: of species before and after each reaction, (2, R, S)
+    closed: Truth  #: which species no wall lets in or out, (S,)
 
 
 #: The numbers of the schemes, see `SCHEME_NUMBERS`.
@@ -52,15 +51,5 @@ def one_sample(cells: Cell, sample: int) -> Cell:
         cells.electric[sample if len(cells.electric) > 1 else 0],
         cells.faces[sample if len(cells.faces) > 1 else 0],
         cells.counts,
+        cells.closed,
     )
-
-
-@inner
-def find_closed(cell: Cell) -> Truth:
-    """Which species no wall lets in or out, ``(S,)``, of one sample."""
-    species, faces = len(cell.numbers) - VALENCE, cell.faces.shape[1]
-    closed = np.empty(species, np.bool_)
-    for s in range(species):
-        held, imposed = cell.ends[RESERVOIR + species + s], cell.faces[PASSING + species + s]
-        closed[s] = not (held[0] or held[1] or imposed[0] or imposed[faces - 1])
-    return closed

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pnpfusion.solvers.kernels.axis.cell import CROWDING, VOLUME, Cell, find_closed, one_sample
+from pnpfusion.solvers.kernels.axis.cell import CROWDING, Cell, one_sample
 from pnpfusion.solvers.kernels.axis.fluxes import ground
 from pnpfusion.solvers.kernels.axis.newton import iterate
 from pnpfusion.solvers.kernels.axis.room import Room, make_room
@@ -149,27 +149,10 @@ def attempt(
         if failed:
             return False, iterations, True
         solved = solved and converged
-        give_back(cell, base, stage)
         for s in range(species):
             for i in range(n):
                 slopes[row + 1, s, i] = (stage[s, i] - base[s, i]) / own
     return solved, iterations, False
-
-
-@inner
-def give_back(cell: Cell, base: Array, stage: Array) -> None:
-    """Give a stage what round-off, times the stiffness, took of the masses of closed species."""
-    if cell.counts.shape[1]:
-        return
-    closed, volumes = find_closed(cell), cell.cells[VOLUME]
-    for s in range(len(stage)):
-        mass, before = 0.0, 0.0
-        for i in range(stage.shape[1]):
-            mass += volumes[i] * stage[s, i]
-            before += volumes[i] * base[s, i]
-        if closed[s] and mass > 0:
-            for i in range(stage.shape[1]):
-                stage[s, i] *= before / mass
 
 
 @inlined

@@ -19,6 +19,8 @@ from pnpfusion.solvers.kernels.lanes.stages import (
     add_share,
     copy_line,
     copy_record,
+    find_masses,
+    give_back,
     in_one_row,
     note_least,
     put_slope,
@@ -76,12 +78,23 @@ def attempt(
         solved = solved and converged
         if len(tape) > 0:
             copy_line(kinds, pair[which], tape[row])
-    put_last_slope(kinds, method, dt, work, pair[which])
+    _put_last_slope(kinds, method, dt, work, pair[which])
     return solved, iterations, False, which
 
 
 @inlined
-def put_last_slope(kinds: Any, method: Method, dt: float, work: Stages, end: Array) -> None:
+def keep_masses(
+    kinds: Any, line: Line, method: Method, dt: float, work: Stages, end: Array
+) -> None:
+    """Give the ``end`` of a step and its slope what was lost of the masses of closed species."""
+    if give_back(kinds, line, end, work.masses, work.kept):
+        find_masses(kinds, line, work.base, work.masses, 0)
+        give_back(kinds, line, work.base, work.masses, work.kept)
+        _put_last_slope(kinds, method, dt, work, end)
+
+
+@inlined
+def _put_last_slope(kinds: Any, method: Method, dt: float, work: Stages, end: Array) -> None:
     """The slope at the ``end`` of a step."""
     rows, each, base, slopes = len(method.rows), len(end), work.base, in_one_row(work.slopes)
     rate = 1 / (method.rows[rows - 1, rows] * dt)

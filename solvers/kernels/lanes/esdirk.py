@@ -11,7 +11,7 @@ import numpy as np
 
 from pnpfusion.solvers.kernels.axis.cell import Cell, one_sample
 from pnpfusion.solvers.kernels.decorators import Array, Truth, Whole, free_kernel, inlined, inner
-from pnpfusion.solvers.kernels.lanes.attempt import attempt, begin_step, put_last_slope
+from pnpfusion.solvers.kernels.lanes.attempt import attempt, begin_step, keep_masses
 from pnpfusion.solvers.kernels.lanes.elimination import Workroom, make_workroom
 from pnpfusion.solvers.kernels.lanes.line import (
     Line,
@@ -28,7 +28,6 @@ from pnpfusion.solvers.kernels.lanes.stages import (
     copy_line,
     find_lowest,
     find_masses,
-    give_back,
     in_one_row,
     make_stages,
     note_least,
@@ -142,10 +141,7 @@ def _step(
     accept = valid and ratio <= 1
     run.iterations[sample] += iterations
     if accept:
-        if give_back(kinds, line, stage, work.masses, work.kept):
-            find_masses(kinds, line, work.base, work.masses, 0)
-            give_back(kinds, line, work.base, work.masses, work.kept)
-            put_last_slope(kinds, method, dt, work, stage)
+        keep_masses(kinds, line, method, dt, work, stage)
         ends = min(lowest, lowest_before)
         if not _save(kinds, line, run, sample, dt, end, ends, lowest, work, which):
             push_back(run, sample)

@@ -12,7 +12,7 @@ import numpy as np
 from pnpfusion.solvers.kernels.axis.cell import VOLUME, Cell, one_sample
 from pnpfusion.solvers.kernels.by_cell import Given, one_given
 from pnpfusion.solvers.kernels.decorators import Array, Truth, Whole, free_kernel, inlined, inner
-from pnpfusion.solvers.kernels.lanes.attempt import attempt, begin_step
+from pnpfusion.solvers.kernels.lanes.attempt import attempt, begin_step, keep_masses
 from pnpfusion.solvers.kernels.lanes.counted import (
     Counted,
     count_stage,
@@ -32,6 +32,7 @@ from pnpfusion.solvers.kernels.lanes.stages import (
     Stages,
     add_share,
     copy_line,
+    find_masses,
     in_one_row,
     make_stages,
 )
@@ -234,10 +235,13 @@ def _again(
     begin = trail.states[sample, (steps.start - trail.stages.shape[1]) // trail.apart]
     copy_line(kinds, begin[0], work.u)
     copy_line(kinds, begin[1], work.slopes[0])
+    find_masses(kinds, line, work.u, work.masses, 1)
     for k in steps:
         begin_step(kinds, line, method, work)
         into, dt = tape[k - steps.start], trail.dt[sample, k]
         _, _, _, which = attempt(kinds, line, method, most, count, dt, room, work, into)
+        find_masses(kinds, line, work.pair[which], work.masses, 0)
+        keep_masses(kinds, line, method, dt, work, work.pair[which])
         copy_line(kinds, work.pair[which], work.u)
         copy_line(kinds, work.slopes[len(method.rows)], work.slopes[0])
 

@@ -24,7 +24,6 @@ from pnpfusion.solvers.kernels.axis.cell import (
     VOLUME,
     WALL_RISE,
     Cell,
-    find_closed,
 )
 from pnpfusion.solvers.kernels.decorators import Array, Truth, inlined, inner
 from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH
@@ -142,7 +141,7 @@ def lay_out(cell: Cell, species: int, n: int, shares: bool) -> Line:
     walls = aligned(each + 2, 1)
     put_cells(np.zeros(n), ends[ELECTRODE], walls, 0)
     valence = cell.numbers[VALENCE:].copy()
-    return Line(cell.scheme, cell.floating, cells, skip, valence, find_closed(cell), walls)
+    return Line(cell.scheme, cell.floating, cells, skip, valence, cell.closed, walls)
 
 
 @inner

@@ -14,12 +14,13 @@ import numpy as np
 from pnpfusion.solvers.kernels.decorators import Array, inlined, inner
 from pnpfusion.solvers.kernels.lanes.line import INSIDE, SIZE, Line, aligned, place, records
 from pnpfusion.solvers.kernels.lanes.newton import Poisson, make_poisson
+from pnpfusion.solvers.kernels.lanes.separators import repeat_ends
 from pnpfusion.solvers.kernels.lanes.straight_code import WIDTH, Numbers, Records, written
 
 if TYPE_CHECKING:
     from pnpfusion.solvers.plain_steps import Method
 
-#: What a mass may be wrong by, relative, after any number of steps.
+#: What a mass may be wrong by, relative, before it is given back.
 LEAST_LOSS = 2 * float(np.finfo(np.float64).eps)
 
 
@@ -101,8 +102,9 @@ def give_back(kinds: Any, line: Line, u: Array, masses: Array, kept: Array) -> b
         kept[s] = masses[1, s].sum() / mass if line.closed[s] and mass > 0 else 1.0
         lost = lost or abs(kept[s] - 1) > LEAST_LOSS
     if lost:
-        for at in range(len(u)):
-            _scale(kinds, kept, u, at)
+        for at in range(1, len(u) - 1):
+            _scale(kinds, line.cells, kept, u, at, place(at, line.skip))
+        repeat_ends(kinds, u, len(u) - 2)
     return lost
 
 
@@ -118,11 +120,11 @@ def add_masses(
 
 
 @written
-def _scale(kinds: int, share: Numbers, u: Records, at: Any) -> None:
-    """Multiply the concentrations of a record, each species by its own number."""
-    here = u.at(at)
+def _scale(kinds: int, cells: Records, share: Numbers, u: Records, at: Any, own: Any) -> None:
+    """Multiply the concentrations of a record's cells, each species by its own number."""
+    here, inside = u.at(at), cells.at(own)[INSIDE]
     for s in range(kinds):
-        here[s] = here[s] * share[s]
+        here[s] = inside.where_less(0.5, here[s], here[s] * share[s])
 
 
 @written
