@@ -122,7 +122,7 @@ def _solved(grid: Grid, how: How, load: Tensor, mass: Tensor, *conductances: Ten
     """The solution, without derivatives."""
     volumes = _volumes(grid, load.dtype, load.device)
     if how.singular:
-        load = load - volumes * (_total(load) / volumes.sum())
+        load = _neutralised(load, volumes)
     if grid.ndim == 1 and how.direct:
         x = _solve_line(grid, conductances[0], mass, load, how.singular)
     else:
@@ -130,6 +130,16 @@ def _solved(grid: Grid, how: How, load: Tensor, mass: Tensor, *conductances: Ten
     if how.singular:
         x = x - _total(volumes * x) / volumes.sum()
     return x
+
+
+def _neutralised(load: Tensor, volumes: Tensor) -> Tensor:
+    """``load`` less its mean; 0 where no more than round-off is left, which need not be neutral."""
+    left = load
+    for _ in range(2):  # the second time what round-off of the first has left
+        left = left - volumes * (_total(left) / volumes.sum())
+    least = 8 * torch.finfo(load.dtype).eps * load.abs().flatten(1).amax(1)
+    felt = left.abs().flatten(1).amax(1) > least
+    return torch.where(per_state(felt, load), left, 0.0)
 
 
 @lru_cache(maxsize=64)

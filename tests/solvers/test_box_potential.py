@@ -181,3 +181,17 @@ def test_conjugate_gradients_do_not_feel_the_grid(spread):
         assert float(left.norm()) <= 1e-13 * float(load.norm()) * n
         counts.append(int(iterations))
     assert counts == pytest.approx(table[spread], abs=3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, f64])
+@pytest.mark.parametrize("size", [1e-16, 0.7, 3e5])
+def test_an_even_charge_that_is_neutralised_leaves_no_potential(dtype, size):
+    """What its neutralisation leaves is round-off, and not neutral itself."""
+    edges = [None, (0.0, 0.32358802672664416, 0.5183731873743744)]
+    grid = pf.Grid((5, 2), (1.44, edges[1][-1]), ("periodic", "wall"), edges=edges)
+    cell = pf.PNP(grid, [pf.Species("ion", 1)], permittivity=pf.Field(1 + random(5, 2)))
+    tilt = torch.tensor([1.0, 1 + 1e-5], dtype=dtype)
+    c = size * torch.ones(2, 1, 5, 2, dtype=dtype)
+    even, tilted = cell.potential(c * torch.stack([tilt**0, tilt]).reshape(2, 1, 1, 2))
+    assert torch.equal(even, torch.zeros_like(even))
+    assert 1e-7 * size < float(tilted.abs().max()) < 1e-5 * size
