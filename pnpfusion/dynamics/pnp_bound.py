@@ -137,7 +137,11 @@ class BoundPNP:
         return semi_implicit_step(cell, u, dt, stages) if isinstance(cell, Electrolyte) else None
 
     def conserve(self, before: Tensor, after: Tensor) -> Tensor:
-        """See :class:`ConservativeLaw`: a factor for each species gives back what is conserved."""
+        r"""See :class:`ConservativeLaw`: a factor for each species gives back what is conserved.
+
+        The factors are :math:`1 + W^T \lambda` with :math:`W \,\mathrm{diag}(m)\, W^T \lambda =
+        W (m_0 - m)`, for rows W of what is conserved and masses :math:`m_0` before and m after.
+        """
         cell, rows = self.values, self._conserved.to(after)
         if not isinstance(cell, Electrolyte) or not len(rows):
             return after
