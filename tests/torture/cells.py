@@ -72,6 +72,7 @@ def try_one(report: Report, number: int, *, talk: bool = False) -> None:
             if quick and not broken:
                 broken = [*alone(case, run, report.seed, number)]
     except TimeoutError:
+        print(f"cut off: case {number}, {words}", flush=True)
         report.passed(CUT_OFF)
         return
     except Exception as error:
